@@ -1,0 +1,209 @@
+"""Every check of the project, each one a session: ``nox`` runs them all, ``nox -s NAME`` runs one.
+
+Nothing but cargo, a C compiler and CPython has to be installed. The wheel is built once per
+interpreter, by pip as a user's would be, and all sessions share it and one cargo target folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.10.20"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+# The full matrix comes last, so that its result stands at the end of the output.
+nox.options.sessions = ["lint", "rust", "sdist", "bare", "smoke", "tests"]
+
+ROOT = Path(__file__).parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+WHEELS = ROOT / "dist"
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+
+
+def runs(python: str) -> bool:
+    """Tell whether an interpreter starts: a version manager's shim may refuse to."""
+    try:
+        subprocess.run([python, "-c", ""], check=True, capture_output=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+def find_interpreters() -> list[str]:
+    """Return the supported versions this machine has, and put version managers' ones on PATH."""
+    homes = [
+        Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions"),
+        Path.home() / ".local" / "share" / "uv" / "python",
+    ]
+    found = []
+    for version in PYTHONS:
+        name = f"python{version}"
+        if not runs(name):
+            kept = [bin_ / name for home in homes for bin_ in sorted(home.glob("*/bin"))]
+            kept = [path for path in kept if runs(str(path))]
+            if not kept:
+                continue
+            os.environ["PATH"] += os.pathsep + str(kept[-1].parent)
+        found.append(version)
+    return found
+
+
+INSTALLED = find_interpreters()
+# One interpreter runs the whole matrix: the newest, for it alone has every kind of loop.
+MAIN_PYTHON = INSTALLED[-1] if INSTALLED else f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def source_digest() -> str:
+    """Name the state of everything a wheel is made of."""
+    files = ["Cargo.toml", "Cargo.lock", "pyproject.toml", "README.md", ".cargo/config.toml"]
+    paths = [ROOT / name for name in files]
+    for folder in ("rust", "aiolibsql"):
+        paths += [
+            path
+            for path in sorted((ROOT / folder).rglob("*"))
+            if path.is_file() and path.suffix not in {".so", ".pyd", ".pyc"}
+        ]
+    digest = hashlib.sha256()
+    for path in paths:
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(ROOT).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def wheel(session: nox.Session) -> str:
+    """Build the wheel for the session's interpreter, or return the one that is there."""
+    version = session.run(
+        "python", "-c", "import sys; print('cp%d%d' % sys.version_info[:2])", silent=True
+    )
+    tag = str(version).strip()
+    folder = WHEELS / source_digest()
+    pattern = f"aiolibsql-*-{tag}-{tag}-*.whl"
+    if not list(folder.glob(pattern)):
+        session.run(
+            "python", "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={folder}", str(ROOT),
+            env={"CARGO_TARGET_DIR": str(TARGET)},
+        )  # fmt: skip
+    return str(next(folder.glob(pattern)))
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the wheel and dependency groups into the session."""
+    session.install(wheel(session), *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session(python=MAIN_PYTHON)
+def lint(session: nox.Session) -> None:
+    """Check style and types, and the stub against the built module."""
+    install(session, "test", "lint")
+    session.install(*nox.project.dependency_groups(PYPROJECT, "nox"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    # The next two look at the installed package, so they run where its sources are not.
+    with session.chdir(session.create_tmp()):
+        session.run(
+            "stubtest", "aiolibsql",
+            f"--mypy-config-file={ROOT / 'pyproject.toml'}",
+            f"--allowlist={ROOT / 'tests' / 'stubtest_allow.txt'}",
+        )  # fmt: skip
+        session.run("pyright", "--ignoreexternal", "--verifytypes", "aiolibsql")
+
+
+@nox.session(python=MAIN_PYTHON)
+def rust(session: nox.Session) -> None:
+    """Format, lint and test the crate, and model-check its races with loom."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
+    env = {"CARGO_TARGET_DIR": str(TARGET), "PYO3_PYTHON": str(Path(session.bin, "python"))}
+
+    def cargo(*args: str) -> None:
+        session.run("cargo", *args, external=True, env=env)
+
+    cargo("fmt", "--check")
+    cargo("clippy", "--release", "--locked", "--all-targets", "--", "-D", "warnings")
+    cargo("test", "--release", "--locked")
+    cargo("test", "--release", "--locked", "--manifest-path=tests/loom/Cargo.toml")
+
+
+@nox.session(python=MAIN_PYTHON)
+def sdist(session: nox.Session) -> None:
+    """Install from the sdist, and find the compile flags in what was built from it."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
+    folder = Path(session.create_tmp())
+    for old in folder.glob("*.tar.gz"):
+        old.unlink()
+    session.run("maturin", "sdist", "--out", str(folder), env={"CARGO_TARGET_DIR": str(TARGET)})
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        root = archive.name.removesuffix(".tar.gz")
+        held = tar.extractfile(f"{root}/.cargo/config.toml")
+        if held is None or held.read() != (ROOT / ".cargo" / "config.toml").read_bytes():
+            session.error("the sdist lacks .cargo/config.toml")
+    # A target folder of its own: a SQLite compiled elsewhere would prove nothing.
+    session.install(
+        "--force-reinstall", str(archive), env={"CARGO_TARGET_DIR": str(TARGET / "sdist")}
+    )
+    with session.chdir(folder):
+        session.run("python", "-c", CHECK_BUILD)
+
+
+CHECK_BUILD = """
+import asyncio, aiolibsql
+
+async def main():
+    async with aiolibsql.connect(":memory:") as conn:
+        cursor = await conn.execute("PRAGMA compile_options")
+        options = {option for option, in await cursor.fetchall()}
+        print(f"aiolibsql {aiolibsql.__version__}, SQLite {aiolibsql.sqlite_version}")
+        missing = {"DQS=3", "ENABLE_PREUPDATE_HOOK", "ENABLE_NORMALIZE", "ENABLE_STAT4"} - options
+        assert not missing, missing
+        assert await (await conn.execute("PRAGMA foreign_keys")).fetchone() == (0,)
+        try:
+            await conn.execute("SELECT readfile('x')")
+        except aiolibsql.OperationalError as error:
+            assert "no such function" in str(error), error
+        else:
+            raise AssertionError("readfile() is there")
+
+asyncio.run(main())
+"""
+
+
+@nox.session(python=MAIN_PYTHON)
+def bare(session: nox.Session) -> None:
+    """Run the tests for a user who has neither trio nor anyio."""
+    install(session, "bare")
+    # The tests' own conftest imports both, so it stays out.
+    session.run("pytest", "--confcutdir=tests/bare", "tests/bare", *session.posargs)
+
+
+@nox.session(python=INSTALLED or False)
+def smoke(session: nox.Session) -> None:
+    """Run a short selection on every Python the machine has."""
+    install(session, "test")
+    session.run("pytest", "-m", "not slow and not soak", "tests/test_smoke.py", *session.posargs)
+
+
+@nox.session(python=MAIN_PYTHON)
+def tests(session: nox.Session) -> None:
+    """Run the whole suite under every event loop."""
+    install(session, "test")
+    session.run("pytest", "--ignore=tests/bare", *session.posargs)
+
+
+@nox.session(python=MAIN_PYTHON)
+def soak(session: nox.Session) -> None:
+    """Run the long tests with their full counts."""
+    install(session, "test")
+    session.run(
+        "pytest", "--ignore=tests/bare", "-m", "soak", "--timeout=1800", *session.posargs,
+        env={"AIOLIBSQL_SOAK": "1"},
+    )  # fmt: skip

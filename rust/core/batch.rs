@@ -1,0 +1,122 @@
+//! RowBatch: a block of rows, or of parameter rows, as owned data in two allocations.
+//!
+//! Owns the cells and the bytes that text and blobs point into. It crosses threads; SQLite's own memory
+//! and Python objects never do.
+//! Invariant: `cells.len()` is a multiple of `width`, and each span lies inside `bytes`.
+//! Must not know: Python.
+
+use crate::sqlite::ValueRef;
+
+use super::error::{Error, Result};
+
+/// Where a text or blob lies in its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    length: u32,
+}
+
+/// One value, 16 bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cell {
+    Null,
+    Integer(i64),
+    Real(f64),
+    /// Text known to be ASCII, which Python copies without decoding.
+    Ascii(Span),
+    /// Any other text; not known to be valid UTF-8.
+    Text(Span),
+    Blob(Span),
+}
+
+/// Rows of equal width.
+#[derive(Debug, Default)]
+pub struct RowBatch {
+    width: usize,
+    rows: usize,
+    cells: Vec<Cell>,
+    bytes: Vec<u8>,
+}
+
+impl RowBatch {
+    /// An empty batch for rows of `width` values, with room for `rows` of them.
+    pub fn new(width: usize, rows: usize) -> Self {
+        Self { width, rows: 0, cells: Vec::with_capacity(width * rows), bytes: Vec::new() }
+    }
+
+    /// Values in each row.
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Whole rows.
+    pub const fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Bytes of text and blobs held.
+    pub const fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends one value to the row under construction.
+    ///
+    /// # Errors
+    /// `Data` when the batch would hold more than 4 GiB of text and blobs.
+    pub fn push(&mut self, value: ValueRef<'_>) -> Result<()> {
+        let cell = match value {
+            ValueRef::Null => Cell::Null,
+            ValueRef::Integer(integer) => Cell::Integer(integer),
+            ValueRef::Real(real) => Cell::Real(real),
+            ValueRef::Text(text) if text.is_ascii() => Cell::Ascii(self.store(text)?),
+            ValueRef::Text(text) => Cell::Text(self.store(text)?),
+            ValueRef::Blob(blob) => Cell::Blob(self.store(blob)?),
+        };
+        self.cells.push(cell);
+        Ok(())
+    }
+
+    /// Ends the row under construction, which must be full.
+    pub fn finish_row(&mut self) {
+        debug_assert_eq!(self.cells.len(), (self.rows + 1) * self.width);
+        self.rows += 1;
+    }
+
+    /// Drops the unfinished row, after a value that could not be added.
+    pub fn discard_unfinished(&mut self) {
+        self.cells.truncate(self.rows * self.width);
+    }
+
+    /// The cells of row `index`.
+    pub fn row(&self, index: usize) -> &[Cell] {
+        &self.cells[index * self.width..(index + 1) * self.width]
+    }
+
+    /// The bytes of a span of this batch.
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        &self.bytes[span.start as usize..span.start as usize + span.length as usize]
+    }
+
+    /// A cell as SQLite takes it.
+    pub fn value(&self, cell: Cell) -> ValueRef<'_> {
+        match cell {
+            Cell::Null => ValueRef::Null,
+            Cell::Integer(integer) => ValueRef::Integer(integer),
+            Cell::Real(real) => ValueRef::Real(real),
+            Cell::Ascii(span) | Cell::Text(span) => ValueRef::Text(self.bytes(span)),
+            Cell::Blob(span) => ValueRef::Blob(self.bytes(span)),
+        }
+    }
+
+    fn store(&mut self, bytes: &[u8]) -> Result<Span> {
+        let too_large = |_| Error::data("a row is larger than 4 GiB");
+        let start = u32::try_from(self.bytes.len()).map_err(too_large)?;
+        let length = u32::try_from(bytes.len()).map_err(too_large)?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(Span { start, length })
+    }
+}

@@ -1,0 +1,115 @@
+//! Command: a message to a backend, and what comes back.
+//!
+//! Owns the closed list of what a connection can be told to do, as owned data. One enum for every backend.
+//! Must not know: Python, threads.
+
+use std::sync::Arc;
+
+use super::batch::RowBatch;
+use super::error::Result;
+use super::feed::ParameterFeed;
+use super::operation::{Operation, Shield};
+use super::options::{Begin, ModeChange};
+use super::rows::RowStream;
+
+/// An operation as caller and backend share it.
+pub type Shared = Arc<Operation<Result<Outcome>>>;
+
+/// A message to a backend.
+#[derive(Debug)]
+pub struct Command {
+    pub operation: Shared,
+    /// Assignments to `isolation_level` or `autocommit` since the last command, to be applied first.
+    pub modes: Vec<ModeChange>,
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Action {
+    Open,
+    Execute(Execute),
+    ExecuteMany { sql: Arc<str>, feed: Arc<ParameterFeed>, replaces: Option<Arc<RowStream>> },
+    ExecuteScript { script: Arc<str>, replaces: Option<Arc<RowStream>> },
+    Fetch { rows: Arc<RowStream>, amount: Amount },
+    CloseRows(Arc<RowStream>),
+    Begin(Begin),
+    Commit,
+    Rollback,
+    /// Only applies the command's mode changes.
+    SetMode,
+    /// Rolls back the transaction with this number, if nothing else ran in it.
+    UndoBegin(u64),
+    /// Closes what an abandoned open had opened.
+    UndoOpen,
+    Close,
+}
+
+/// One statement.
+#[derive(Debug)]
+pub struct Execute {
+    pub sql: Arc<str>,
+    pub parameters: Bindings,
+    pub rows: Arc<RowStream>,
+    /// The cursor's earlier rows, which this execution ends.
+    pub replaces: Option<Arc<RowStream>>,
+    /// Rows to read with the first reply.
+    pub amount: Amount,
+}
+
+/// How many rows to read before the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// About this many; fewer if reading them takes long.
+    Rows(usize),
+    All,
+}
+
+/// Rows of values for a statement's parameters.
+#[derive(Debug)]
+pub struct Bindings {
+    /// The parameter of each value, without its prefix; `None`: by position.
+    pub names: Option<Arc<[Box<str>]>>,
+    pub rows: RowBatch,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// The column names of a statement that returns rows.
+    pub columns: Option<Arc<[Box<str>]>>,
+    /// Rows changed; `None` where PEP 249 says -1.
+    pub rowcount: Option<i64>,
+    /// The connection's last inserted rowid after a single statement.
+    pub lastrowid: Option<i64>,
+    /// The transaction that this operation began.
+    pub began: Option<u64>,
+    /// This command opened the database.
+    pub opened: bool,
+    /// A close that threw uncommitted changes away.
+    pub discarded: bool,
+}
+
+impl Action {
+    /// How far a cancellation may reach.
+    pub const fn shield(&self) -> Shield {
+        match self {
+            Self::Commit => Shield::Running,
+            Self::Rollback | Self::Close | Self::CloseRows(_) | Self::UndoBegin(_) | Self::UndoOpen => Shield::Always,
+            Self::Open
+            | Self::Execute(_)
+            | Self::ExecuteMany { .. }
+            | Self::ExecuteScript { .. }
+            | Self::Fetch { .. }
+            | Self::Begin(_)
+            | Self::SetMode => Shield::None,
+        }
+    }
+}
+
+impl Command {
+    /// A command and the operation that follows it.
+    pub fn new(action: Action, modes: Vec<ModeChange>) -> Self {
+        Self { operation: Arc::new(Operation::new(action.shield())), modes, action }
+    }
+}

@@ -1,0 +1,98 @@
+//! Deadlines: ends operations whose per-call time limit has passed.
+//!
+//! Owns one thread, started by the first limit and asleep until the next deadline.
+//! Invariant: it holds operations weakly, so a finished one costs nothing but its place in the heap.
+//! Must not know: Python, SQLite.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
+
+use super::command::{Outcome, Shared};
+use super::error::{Error, Result};
+use super::operation::Operation;
+
+#[derive(Default)]
+struct Keeper {
+    heap: Mutex<BinaryHeap<Reverse<Entry>>>,
+    changed: Condvar,
+}
+
+struct Entry {
+    at: Instant,
+    operation: Weak<Operation<Result<Outcome>>>,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+/// The error of an operation that ran out of time.
+pub fn timed_out() -> Error {
+    Error::timeout("the operation did not finish within its timeout")
+}
+
+/// Ends `operation` at `at`, unless it has finished by then.
+///
+/// # Errors
+/// `Operational` when the thread can't be started.
+pub fn end_at(at: Instant, operation: &Shared) -> Result<()> {
+    static KEEPER: OnceLock<Keeper> = OnceLock::new();
+    static STARTED: Mutex<bool> = Mutex::new(false);
+
+    let keeper = KEEPER.get_or_init(Keeper::default);
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*started {
+        std::thread::Builder::new()
+            .name("aiolibsql-deadlines".into())
+            .spawn(|| keeper.run())
+            .map_err(|error| Error::operational(format!("can't start the deadline thread: {error}")))?;
+        *started = true;
+    }
+    drop(started);
+    keeper.lock().push(Reverse(Entry { at, operation: std::sync::Arc::downgrade(operation) }));
+    keeper.changed.notify_one();
+    Ok(())
+}
+
+impl Keeper {
+    fn run(&self) {
+        let mut heap = self.lock();
+        loop {
+            let now = Instant::now();
+            match heap.peek() {
+                Some(Reverse(next)) if next.at <= now => {
+                    let due = heap.pop();
+                    drop(heap);
+                    if let Some(operation) = due.and_then(|Reverse(entry)| entry.operation.upgrade()) {
+                        operation.expire(Err(timed_out()));
+                    }
+                    heap = self.lock();
+                }
+                Some(Reverse(next)) => {
+                    let wait = next.at - now;
+                    heap = self.changed.wait_timeout(heap, wait).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => heap = self.changed.wait(heap).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BinaryHeap<Reverse<Entry>>> {
+        self.heap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

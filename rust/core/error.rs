@@ -1,0 +1,111 @@
+//! The one error type of the core, for every backend.
+//!
+//! Owns the classification: by SQLite result code where there is one, by `Kind` where the driver itself
+//! refuses. `python/exceptions.rs` has the only table from it to Python.
+//! Must not know: Python.
+
+use std::sync::Arc;
+
+use crate::sqlite;
+
+/// Why an operation failed.
+#[derive(Debug, Clone)]
+pub struct Error {
+    /// Which family of exception this becomes.
+    pub kind: Kind,
+    /// What, then with what.
+    pub message: String,
+    /// The SQL that was running.
+    pub sql: Option<Arc<str>>,
+}
+
+/// The families of errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// SQLite's own, classified by its extended result code.
+    Sqlite(i32),
+    /// The connection or cursor was closed, or never opened.
+    Closed,
+    /// The caller broke the rules of the API.
+    Programming,
+    /// A value does not fit.
+    Data,
+    /// The database could not do it.
+    Operational,
+    /// A per-call time limit passed.
+    Timeout,
+    /// The caller's cancellation ended it; nobody but a shielded caller sees this.
+    Cancelled,
+    /// A panic, contained.
+    Internal,
+}
+
+/// The core's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), sql: None }
+    }
+
+    pub fn closed() -> Self {
+        Self::new(Kind::Closed, "Connection closed")
+    }
+
+    pub fn not_open() -> Self {
+        Self::new(Kind::Closed, "no active connection: await the connection, or use async with, before using it")
+    }
+
+    pub fn programming(message: impl Into<String>) -> Self {
+        Self::new(Kind::Programming, message)
+    }
+
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::new(Kind::Data, message)
+    }
+
+    pub fn operational(message: impl Into<String>) -> Self {
+        Self::new(Kind::Operational, message)
+    }
+
+    pub fn timeout(message: impl Into<String>) -> Self {
+        Self::new(Kind::Timeout, message)
+    }
+
+    pub fn cancelled() -> Self {
+        Self::new(Kind::Cancelled, "the operation was cancelled")
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+
+    /// The same error, naming the statement it came from.
+    #[must_use]
+    pub fn with_sql(mut self, sql: &Arc<str>) -> Self {
+        self.sql.get_or_insert_with(|| Arc::clone(sql));
+        self
+    }
+
+    /// SQLite's primary result code, if it is SQLite's error.
+    pub const fn primary_code(&self) -> Option<i32> {
+        match self.kind {
+            Kind::Sqlite(extended) => Some(extended & 0xff),
+            _ => None,
+        }
+    }
+}
+
+impl From<sqlite::Error> for Error {
+    fn from(error: sqlite::Error) -> Self {
+        Self::new(Kind::Sqlite(error.code), error.message)
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

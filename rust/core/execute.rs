@@ -1,0 +1,368 @@
+//! Running statements: execute, executemany, executescript, fetch.
+//!
+//! Owns no state; these are the session's methods that step statements.
+//! Invariant: a statement is either given back to the cache, or read by exactly one row stream.
+//! Must not know: Python.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::sqlite::{self, StatementId, StatementKind};
+
+use super::batch::RowBatch;
+use super::command::{Amount, Bindings, Execute, Outcome, Shared};
+use super::error::{Error, Result};
+use super::feed::{ParameterFeed, Parameters};
+use super::options::TransactionMode;
+use super::rows::RowStream;
+use super::operation::Stop;
+use super::session::{Reading, Session, explain_stop};
+
+/// Rows in a batch, at most.
+const BATCH_ROWS: usize = 512;
+/// Bytes of text and blobs in a batch, about.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Reading ahead stops after this time, so that a slow query shows its first rows.
+const READ_AHEAD: Duration = Duration::from_millis(1);
+
+const SAVEPOINT: &str = "SAVEPOINT aiolibsql_executemany";
+const RELEASE: &str = "RELEASE aiolibsql_executemany";
+const ROLLBACK_TO: &str = "ROLLBACK TO aiolibsql_executemany";
+
+/// How a step of reading ended.
+struct Read {
+    done: bool,
+    rows: usize,
+}
+
+impl Session {
+    pub(super) fn execute(&mut self, operation: &Shared, execute: Execute) -> Result<Outcome> {
+        let Execute { sql, parameters, rows, replaces, amount } = execute;
+        self.close_rows(replaces.as_ref());
+        let prepared = self.prepare(&sql).map_err(|error| error.with_sql(&sql));
+        if !self.is_rollback_of_lost(prepared.as_ref()) {
+            self.check_transaction()?;
+        }
+        let Some(id) = prepared? else {
+            rows.end(Ok(()));
+            return Ok(Outcome { lastrowid: Some(self.handle.last_insert_rowid()), ..Outcome::default() });
+        };
+        if self.transaction.is_lost() {
+            self.give_back(&sql, id);
+            return self.rollback();
+        }
+        let executed = self.observed(&sql.clone(), |session| {
+            session.start(id, &parameters)?;
+            session.first_rows(operation, id, &sql, &rows, amount)
+        });
+        if executed.is_err() {
+            rows.clear();
+            rows.end(Ok(()));
+            self.give_back(&sql, id);
+        }
+        executed
+    }
+
+    /// Reads more rows into a stream. An error becomes the stream's end, behind the rows before it.
+    pub(super) fn fetch(&mut self, operation: &Shared, rows: &Arc<RowStream>, amount: Amount) {
+        let Some(reading) = self.reading.remove(&rows.id()) else {
+            rows.end(Ok(()));
+            return;
+        };
+        let sql = Arc::clone(&reading.sql);
+        let read = self.observed(&sql, |session| {
+            let read = session.read(operation, reading.statement, rows, amount, false)?;
+            Ok((read.done, read.rows))
+        });
+        match read {
+            Ok(false) => {
+                self.reading.insert(rows.id(), reading);
+            }
+            Ok(true) => {
+                self.give_back(&sql, reading.statement);
+                rows.end(Ok(()));
+            }
+            Err(error) => {
+                self.give_back(&sql, reading.statement);
+                let timed_out = operation.stop() == Some(Stop::TimedOut);
+                rows.end(Err(if timed_out { explain_stop(operation, error) } else { error }));
+            }
+        }
+    }
+
+    pub(super) fn execute_many(&mut self, operation: &Shared, sql: &Arc<str>, feed: &ParameterFeed) -> Result<Outcome> {
+        let prepared = self.prepare(sql).map_err(|error| error.with_sql(sql));
+        self.check_transaction()?;
+        let Some(id) = prepared? else { return Ok(Outcome { rowcount: Some(0), ..Outcome::default() }) };
+        if self.handle.statement(id).kind() != StatementKind::Dml {
+            self.give_back(sql, id);
+            return Err(Error::programming("executemany() can only execute DML statements."));
+        }
+        let changed = self.observed(&sql.clone(), |session| {
+            let changed = session.atomically(|session| session.run_rows(operation, id, feed))?;
+            Ok((changed, 0))
+        });
+        self.give_back(sql, id);
+        Ok(Outcome { rowcount: Some(changed?), ..Outcome::default() })
+    }
+
+    pub(super) fn execute_script(&mut self, operation: &Shared, script: &Arc<str>) -> Result<Outcome> {
+        self.check_transaction()?;
+        if matches!(self.transaction.mode, TransactionMode::Implicit(_) | TransactionMode::Autocommit { manual_end: true }) {
+            self.commit()?;
+        }
+        let mut rest: &str = script;
+        while !rest.is_empty() && operation.stop().is_none() {
+            let prepared = self.handle.prepare(rest, false)?;
+            let sql: Arc<str> = Arc::from(&rest[..prepared.tail]);
+            rest = if prepared.tail == 0 { "" } else { &rest[prepared.tail..] };
+            let Some(id) = prepared.id else { continue };
+            let ran = self.observed(&sql, |session| {
+                let mut statement = session.handle.statement(id);
+                while statement.step()? {}
+                Ok(((), 0))
+            });
+            self.note_end(id, ran.is_ok());
+            self.finish_script_statement(id);
+            ran?;
+        }
+        match operation.stop() {
+            Some(_) => Err(interrupted()),
+            None => Ok(Outcome { lastrowid: Some(self.handle.last_insert_rowid()), ..Outcome::default() }),
+        }
+    }
+
+    /// Binds, begins the implicit transaction, and leaves the statement ready to step.
+    fn start(&mut self, id: StatementId, parameters: &Bindings) -> Result<()> {
+        let places = self.places_of(id, parameters)?;
+        self.bind(id, parameters, 0, places.as_deref())?;
+        self.begin_implicitly(id)
+    }
+
+    fn begin_implicitly(&mut self, id: StatementId) -> Result<()> {
+        if let TransactionMode::Implicit(begin) = self.transaction.mode
+            && self.handle.is_autocommit()
+            && self.handle.statement(id).kind() == StatementKind::Dml
+        {
+            self.run_sql(begin.sql())?;
+        }
+        Ok(())
+    }
+
+    fn first_rows(
+        &mut self,
+        operation: &Shared,
+        id: StatementId,
+        sql: &Arc<str>,
+        rows: &Arc<RowStream>,
+        amount: Amount,
+    ) -> Result<(Outcome, usize)> {
+        let is_dml = self.handle.statement(id).kind() == StatementKind::Dml;
+        // A write with RETURNING runs to its end now: its lock must not depend on who reads the rows when.
+        let amount = if is_dml { Amount::All } else { amount };
+        let read = self.read(operation, id, rows, amount, true);
+        let read = match read {
+            Ok(read) => read,
+            // Rows came before the error, and SQLite's users see them first.
+            Err(error) if rows.is_ready() && !is_dml && operation.stop().is_none() => {
+                let outcome = self.outcome(id, None);
+                self.give_back(sql, id);
+                rows.end(Err(error.with_sql(sql)));
+                return Ok((outcome, 0));
+            }
+            Err(error) => return Err(error),
+        };
+        let outcome = self.outcome(id, (is_dml && read.done).then(|| self.handle.changes()));
+        if read.done {
+            self.note_end(id, true);
+            self.give_back(sql, id);
+            rows.end(Ok(()));
+        } else {
+            let reading = Reading { statement: id, sql: Arc::clone(sql), rows: Arc::clone(rows) };
+            self.reading.insert(rows.id(), reading);
+        }
+        Ok((outcome, read.rows))
+    }
+
+    fn outcome(&mut self, id: StatementId, rowcount: Option<i64>) -> Outcome {
+        let lastrowid = Some(self.handle.last_insert_rowid());
+        let statement = self.handle.statement(id);
+        let count = statement.column_count();
+        let columns = (count > 0).then(|| (0..count).map(|i| statement.column_name(i).into_boxed_str()).collect());
+        Outcome { columns, rowcount, lastrowid, ..Outcome::default() }
+    }
+
+    /// COMMIT and ROLLBACK as SQL end the transaction on request, like the methods.
+    fn note_end(&mut self, id: StatementId, succeeded: bool) {
+        let kind = self.handle.statement(id).kind();
+        if succeeded && matches!(kind, StatementKind::Commit | StatementKind::Rollback) && self.handle.is_autocommit() {
+            self.transaction.ended = true;
+        }
+    }
+
+    /// Steps a statement and stores its rows. With the `first` ones the caller waits for the reply anyway.
+    fn read(
+        &mut self,
+        operation: &Shared,
+        id: StatementId,
+        rows: &RowStream,
+        amount: Amount,
+        first: bool,
+    ) -> Result<Read> {
+        let mut statement = self.handle.statement(id);
+        let started = Instant::now();
+        let wanted = match amount {
+            Amount::Rows(count) => count.max(1),
+            Amount::All => usize::MAX,
+        };
+        let mut batch: Option<RowBatch> = None;
+        let mut read = 0;
+        let ended = loop {
+            match statement.step() {
+                Ok(true) => {}
+                Ok(false) => break Ok(true),
+                Err(error) => break Err(error.into()),
+            }
+            let width = statement.column_count();
+            let current = batch.get_or_insert_with(|| RowBatch::new(width, wanted.min(BATCH_ROWS).min(64)));
+            let stored = (0..width).try_for_each(|i| current.push(statement.column(i)?));
+            if let Err(error) = stored {
+                current.discard_unfinished();
+                break Err(error);
+            }
+            current.finish_row();
+            read += 1;
+            let full = current.len() >= BATCH_ROWS || current.byte_len() >= BATCH_BYTES;
+            if full {
+                batch.take().into_iter().for_each(|batch| rows.push(batch));
+                if !first {
+                    operation.progress();
+                }
+            }
+            if read >= wanted {
+                break Ok(false);
+            }
+            let look = read.is_power_of_two() || read % 64 == 0;
+            if amount != Amount::All && (full || look && started.elapsed() > READ_AHEAD) {
+                break Ok(false);
+            }
+        };
+        batch.into_iter().for_each(|batch| rows.push(batch));
+        ended.map(|done| Read { done, rows: read })
+    }
+
+    /// For each parameter the place of its value in a row; `None`: the same.
+    fn places(&mut self, id: StatementId, names: &[Box<str>]) -> Result<Vec<usize>> {
+        let statement = self.handle.statement(id);
+        let find = |index: usize| {
+            let Some(name) = statement.parameter_name(index) else {
+                return Err(Error::programming(format!(
+                    "Binding {index} has no name, but you supplied a dictionary (which has only names)."
+                )));
+            };
+            let bare = &name[1..];
+            names.iter().position(|candidate| **candidate == *bare).ok_or_else(|| {
+                Error::programming(format!("You did not supply a value for binding parameter :{bare}."))
+            })
+        };
+        (1..=statement.parameter_count()).map(find).collect()
+    }
+
+    fn bind(&mut self, id: StatementId, bindings: &Bindings, row: usize, places: Option<&[usize]>) -> Result<()> {
+        let mut statement = self.handle.statement(id);
+        let batch = &bindings.rows;
+        let cells = batch.row(row);
+        let wanted = statement.parameter_count();
+        if places.is_none() && wanted != cells.len() {
+            let given = cells.len();
+            return Err(Error::programming(format!(
+                "Incorrect number of bindings supplied. The current statement uses {wanted}, and there are {given} supplied."
+            )));
+        }
+        for index in 0..wanted {
+            let place = places.map_or(index, |places| places[index]);
+            statement.bind(index + 1, batch.value(cells[place])).map_err(|error| {
+                let label = statement.parameter_name(index + 1).map_or_else(|| (index + 1).to_string(), |n| format!("'{n}'"));
+                sqlite::Error::new(error.code, format!("Error binding parameter {label}: {}", error.message))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn places_of(&mut self, id: StatementId, bindings: &Bindings) -> Result<Option<Vec<usize>>> {
+        bindings.names.as_ref().map(|names| self.places(id, names)).transpose()
+    }
+
+    /// Runs `work` so that an error or a cancellation leaves nothing of it.
+    fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.handle.is_autocommit() {
+            let (begin, keep) = match self.transaction.mode {
+                TransactionMode::Implicit(begin) => (begin, true),
+                TransactionMode::Autocommit { .. } | TransactionMode::Always => (super::options::Begin::Plain, false),
+            };
+            self.run_sql(begin.sql())?;
+            let result = work(self).and_then(|value| {
+                if !keep {
+                    self.run_sql("COMMIT")?;
+                }
+                Ok(value)
+            });
+            if result.is_err() && !self.handle.is_autocommit() {
+                self.run_sql("ROLLBACK")?;
+            }
+            return result;
+        }
+        self.run_sql(SAVEPOINT)?;
+        let result = work(self);
+        if !self.handle.is_autocommit() {
+            if result.is_err() {
+                self.run_sql(ROLLBACK_TO)?;
+            }
+            self.run_sql(RELEASE)?;
+        }
+        result
+    }
+
+    fn run_rows(&mut self, operation: &Shared, id: StatementId, feed: &ParameterFeed) -> Result<i64> {
+        let mut changed = 0;
+        loop {
+            let batch = match feed.take(|| operation.progress()) {
+                Parameters::Batch(batch) => batch,
+                Parameters::End => return Ok(changed),
+                Parameters::Failed => return Err(Error::cancelled()),
+            };
+            let places = self.places_of(id, &batch)?;
+            for row in 0..batch.rows.len() {
+                if operation.must_stop_running() {
+                    return Err(interrupted());
+                }
+                self.bind(id, &batch, row, places.as_deref())?;
+                let mut statement = self.handle.statement(id);
+                while statement.step()? {}
+                statement.reset();
+                changed += self.handle.changes();
+            }
+        }
+    }
+
+    fn is_rollback_of_lost(&mut self, prepared: std::result::Result<&Option<StatementId>, &Error>) -> bool {
+        match prepared {
+            Ok(Some(id)) if self.transaction.is_lost() => {
+                let id = *id;
+                self.handle.statement(id).kind() == StatementKind::Rollback
+            }
+            _ => false,
+        }
+    }
+
+    fn finish_script_statement(&mut self, id: StatementId) {
+        if self.handle.statement(id).touches_busy_timeout() {
+            self.handle.restore_busy_slot();
+        }
+        self.handle.finalize(id);
+    }
+}
+
+fn interrupted() -> Error {
+    sqlite::Error::new(sqlite::code::INTERRUPT, "interrupted").into()
+}

@@ -1,0 +1,89 @@
+//! ParameterFeed: parameter rows on their way from the caller's iterable to a running `executemany`.
+//!
+//! Owns the batches that were converted and not yet executed. The iterable runs on the caller's thread, the
+//! statement on the backend's; a bounded queue lies between them, so a generator of any length needs constant
+//! memory.
+//! Threads: the caller pushes, the backend takes and may sleep for more.
+//! Must not know: Python.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::command::Bindings;
+
+/// Batches that may wait before the caller stops converting.
+const CAPACITY: usize = 4;
+
+/// Parameter rows for one `executemany`.
+#[derive(Debug, Default)]
+pub struct ParameterFeed {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batches: VecDeque<Bindings>,
+    ended: bool,
+    failed: bool,
+}
+
+/// What the backend finds when it looks for parameters.
+#[derive(Debug)]
+pub enum Parameters {
+    Batch(Bindings),
+    End,
+    /// The iterable raised, or the caller went away: undo everything.
+    Failed,
+}
+
+impl ParameterFeed {
+    pub fn has_room(&self) -> bool {
+        self.lock().batches.len() < CAPACITY
+    }
+
+    pub fn push(&self, batch: Bindings) {
+        self.lock().batches.push_back(batch);
+        self.arrived.notify_one();
+    }
+
+    /// The iterable is exhausted.
+    pub fn end(&self) {
+        self.lock().ended = true;
+        self.arrived.notify_one();
+    }
+
+    /// The iterable raised, or nobody will push any more.
+    pub fn fail(&self) {
+        let mut state = self.lock();
+        if !state.ended {
+            state.failed = true;
+            state.batches.clear();
+        }
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Waits for the next batch. `made_room` is called, without the lock, after a batch was taken.
+    pub fn take(&self, made_room: impl FnOnce()) -> Parameters {
+        let mut state = self.lock();
+        loop {
+            if state.failed {
+                return Parameters::Failed;
+            }
+            if let Some(batch) = state.batches.pop_front() {
+                drop(state);
+                made_room();
+                return Parameters::Batch(batch);
+            }
+            if state.ended {
+                return Parameters::End;
+            }
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

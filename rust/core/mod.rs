@@ -1,0 +1,40 @@
+//! What a connection does, for every backend; no Python.
+//!
+//! Owns commands and their operations, the local backend with its worker threads, sessions, statements in use,
+//! transactions, and waiting for locks.
+//! Must not know: Python, event loops.
+
+mod backend;
+mod batch;
+mod busy;
+mod command;
+mod deadline;
+mod error;
+mod execute;
+mod feed;
+mod observer;
+mod operation;
+mod options;
+mod parameter_names;
+mod rows;
+mod session;
+mod statement_cache;
+mod status;
+mod sync;
+mod threads;
+mod transaction;
+mod worker;
+
+pub use backend::Backend;
+pub use batch::{Cell, RowBatch, Span};
+pub use command::{Action, Amount, Bindings, Command, Execute, Outcome, Shared};
+pub use deadline::end_at;
+pub use error::{Error, Kind, Result};
+pub use feed::ParameterFeed;
+pub use observer::Observer;
+pub use operation::{Cancelled, Event, Operation, Shield};
+pub use options::{Begin, ModeChange, ModeEffect, Options, TransactionMode};
+pub use parameter_names::parameter_names;
+pub use rows::{Next, RowStream};
+pub use status::{Phase, Status};
+pub use worker::Local;

@@ -1,0 +1,243 @@
+//! The state of one operation, shared by the caller that awaits it and the backend that runs it.
+//!
+//! Owns the phase word that decides every race: the backend claims, the canceller abandons, the first wins.
+//! Threads: `poll`, `cancel`, `abandon` on the caller's; `claim`, `finish`, `progress`, `sleep` on the backend's;
+//! `expire`, `interrupt`, `nudge` on any.
+//! Invariant: whoever leaves `Running` last owns the result: a finish after a cancel gets it back to undo it,
+//! a cancel after a finish gets it to do the same.
+//! Must not know: Python, SQLite, what the result is.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::sync::{AtomicU8, Condvar, Mutex, MutexGuard, Ordering};
+
+const QUEUED: u8 = 0;
+const RUNNING: u8 = 1;
+const DONE: u8 = 2;
+const ABANDONED: u8 = 3;
+
+/// How far a cancellation may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shield {
+    /// A cancellation stops it at once.
+    None,
+    /// COMMIT: once it runs, a cancellation only ends its wait for a lock.
+    Running,
+    /// ROLLBACK, close, release: always run to their end.
+    Always,
+}
+
+/// Why a running operation was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stop {
+    Cancelled = 1,
+    TimedOut = 2,
+    Interrupted = 3,
+}
+
+/// What a cancellation met.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Cancelled<T> {
+    /// It was queued and will not run.
+    NeverRan,
+    /// It was running, and stops soon; its backend undoes what must be undone.
+    Stopping,
+    /// It had finished; the result that nobody took has to be undone by the canceller.
+    Undelivered(T),
+    /// It goes on to its end; the caller must wait.
+    Shielded,
+    /// Its result was delivered before.
+    Delivered,
+}
+
+/// What a poll found.
+#[derive(Debug)]
+pub enum Event<T> {
+    /// More rows, or room for more parameters; the operation goes on.
+    Progress,
+    /// The end.
+    Finished(T),
+}
+
+/// One operation.
+#[derive(Debug)]
+pub struct Operation<T> {
+    phase: AtomicU8,
+    stop: AtomicU8,
+    shield: Shield,
+    slot: Mutex<Slot<T>>,
+    disturbed: Condvar,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    result: Option<T>,
+    waker: Option<Waker>,
+    progressed: bool,
+    nudged: bool,
+}
+
+impl<T> Operation<T> {
+    pub fn new(shield: Shield) -> Self {
+        Self {
+            phase: AtomicU8::new(QUEUED),
+            stop: AtomicU8::new(0),
+            shield,
+            slot: Mutex::new(Slot { result: None, waker: None, progressed: false, nudged: false }),
+            disturbed: Condvar::new(),
+        }
+    }
+
+    pub const fn shield(&self) -> Shield {
+        self.shield
+    }
+
+    /// Takes the result, or news of progress, or leaves the waker for it.
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<Event<T>> {
+        let mut slot = self.lock();
+        if std::mem::take(&mut slot.progressed) {
+            return Poll::Ready(Event::Progress);
+        }
+        if let Some(result) = slot.result.take() {
+            return Poll::Ready(Event::Finished(result));
+        }
+        match &mut slot.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            empty @ None => *empty = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// The caller was cancelled.
+    pub fn cancel(&self) -> Cancelled<T> {
+        if self.shield == Shield::Always {
+            return Cancelled::Shielded;
+        }
+        if self.change(QUEUED, ABANDONED) {
+            return Cancelled::NeverRan;
+        }
+        if self.shield == Shield::Running {
+            self.request_stop(Stop::Cancelled);
+            return Cancelled::Shielded;
+        }
+        if self.change(RUNNING, ABANDONED) {
+            self.request_stop(Stop::Cancelled);
+            return Cancelled::Stopping;
+        }
+        self.lock().result.take().map_or(Cancelled::Delivered, Cancelled::Undelivered)
+    }
+
+    /// The caller is gone for good: what is shielded is left to run to its end.
+    pub fn abandon(&self) -> Cancelled<T> {
+        match self.shield {
+            Shield::None => self.cancel(),
+            Shield::Running | Shield::Always => Cancelled::Shielded,
+        }
+    }
+
+    /// The backend is about to run it. `false`: it was abandoned, or ended by its deadline; skip it.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        self.change(QUEUED, RUNNING)
+    }
+
+    /// The backend ran it. Gives the result back if nobody will take it.
+    pub fn finish(&self, result: T) -> Option<T> {
+        let waker = {
+            let mut slot = self.lock();
+            if !self.change(RUNNING, DONE) {
+                return Some(result);
+            }
+            slot.result = Some(result);
+            slot.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        None
+    }
+
+    /// Wakes the caller before the end: rows arrived, or parameters may follow.
+    pub fn progress(&self) {
+        let waker = {
+            let mut slot = self.lock();
+            slot.progressed = true;
+            slot.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Its deadline passed: ends at once with `result` if still queued, is told to stop if running.
+    pub fn expire(&self, result: T) {
+        self.request_stop(Stop::TimedOut);
+        if self.claim() {
+            drop(self.finish(result));
+        }
+    }
+
+    /// Tells a running operation to stop; its caller gets the error.
+    pub fn interrupt(&self) {
+        if self.phase.load(Ordering::SeqCst) == RUNNING && self.shield == Shield::None {
+            self.request_stop(Stop::Interrupted);
+        }
+    }
+
+    /// Why it must stop, if it must.
+    pub fn stop(&self) -> Option<Stop> {
+        match self.stop.load(Ordering::SeqCst) {
+            1 => Some(Stop::Cancelled),
+            2 => Some(Stop::TimedOut),
+            3 => Some(Stop::Interrupted),
+            _ => None,
+        }
+    }
+
+    /// Whether the statement itself must stop, rather than only its wait for a lock.
+    pub fn must_stop_running(&self) -> bool {
+        self.stop().is_some() && self.shield == Shield::None
+    }
+
+    /// Sleeps on the backend's thread until `limit` has passed, a stop, or a nudge.
+    pub fn sleep(&self, limit: Duration) {
+        let mut slot = self.lock();
+        if self.stop().is_none() && !slot.nudged {
+            slot = match self.disturbed.wait_timeout(slot, limit) {
+                Ok((slot, _)) => slot,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        slot.nudged = false;
+    }
+
+    /// Ends a sleep, now or the next one.
+    pub fn nudge(&self) {
+        self.lock().nudged = true;
+        self.disturbed.notify_all();
+    }
+
+    fn request_stop(&self, why: Stop) {
+        // The first reason stays: a deadline does not rename a cancellation.
+        let _ = self.stop.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
+        // The lock orders this with a sleeper that has checked `stop` and not slept yet.
+        drop(self.lock());
+        self.disturbed.notify_all();
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.phase.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    #[cfg(not(loom))]
+    fn lock(&self) -> MutexGuard<'_, Slot<T>> {
+        self.slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    #[cfg(loom)]
+    fn lock(&self) -> MutexGuard<'_, Slot<T>> {
+        self.slot.lock().expect("loom mutexes are not poisoned")
+    }
+}

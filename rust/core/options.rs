@@ -1,0 +1,71 @@
+//! What a connection is opened with, and the transaction mode it is in.
+//!
+//! Owns plain data, already checked by the caller. Must not know: Python.
+
+use std::ffi::CString;
+use std::time::Duration;
+
+/// How to open a database.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A path, `:memory:`, or a `file:` URI.
+    pub filename: CString,
+    pub uri: bool,
+    /// How long a statement waits for another connection's lock.
+    pub timeout: Duration,
+    pub cached_statements: usize,
+    pub foreign_keys: bool,
+    /// `PRAGMA name=value`, run in this order when the database is opened.
+    pub pragmas: Vec<String>,
+    pub mode: TransactionMode,
+}
+
+/// When BEGIN and COMMIT run by themselves; the semantics of the stdlib's `sqlite3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionMode {
+    /// `autocommit=True`, or legacy with `isolation_level=None`: SQLite's own mode. `manual_end` tells them
+    /// apart: legacy's `commit()` and `rollback()` end a transaction that was begun by hand, `autocommit=True`'s do not.
+    Autocommit { manual_end: bool },
+    /// Legacy with an isolation level: BEGIN before INSERT, UPDATE, DELETE and REPLACE.
+    Implicit(Begin),
+    /// `autocommit=False`, PEP 249: a transaction is always open.
+    Always,
+}
+
+/// An assignment to `isolation_level` or `autocommit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModeChange {
+    pub mode: TransactionMode,
+    pub effect: ModeEffect,
+}
+
+/// What `sqlite3` runs at such an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModeEffect {
+    Nothing,
+    /// COMMIT, if a transaction is open.
+    Commit,
+    /// BEGIN, if none is.
+    Begin,
+}
+
+/// The kinds of BEGIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    Plain,
+    Deferred,
+    Immediate,
+    Exclusive,
+}
+
+impl Begin {
+    /// The statement.
+    pub const fn sql(self) -> &'static str {
+        match self {
+            Self::Plain => "BEGIN",
+            Self::Deferred => "BEGIN DEFERRED",
+            Self::Immediate => "BEGIN IMMEDIATE",
+            Self::Exclusive => "BEGIN EXCLUSIVE",
+        }
+    }
+}

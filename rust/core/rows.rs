@@ -1,0 +1,102 @@
+//! RowStream: the rows of one execution on their way from the backend to the cursor.
+//!
+//! Owns the batches that were read and not yet taken, and how the stream ended. A cancelled fetch loses
+//! nothing: what it had read stays here for the next one.
+//! Threads: the backend pushes, the cursor's callers take.
+//! Invariant: batches are taken in the order in which they were read; nothing follows an end.
+//! Must not know: Python.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::batch::RowBatch;
+use super::error::Error;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// The rows of one execution.
+#[derive(Debug)]
+pub struct RowStream {
+    id: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batches: VecDeque<RowBatch>,
+    end: Option<Result<(), Error>>,
+}
+
+/// What a cursor finds when it looks for rows.
+#[derive(Debug)]
+pub enum Next {
+    Batch(RowBatch),
+    /// Nothing read ahead; the backend has to be asked.
+    Empty,
+    End,
+    Failed(Error),
+}
+
+impl RowStream {
+    pub fn new() -> Self {
+        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), state: Mutex::default() }
+    }
+
+    /// Identifies the stream within the process.
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub fn push(&self, batch: RowBatch) {
+        if !batch.is_empty() {
+            self.lock().batches.push_back(batch);
+        }
+    }
+
+    /// Nothing more will come. The first end stays.
+    pub fn end(&self, how: Result<(), Error>) {
+        self.lock().end.get_or_insert(how);
+    }
+
+    /// Whether the backend is through with it.
+    pub fn has_ended(&self) -> bool {
+        self.lock().end.is_some()
+    }
+
+    /// Whether a batch can be taken, or the end seen, without asking the backend.
+    pub fn is_ready(&self) -> bool {
+        let state = self.lock();
+        !state.batches.is_empty() || state.end.is_some()
+    }
+
+    /// Rows that can be taken without asking the backend.
+    pub fn available(&self) -> usize {
+        self.lock().batches.iter().map(RowBatch::len).sum()
+    }
+
+    /// Takes the next batch. A failure is reported once; afterwards the stream is at its end.
+    pub fn next(&self) -> Next {
+        let mut state = self.lock();
+        if let Some(batch) = state.batches.pop_front() {
+            return Next::Batch(batch);
+        }
+        match &mut state.end {
+            None => Next::Empty,
+            Some(Ok(())) => Next::End,
+            Some(end @ Err(_)) => match std::mem::replace(end, Ok(())) {
+                Err(error) => Next::Failed(error),
+                Ok(()) => Next::End,
+            },
+        }
+    }
+
+    /// Throws away what was read ahead.
+    pub fn clear(&self) {
+        self.lock().batches.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

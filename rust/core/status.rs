@@ -1,0 +1,50 @@
+//! Status: what a connection's synchronous properties show.
+//!
+//! Owns atomics that the backend writes after each command and anyone reads without waiting.
+//! Must not know: Python.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+
+/// Whether a connection can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    Unopened = 0,
+    Open = 1,
+    Closed = 2,
+}
+
+/// A connection's published state.
+#[derive(Debug, Default)]
+pub struct Status {
+    phase: AtomicU8,
+    in_transaction: AtomicBool,
+    total_changes: AtomicI64,
+}
+
+impl Status {
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::SeqCst) {
+            0 => Phase::Unopened,
+            1 => Phase::Open,
+            _ => Phase::Closed,
+        }
+    }
+
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::SeqCst);
+    }
+
+    pub fn in_transaction(&self) -> bool {
+        self.in_transaction.load(Ordering::SeqCst)
+    }
+
+    pub fn total_changes(&self) -> i64 {
+        self.total_changes.load(Ordering::SeqCst)
+    }
+
+    pub fn publish(&self, in_transaction: bool, total_changes: i64) {
+        self.in_transaction.store(in_transaction, Ordering::SeqCst);
+        self.total_changes.store(total_changes, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,14 @@
+//! The synchronisation primitives of an operation: the standard library's, or loom's under its model checker.
+//!
+//! Owns nothing. The loom crate under `tests/loom` compiles `operation.rs` with `--cfg loom`.
+
+#[cfg(loom)]
+pub use loom::sync::{
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicU8, Ordering},
+};
+#[cfg(not(loom))]
+pub use std::sync::{
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicU8, Ordering},
+};

@@ -1,0 +1,128 @@
+//! Transactions of a session: the stdlib's modes, and what SQLite or a cancellation ended behind their back.
+//!
+//! Owns the mode, the number of the current transaction, and the report of a lost one.
+//! Invariant: a transaction that nobody ended is reported before anything else runs outside of it.
+//! Must not know: Python, cursors.
+
+use super::command::Outcome;
+use super::error::{Error, Result};
+use super::options::{Begin, ModeChange, ModeEffect, TransactionMode};
+use super::session::Session;
+
+/// The transaction state of one session.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) mode: TransactionMode,
+    /// Set by whatever ends a transaction on request, while a command runs.
+    pub(super) ended: bool,
+    /// The transaction that the last command began.
+    pub(super) began: Option<u64>,
+    serial: u64,
+    operations: u64,
+    lost: Option<Error>,
+}
+
+impl Transaction {
+    pub(super) const fn new(mode: TransactionMode) -> Self {
+        Self { mode, ended: false, began: None, serial: 0, operations: 0, lost: None }
+    }
+
+    /// Looks at what a command did to the transaction; gives the number of one that it began.
+    pub(super) fn settle(&mut self, was_open: bool, is_open: bool, counts: bool, error: Option<&Error>) -> Option<u64> {
+        self.began = None;
+        if is_open && (!was_open || self.ended) {
+            self.serial += 1;
+            self.operations = 0;
+            if self.mode != TransactionMode::Always {
+                self.began = Some(self.serial);
+            }
+        } else if is_open && counts {
+            self.operations += 1;
+        } else if was_open && !is_open && !self.ended {
+            let why = error.map_or_else(|| "SQLite ended it".to_owned(), |error| error.message.clone());
+            self.lost = Some(Error::operational(format!("the transaction was rolled back: {why}")));
+        }
+        self.began
+    }
+
+    pub(super) const fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    pub(super) fn forget_loss(&mut self) {
+        self.lost = None;
+    }
+}
+
+impl Session {
+    /// Reports a lost transaction, once.
+    pub(super) fn check_transaction(&mut self) -> Result<()> {
+        let Some(lost) = self.transaction.lost.take() else { return Ok(()) };
+        self.keep_transaction_open()?;
+        Err(lost)
+    }
+
+    pub(super) fn begin(&mut self, begin: Begin) -> Result<Outcome> {
+        self.check_transaction()?;
+        self.run_sql(begin.sql())?;
+        Ok(Outcome::default())
+    }
+
+    pub(super) fn commit(&mut self) -> Result<Outcome> {
+        self.check_transaction()?;
+        if self.ends_by_method() && !self.handle.is_autocommit() {
+            self.end_with("COMMIT")?;
+        }
+        Ok(Outcome::default())
+    }
+
+    pub(super) fn rollback(&mut self) -> Result<Outcome> {
+        self.transaction.forget_loss();
+        if self.ends_by_method() && !self.handle.is_autocommit() {
+            self.end_with("ROLLBACK")?;
+        }
+        self.keep_transaction_open()?;
+        Ok(Outcome::default())
+    }
+
+    pub(super) fn undo_begin(&mut self, serial: u64) -> Result<Outcome> {
+        let untouched = self.transaction.serial == serial && self.transaction.operations == 0;
+        if untouched && !self.handle.is_autocommit() {
+            self.end_with("ROLLBACK")?;
+        }
+        Ok(Outcome::default())
+    }
+
+    pub(super) fn change_mode(&mut self, change: ModeChange) -> Result<()> {
+        let previous = std::mem::replace(&mut self.transaction.mode, change.mode);
+        let done = match change.effect {
+            ModeEffect::Nothing => Ok(()),
+            ModeEffect::Commit if self.handle.is_autocommit() => Ok(()),
+            ModeEffect::Commit => self.end_with("COMMIT"),
+            ModeEffect::Begin => self.keep_transaction_open(),
+        };
+        if done.is_err() {
+            self.transaction.mode = previous;
+        }
+        done
+    }
+
+    /// In PEP 249 mode a transaction is always open.
+    pub(super) fn keep_transaction_open(&mut self) -> Result<()> {
+        if self.transaction.mode == TransactionMode::Always && self.handle.is_autocommit() {
+            self.run_sql(Begin::Plain.sql())?;
+        }
+        Ok(())
+    }
+
+    /// Whether `commit()` and `rollback()` end a transaction in this mode.
+    fn ends_by_method(&self) -> bool {
+        self.transaction.mode != TransactionMode::Autocommit { manual_end: false }
+    }
+
+    fn end_with(&mut self, sql: &'static str) -> Result<()> {
+        self.run_sql(sql)?;
+        self.transaction.ended = true;
+        self.keep_transaction_open()
+    }
+}

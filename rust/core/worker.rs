@@ -1,0 +1,220 @@
+//! The local backend: a queue of commands, the session they run on, and the thread that is lent to both.
+//!
+//! Owns the queue and, between two commands, the session. A worker thread claims the session to run a command
+//! and puts it back after; it stays for a short while when the queue is empty, then serves another connection.
+//! Threads: `submit` and `interrupt` from any; `serve` on a lent worker.
+//! Invariant: at most one worker is lent to a connection, and one is whenever commands wait.
+//! Must not know: Python.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::backend::Backend;
+use super::command::{Action, Command, Outcome, Shared};
+use super::error::{Error, Result};
+use super::options::{ModeChange, Options};
+use super::session::Session;
+use super::status::{Phase, Status};
+use super::threads;
+
+/// How long a worker waits for a connection's next command.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// A connection to a database in this process.
+#[derive(Debug)]
+pub struct Local {
+    options: Options,
+    status: Status,
+    mailbox: Mutex<Mailbox>,
+    arrived: Condvar,
+}
+
+#[derive(Debug)]
+struct Mailbox {
+    commands: VecDeque<Command>,
+    database: Database,
+    running: Option<Shared>,
+    lent: bool,
+}
+
+#[derive(Debug)]
+enum Database {
+    Unopened,
+    Open(Box<Session>),
+    /// With the worker that runs a command.
+    Claimed,
+    Closed,
+    /// A panic was contained; what it left behind is not used again.
+    Poisoned(String),
+}
+
+impl Local {
+    pub fn new(options: Options) -> Arc<Self> {
+        let mailbox =
+            Mailbox { commands: VecDeque::new(), database: Database::Unopened, running: None, lent: false };
+        Arc::new(Self { options, status: Status::default(), mailbox: Mutex::new(mailbox), arrived: Condvar::new() })
+    }
+
+    /// Runs commands until none has come for a while. Called on a lent thread.
+    pub(super) fn serve(&self) {
+        let mut mailbox = self.lock();
+        loop {
+            let Some(command) = mailbox.commands.pop_front() else {
+                let (guard, waited) =
+                    self.arrived.wait_timeout(mailbox, LINGER).unwrap_or_else(PoisonError::into_inner);
+                mailbox = guard;
+                if waited.timed_out() && mailbox.commands.is_empty() {
+                    mailbox.lent = false;
+                    return;
+                }
+                continue;
+            };
+            let database = std::mem::replace(&mut mailbox.database, Database::Claimed);
+            mailbox.running = Some(Arc::clone(&command.operation));
+            drop(mailbox);
+            let database = self.run(database, command);
+            mailbox = self.lock();
+            mailbox.database = database;
+            mailbox.running = None;
+        }
+    }
+
+    /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
+    fn run(&self, database: Database, command: Command) -> Database {
+        let Command { operation, modes, action } = command;
+        if !operation.claim() {
+            return self.skip(database, &operation, &modes);
+        }
+        let step = catch_unwind(AssertUnwindSafe(|| self.step(database, &operation, action, &modes)));
+        let (mut database, result) = step.unwrap_or_else(|panic| {
+            let message = format!("a panic in the worker of this connection: {}", panic_message(&*panic));
+            self.status.set_phase(Phase::Closed);
+            (Database::Poisoned(message.clone()), Err(Error::internal(message)))
+        });
+        if let Database::Open(session) = &database {
+            session.publish(&self.status);
+        }
+        let opened = matches!(database, Database::Open(_)) && self.status.phase() == Phase::Unopened;
+        if opened {
+            self.status.set_phase(Phase::Open);
+        }
+        let unheard = operation.finish(result);
+        if unheard.is_some() {
+            if opened {
+                return self.undo_open(database);
+            }
+            if let Database::Open(session) = &mut database {
+                session.undo();
+                session.publish(&self.status);
+            }
+        }
+        database
+    }
+
+    fn step(
+        &self,
+        database: Database,
+        operation: &Shared,
+        action: Action,
+        modes: &[ModeChange],
+    ) -> (Database, Result<Outcome>) {
+        match (database, action) {
+            (Database::Unopened, Action::Open) => match Session::open(&self.options) {
+                Ok(mut session) => {
+                    let result = session.run(operation, Action::Open, modes);
+                    let result = result.map(|outcome| Outcome { opened: true, ..outcome });
+                    (Database::Open(Box::new(session)), result)
+                }
+                Err(error) => (Database::Unopened, Err(error)),
+            },
+            (Database::Open(session), Action::Close) => {
+                self.status.set_phase(Phase::Closed);
+                self.status.publish(false, 0);
+                (Database::Closed, session.close())
+            }
+            (database @ Database::Open(_), Action::UndoOpen) => (self.undo_open(database), Ok(Outcome::default())),
+            (Database::Open(mut session), action) => {
+                let result = session.run(operation, action, modes);
+                (Database::Open(session), result)
+            }
+            (Database::Unopened | Database::Closed, Action::Close) => {
+                self.status.set_phase(Phase::Closed);
+                (Database::Closed, Ok(Outcome::default()))
+            }
+            (database @ Database::Unopened, _) => (database, Err(Error::not_open())),
+            (Database::Poisoned(message), action) => {
+                let closes = matches!(action, Action::Close);
+                let result = if closes { Ok(Outcome::default()) } else { Err(Error::internal(message.clone())) };
+                (Database::Poisoned(message), result)
+            }
+            (Database::Closed | Database::Claimed, _) => (Database::Closed, Err(Error::closed())),
+        }
+    }
+
+    fn skip(&self, mut database: Database, operation: &Shared, modes: &[ModeChange]) -> Database {
+        if let (Database::Open(session), false) = (&mut database, modes.is_empty()) {
+            // Its error has nobody to go to; the mode is then unchanged.
+            let _ = session.run(operation, Action::SetMode, modes);
+            session.publish(&self.status);
+        }
+        database
+    }
+
+    fn undo_open(&self, database: Database) -> Database {
+        self.status.set_phase(Phase::Unopened);
+        self.status.publish(false, 0);
+        drop(database);
+        Database::Unopened
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Backend for Arc<Local> {
+    fn submit(&self, command: Command) {
+        let mut mailbox = self.lock();
+        mailbox.commands.push_back(command);
+        if mailbox.lent {
+            drop(mailbox);
+            self.arrived.notify_one();
+            return;
+        }
+        mailbox.lent = true;
+        drop(mailbox);
+        if let Err(error) = threads::lend(Arc::clone(self)) {
+            let mut mailbox = self.lock();
+            mailbox.lent = false;
+            let stranded = std::mem::take(&mut mailbox.commands);
+            drop(mailbox);
+            for command in stranded {
+                if command.operation.claim() {
+                    let message = format!("can't start a worker thread: {error}");
+                    drop(command.operation.finish(Err(Error::operational(message))));
+                }
+            }
+        }
+    }
+
+    fn interrupt(&self) {
+        let running = self.lock().running.clone();
+        if let Some(running) = running {
+            running.interrupt();
+        }
+    }
+
+    fn status(&self) -> &Status {
+        &self.status
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

@@ -1,0 +1,268 @@
+//! Operations under asyncio, uvloop, and anyio over them.
+//!
+//! Owns the Waiter, which speaks the protocol of asyncio's futures for one suspension, and the registry of ports.
+//! Thread: the loop's.
+//! Invariant: a Waiter calls its task back exactly once: when it is resumed, or after a cancel that it accepted.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyWeakrefReference};
+
+use crate::core::{Cancelled, Shared, Shield};
+use crate::wakeup::Ticket;
+
+use super::event_loop::{LoopPort, Runtime};
+
+/// What a suspended operation yields to its task.
+#[pyclass(module = "aiolibsql._aiolibsql", name = "_Waiter")]
+pub struct Waiter {
+    #[pyo3(get, set, name = "_asyncio_future_blocking")]
+    blocking: bool,
+    event_loop: Option<Py<PyAny>>,
+    port: Option<Py<LoopPort>>,
+    ticket: Ticket,
+    shared: Option<Shared>,
+    callback: Option<(Py<PyAny>, Option<Py<PyAny>>)>,
+    state: State,
+    message: Option<Py<PyAny>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Resumed,
+    Cancelled,
+}
+
+impl Waiter {
+    pub fn new(
+        event_loop: Py<PyAny>,
+        port: Py<LoopPort>,
+        ticket: Ticket,
+        shared: Option<Shared>,
+    ) -> Self {
+        Self {
+            blocking: true,
+            event_loop: Some(event_loop),
+            port: Some(port),
+            ticket,
+            shared,
+            callback: None,
+            state: State::Waiting,
+            message: None,
+        }
+    }
+
+    fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let event_loop = self.event_loop.as_ref().ok_or_else(|| PyRuntimeError::new_err("this wait has ended"))?;
+        Ok(event_loop.bind(py).clone())
+    }
+}
+
+#[pymethods]
+impl Waiter {
+    fn get_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.event_loop(py)
+    }
+
+    #[pyo3(signature = (callback, *, context=None))]
+    fn add_done_callback(&mut self, callback: Py<PyAny>, context: Option<Py<PyAny>>) {
+        self.callback = Some((callback, context));
+    }
+
+    fn remove_done_callback(&mut self, py: Python<'_>, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let matches = match &self.callback {
+            Some((own, _)) => own.bind(py).eq(callback)?,
+            None => false,
+        };
+        if matches {
+            self.callback = None;
+        }
+        Ok(usize::from(matches))
+    }
+
+    #[pyo3(signature = (msg=None))]
+    fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        let py = slf.py();
+        let (shared, ticket, port) = {
+            let this = slf.borrow();
+            if this.state != State::Waiting {
+                return Ok(false);
+            }
+            (this.shared.clone(), this.ticket, this.port.as_ref().map(|port| port.clone_ref(py)))
+        };
+        // A shielded wait answers False: the task remembers the request and is cancelled when it resumes.
+        if let Some(shared) = shared.filter(|shared| shared.shield() != Shield::None)
+            && !matches!(shared.cancel(), Cancelled::NeverRan)
+        {
+            return Ok(false);
+        }
+        if let Some(port) = port {
+            drop(port.get().forget(ticket));
+        }
+        {
+            let mut this = slf.borrow_mut();
+            this.state = State::Cancelled;
+            // anyio tells its own cancellations by the message.
+            this.message = msg;
+        }
+        schedule(slf)?;
+        Ok(true)
+    }
+
+    fn done(&self) -> bool {
+        self.state != State::Waiting
+    }
+
+    fn cancelled(&self) -> bool {
+        self.state == State::Cancelled
+    }
+
+    fn result(&self, py: Python<'_>) -> PyResult<()> {
+        match self.state {
+            State::Resumed => Ok(()),
+            State::Cancelled => {
+                let class = cancelled_error(py)?;
+                let error = match &self.message {
+                    Some(message) => class.call1((message,))?,
+                    None => class.call0()?,
+                };
+                Err(PyErr::from_value(error))
+            }
+            State::Waiting => Err(PyRuntimeError::new_err("the operation has not finished")),
+        }
+    }
+
+    fn exception(&self, py: Python<'_>) -> PyResult<()> {
+        self.result(py)
+    }
+
+    fn __await__(slf: Py<Self>) -> PyResult<()> {
+        drop(slf);
+        Err(PyRuntimeError::new_err("a wait of aiolibsql belongs to the task that yielded it"))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        visit.call(&self.port)?;
+        visit.call(&self.message)?;
+        if let Some((callback, context)) = &self.callback {
+            visit.call(callback)?;
+            visit.call(context)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&mut self) {
+        self.event_loop = None;
+        self.port = None;
+        self.callback = None;
+        self.message = None;
+    }
+}
+
+/// Wakes the task of a waiter whose operation can go on: at once, in this turn of the loop.
+pub fn resume(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
+    let py = waiter.py();
+    {
+        let mut this = waiter.borrow_mut();
+        if this.state != State::Waiting {
+            return Ok(());
+        }
+        this.state = State::Resumed;
+    }
+    let event_loop = waiter.borrow().event_loop(py)?;
+    let debug = event_loop.call_method0(intern!(py, "get_debug"))?.is_truthy()?;
+    // In debug mode the loop measures and names each callback; with a current task (a nested loop) a step
+    // inside a step is forbidden.
+    if debug || !current_task(py)?.call1((&event_loop,))?.is_none() {
+        return schedule(waiter);
+    }
+    let Some((callback, context)) = waiter.borrow_mut().callback.take() else { return Ok(()) };
+    match context {
+        Some(context) => context.bind(py).call_method1(intern!(py, "run"), (callback, waiter)).map(drop),
+        None => callback.call1(py, (waiter,)).map(drop),
+    }
+}
+
+fn schedule(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
+    let py = waiter.py();
+    let Some((callback, context)) = waiter.borrow_mut().callback.take() else { return Ok(()) };
+    let event_loop = waiter.borrow().event_loop(py)?;
+    let options = PyDict::new(py);
+    if let Some(context) = context {
+        options.set_item(intern!(py, "context"), context)?;
+    }
+    event_loop.call_method(intern!(py, "call_soon"), (callback, waiter), Some(&options)).map(drop)
+}
+
+/// The running loop, if asyncio's.
+pub fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let get = GET.get_or_try_init(py, || {
+        py.import("asyncio")?.getattr("_get_running_loop").map(Bound::unbind)
+    })?;
+    let running = get.bind(py).call0()?;
+    Ok((!running.is_none()).then_some(running))
+}
+
+fn current_task(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let current = CURRENT.get_or_try_init(py, || py.import("asyncio")?.getattr("current_task").map(Bound::unbind))?;
+    Ok(current.bind(py))
+}
+
+fn cancelled_error(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let class = CLASS.get_or_try_init(py, || py.import("asyncio")?.getattr("CancelledError").map(Bound::unbind))?;
+    Ok(class.bind(py))
+}
+
+struct Entry {
+    event_loop: Py<PyWeakrefReference>,
+    port: Py<LoopPort>,
+}
+
+static PORTS: Mutex<Option<HashMap<usize, Entry>>> = Mutex::new(None);
+
+fn ports() -> MutexGuard<'static, Option<HashMap<usize, Entry>>> {
+    PORTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The port of the running asyncio loop; made and registered with the loop at first use.
+///
+/// # Errors
+/// `RuntimeError` where no loop runs, or where the loop can't watch a descriptor.
+pub fn current_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
+    let event_loop = running_loop(py)?.ok_or_else(|| {
+        PyRuntimeError::new_err("no running event loop: await this under asyncio, uvloop, trio or anyio")
+    })?;
+    let key = event_loop.as_ptr() as usize;
+    let known = ports().as_ref().and_then(|ports| ports.get(&key)).map(|entry| {
+        (entry.event_loop.clone_ref(py), entry.port.clone_ref(py))
+    });
+    // The address of a dead loop may be another loop's now.
+    if let Some((weak, port)) = known
+        && weak.bind(py).upgrade().is_some_and(|alive| alive.is(&event_loop))
+    {
+        return Ok(port);
+    }
+    let port = Py::new(py, LoopPort::new(Runtime::Asyncio)?)?;
+    let drain = port.getattr(py, intern!(py, "drain"))?;
+    event_loop.call_method1(intern!(py, "add_reader"), (port.get().fd(), drain))?;
+    let entry = Entry { event_loop: PyWeakrefReference::new(&event_loop)?.unbind(), port: port.clone_ref(py) };
+    let mut dead = Vec::new();
+    let mut guard = ports();
+    let registry = guard.get_or_insert_default();
+    dead.extend(registry.extract_if(|_, entry| entry.event_loop.bind(py).upgrade().is_none()));
+    let replaced = registry.insert(key, entry);
+    drop(guard);
+    drop((dead, replaced));
+    Ok(port)
+}

@@ -1,0 +1,472 @@
+//! Connection: one database, for any number of tasks under any loop.
+//!
+//! Owns the backend and the settings that new cursors take over.
+//! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::{PyResourceWarning, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::core::{Action, Amount, Backend, Command, Local, ModeChange, Phase, Shared};
+
+use super::awaitable::Operation;
+use super::cursor::{Cursor, FIRST_ROWS};
+use super::exceptions;
+use super::factories::{RowFactory, TextFactory};
+use super::fetch::{FetchAll, FetchOne};
+use super::lifecycle::{Exit, Open, Simple};
+use super::options::{self, Arguments, Control, Level};
+use super::statements::{Execute, ExecuteMany, ExecuteScript};
+use super::work::{Inserted, Ready, Then, Work};
+
+/// A connection to a database.
+#[pyclass(frozen, subclass, weakref, module = "aiolibsql")]
+pub struct Connection {
+    backend: Arc<Local>,
+    label: String,
+    init_hook: Option<Py<PyAny>>,
+    settings: Mutex<Settings>,
+}
+
+struct Settings {
+    row_factory: RowFactory,
+    text_factory: TextFactory,
+    control: Control,
+    /// Assignments to `isolation_level` and `autocommit` that the next command applies.
+    modes: Vec<ModeChange>,
+    chunk: usize,
+}
+
+impl Connection {
+    /// Queues a command, with the mode changes since the last one.
+    pub fn submit(&self, action: Action) -> Shared {
+        let modes = std::mem::take(&mut self.settings().modes);
+        let command = Command::new(action, modes);
+        let shared = Arc::clone(&command.operation);
+        self.backend.submit(command);
+        shared
+    }
+
+    pub fn cursor_defaults(&self, py: Python<'_>) -> (RowFactory, usize) {
+        let settings = self.settings();
+        (settings.row_factory.clone_ref(py), settings.chunk)
+    }
+
+    pub fn text_factory_of(&self, py: Python<'_>) -> TextFactory {
+        self.settings().text_factory.clone_ref(py)
+    }
+
+    pub fn init_hook(&self) -> Option<&Py<PyAny>> {
+        self.init_hook.as_ref()
+    }
+
+    pub fn check_not_closed(&self, py: Python<'_>) -> PyResult<()> {
+        match self.backend.status().phase() {
+            Phase::Closed => Err(exceptions::to_python(py, crate::core::Error::closed())),
+            Phase::Unopened | Phase::Open => Ok(()),
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.backend.status().phase() == Phase::Closed
+    }
+
+    /// Warns of changes that a close threw away.
+    pub fn warn(&self, py: Python<'_>, what: &str) -> PyResult<()> {
+        let message = std::ffi::CString::new(format!("<aiolibsql.Connection '{}'> {what}", self.label)).unwrap_or_default();
+        PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
+    }
+
+    fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+        match self.backend.status().phase() {
+            Phase::Unopened => Err(exceptions::to_python(py, crate::core::Error::not_open())),
+            Phase::Open | Phase::Closed => self.check_not_closed(py),
+        }
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_cursor(slf: &Bound<'_, Self>) -> PyResult<Py<Cursor>> {
+        Py::new(slf.py(), Cursor::create(slf.py(), &slf.clone().unbind()))
+    }
+
+    fn run(slf: &Bound<'_, Self>, name: &'static str, action: Action) -> Operation {
+        Operation::new(Box::new(Simple::new(name, slf.clone().unbind(), action)))
+    }
+
+    /// Executes on a new cursor, and goes on with what `then` makes of it.
+    fn execute_then(
+        slf: &Bound<'_, Self>,
+        name: &'static str,
+        (sql, parameters, timeout): (&Bound<'_, PyString>, Option<&Bound<'_, PyAny>>, Option<f64>),
+        amount: Amount,
+        then: impl FnOnce(Py<Cursor>) -> Option<Box<dyn Work>>,
+    ) -> Operation {
+        let work = || {
+            let cursor = Self::new_cursor(slf)?;
+            let execute = Execute::new(name, cursor.clone_ref(slf.py()), sql, parameters, timeout, amount)?;
+            Ok((Box::new(execute), then(cursor)))
+        };
+        match work() {
+            Ok((execute, Some(then))) => Operation::new(Box::new(Then::new(execute, then))),
+            Ok((execute, None)) => Operation::new(execute),
+            Err(error) => Operation::ready(name, Err(error)),
+        }
+    }
+
+    fn only_row(
+        slf: &Bound<'_, Self>,
+        name: &'static str,
+        request: (&Bound<'_, PyString>, Option<&Bound<'_, PyAny>>, Option<f64>),
+        absent: fn(Python<'_>) -> PyResult<Py<PyAny>>,
+        finish: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
+    ) -> Operation {
+        Self::execute_then(slf, name, request, Amount::Rows(1), |cursor| {
+            Some(Box::new(FetchOne::only(name, cursor, absent, finish)))
+        })
+    }
+
+    fn change_control(&self, change: impl FnOnce(&mut Control) -> Option<ModeChange>) {
+        let mut settings = self.settings();
+        if let Some(change) = change(&mut settings.control) {
+            settings.modes.push(change);
+        }
+    }
+}
+
+#[pymethods]
+impl Connection {
+    #[new]
+    #[pyo3(signature = (
+        database, timeout=5.0, isolation_level=Level::implicit(), *, autocommit=None, cached_statements=128, uri=false,
+        foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "they are keywords")]
+    fn new(
+        database: &Bound<'_, PyAny>,
+        timeout: f64,
+        isolation_level: Level,
+        autocommit: Option<&Bound<'_, PyAny>>,
+        cached_statements: usize,
+        uri: bool,
+        foreign_keys: bool,
+        row_factory: Option<&Bound<'_, PyAny>>,
+        text_factory: Option<&Bound<'_, PyAny>>,
+        iter_chunk_size: usize,
+        pragmas: Option<&Bound<'_, PyAny>>,
+        init_hook: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let control = Control::new(isolation_level, autocommit)?;
+        let arguments = Arguments { database, timeout, cached_statements, uri, foreign_keys, pragmas };
+        let (options, label) = options::read(&arguments, control.mode())?;
+        Ok(Self {
+            backend: Local::new(options),
+            label,
+            init_hook,
+            settings: Mutex::new(Settings {
+                row_factory: row_factory.map_or(Ok(RowFactory::Tuple), RowFactory::new)?,
+                text_factory: text_factory.map_or(Ok(TextFactory::Str), TextFactory::new)?,
+                control,
+                modes: Vec::new(),
+                chunk: iter_chunk_size.max(1),
+            }),
+        })
+    }
+
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let open = Operation::new(Box::new(Open::new("Connection.__await__", slf.clone().unbind())));
+        Bound::new(slf.py(), open)?.call_method0("__await__")
+    }
+
+    fn __aenter__(slf: &Bound<'_, Self>) -> Operation {
+        Operation::new(Box::new(Open::new("Connection.__aenter__", slf.clone().unbind())))
+    }
+
+    #[pyo3(signature = (exc_type, _exc, _tb, /))]
+    fn __aexit__(
+        slf: &Bound<'_, Self>,
+        exc_type: &Bound<'_, PyAny>,
+        _exc: &Bound<'_, PyAny>,
+        _tb: &Bound<'_, PyAny>,
+    ) -> Operation {
+        Operation::new(Box::new(Exit::new(slf.clone().unbind(), exc_type.is_none())))
+    }
+
+    #[pyo3(signature = (factory=None))]
+    fn cursor<'py>(slf: &Bound<'py, Self>, factory: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, Cursor>> {
+        slf.get().check_not_closed(slf.py())?;
+        match factory {
+            None => Ok(Self::new_cursor(slf)?.into_bound(slf.py())),
+            Some(factory) => factory.call1((slf,))?.cast_into::<Cursor>().map_err(|_| {
+                PyTypeError::new_err("factory must return a cursor, not an object of another class")
+            }),
+        }
+    }
+
+    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    fn execute(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let request = (sql, parameters, timeout);
+        Self::execute_then(slf, "Connection.execute", request, Amount::Rows(FIRST_ROWS), |_| None)
+    }
+
+    #[pyo3(signature = (sql, parameters, /, *, timeout=None))]
+    fn executemany(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let name = "Connection.executemany";
+        match Self::new_cursor(slf).and_then(|cursor| ExecuteMany::new(name, cursor, sql, parameters, timeout)) {
+            Ok(work) => Operation::new(Box::new(work)),
+            Err(error) => Operation::ready(name, Err(error)),
+        }
+    }
+
+    #[pyo3(signature = (script, /, *, timeout=None))]
+    fn executescript(slf: &Bound<'_, Self>, script: &Bound<'_, PyString>, timeout: Option<f64>) -> Operation {
+        let name = "Connection.executescript";
+        match Self::new_cursor(slf).and_then(|cursor| ExecuteScript::new(name, cursor, script, timeout)) {
+            Ok(work) => Operation::new(Box::new(work)),
+            Err(error) => Operation::ready(name, Err(error)),
+        }
+    }
+
+    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    fn execute_insert(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let request = (sql, parameters, timeout);
+        Self::execute_then(slf, "Connection.execute_insert", request, Amount::Rows(1), |cursor| {
+            Some(Box::new(Inserted::new(cursor)))
+        })
+    }
+
+    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    fn execute_fetchall(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let name = "Connection.execute_fetchall";
+        Self::execute_then(slf, name, (sql, parameters, timeout), Amount::All, |cursor| {
+            Some(Box::new(FetchAll::new(name, cursor)))
+        })
+    }
+
+    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    fn fetch_all(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let name = "Connection.fetch_all";
+        Self::execute_then(slf, name, (sql, parameters, timeout), Amount::All, |cursor| {
+            Some(Box::new(FetchAll::new(name, cursor)))
+        })
+    }
+
+    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    fn fetch_one(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let absent = |py: Python<'_>| Err(exceptions::no_row(py));
+        Self::only_row(slf, "Connection.fetch_one", (sql, parameters, timeout), absent, |row| Ok(row.unbind()))
+    }
+
+    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    fn fetch_optional(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let absent = |py: Python<'_>| Ok(py.None());
+        Self::only_row(slf, "Connection.fetch_optional", (sql, parameters, timeout), absent, |row| Ok(row.unbind()))
+    }
+
+    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    fn fetch_scalar(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let absent = |py: Python<'_>| Ok(py.None());
+        Self::only_row(slf, "Connection.fetch_scalar", (sql, parameters, timeout), absent, |row| {
+            row.get_item(0).map(Bound::unbind)
+        })
+    }
+
+    #[pyo3(signature = (mode="DEFERRED"))]
+    fn begin(slf: &Bound<'_, Self>, mode: &str) -> Operation {
+        match options::begin(mode) {
+            Some(begin) => Self::run(slf, "Connection.begin", Action::Begin(begin)),
+            None => {
+                let message = format!("begin mode must be 'DEFERRED', 'IMMEDIATE' or 'EXCLUSIVE', not '{mode}'");
+                let error = pyo3::exceptions::PyValueError::new_err(message);
+                Operation::ready("Connection.begin", Err(error))
+            }
+        }
+    }
+
+    fn commit(slf: &Bound<'_, Self>) -> Operation {
+        Self::run(slf, "Connection.commit", Action::Commit)
+    }
+
+    fn rollback(slf: &Bound<'_, Self>) -> Operation {
+        Self::run(slf, "Connection.rollback", Action::Rollback)
+    }
+
+    fn close(slf: &Bound<'_, Self>) -> Operation {
+        Self::run(slf, "Connection.close", Action::Close)
+    }
+
+    fn stop(slf: &Bound<'_, Self>) -> Operation {
+        let mut close = Simple::new("Connection.stop", slf.clone().unbind(), Action::Close);
+        close.submit_now();
+        Operation::new(Box::new(close))
+    }
+
+    fn interrupt(&self, py: Python<'_>) -> Operation {
+        self.backend.interrupt();
+        Operation::new(Box::new(Ready::done("Connection.interrupt", Ok(py.None()))))
+    }
+
+    fn set_autocommit(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        slf.get().set_autocommit_attribute(value)?;
+        Ok(Self::run(slf, "Connection.set_autocommit", Action::SetMode))
+    }
+
+    #[getter]
+    fn in_transaction(&self, py: Python<'_>) -> PyResult<bool> {
+        self.check_open(py)?;
+        Ok(self.backend.status().in_transaction())
+    }
+
+    #[getter]
+    fn total_changes(&self, py: Python<'_>) -> PyResult<i64> {
+        self.check_open(py)?;
+        Ok(self.backend.status().total_changes())
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.is_closed()
+    }
+
+    #[getter]
+    fn isolation_level(&self) -> Option<String> {
+        self.settings().control.isolation_level.clone()
+    }
+
+    #[setter]
+    fn set_isolation_level(&self, level: Level) {
+        self.change_control(|control| control.set_isolation_level(level.0));
+    }
+
+    #[getter]
+    fn autocommit(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.settings().control.autocommit.to_python(py)
+    }
+
+    #[setter(autocommit)]
+    fn set_autocommit_attribute(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let value = options::Autocommit::new(value)?;
+        self.change_control(|control| Some(control.set_autocommit(value)));
+        Ok(())
+    }
+
+    #[getter]
+    fn row_factory(&self, py: Python<'_>) -> Py<PyAny> {
+        self.settings().row_factory.to_python(py)
+    }
+
+    #[setter]
+    fn set_row_factory(&self, factory: &Bound<'_, PyAny>) -> PyResult<()> {
+        let factory = RowFactory::new(factory)?;
+        let old = std::mem::replace(&mut self.settings().row_factory, factory);
+        drop(old);
+        Ok(())
+    }
+
+    #[getter]
+    fn text_factory(&self, py: Python<'_>) -> Py<PyAny> {
+        self.settings().text_factory.to_python(py)
+    }
+
+    #[setter]
+    fn set_text_factory(&self, factory: &Bound<'_, PyAny>) -> PyResult<()> {
+        let factory = TextFactory::new(factory)?;
+        let old = std::mem::replace(&mut self.settings().text_factory, factory);
+        drop(old);
+        Ok(())
+    }
+
+    #[getter]
+    fn iter_chunk_size(&self) -> usize {
+        self.settings().chunk
+    }
+
+    fn __repr__(&self) -> String {
+        let phase = match self.backend.status().phase() {
+            Phase::Unopened => "not opened",
+            Phase::Open => "open",
+            Phase::Closed => "closed",
+        };
+        format!("<aiolibsql.Connection '{}' ({phase})>", self.label)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err("cannot pickle 'aiolibsql.Connection' object"))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.init_hook)?;
+        match self.settings.try_lock() {
+            Ok(settings) => settings.row_factory.traverse(visit).and_then(|()| settings.text_factory.traverse(visit)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let mut settings = self.settings();
+        let rows = std::mem::replace(&mut settings.row_factory, RowFactory::Tuple);
+        let texts = std::mem::replace(&mut settings.text_factory, TextFactory::Str);
+        drop(settings);
+        drop((rows, texts));
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.backend.status().phase() != Phase::Open {
+            return;
+        }
+        drop(self.submit(Action::Close));
+        let _ = Python::try_attach(|py| {
+            let what = "was deleted before being closed. Please use 'async with' or '.close()' to close the connection properly.";
+            if let Err(error) = self.warn(py, what) {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
+}

@@ -1,0 +1,86 @@
+//! Rows as Python objects.
+//!
+//! Owns the conversion of cells; converters join here.
+//! Thread: the loop's. Invariant: no lock is held, for a factory is Python code.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyString, PyTuple};
+
+use crate::core::{Cell, Error, RowBatch, Span};
+
+use super::cursor::Cursor;
+use super::exceptions;
+use super::factories::{RowFactory, TextFactory};
+use super::ffi;
+use super::row::Row;
+
+/// Makes the rows of one cursor.
+pub struct RowMaker {
+    pub cursor: Py<Cursor>,
+    pub columns: Arc<[Box<str>]>,
+    pub rows: RowFactory,
+    pub texts: TextFactory,
+}
+
+impl RowMaker {
+    /// The object for one row.
+    pub fn make(&self, py: Python<'_>, batch: &RowBatch, index: usize) -> PyResult<Py<PyAny>> {
+        let cells = batch.row(index);
+        let mut failed = None;
+        let values = cells.iter().enumerate().map(|(column, cell)| {
+            if failed.is_some() {
+                return py.None();
+            }
+            self.value(py, batch, *cell, column).unwrap_or_else(|error| {
+                failed = Some(error);
+                py.None()
+            })
+        });
+        let tuple = PyTuple::new(py, values)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        // A text factory may have made anything.
+        if !matches!(self.texts, TextFactory::Call(_)) {
+            ffi::untrack(&tuple);
+        }
+        match &self.rows {
+            RowFactory::Tuple => Ok(tuple.into_any().unbind()),
+            RowFactory::Row => {
+                Py::new(py, Row::from_parts(tuple.unbind(), Arc::clone(&self.columns))).map(Py::into_any)
+            }
+            RowFactory::Call(callable) => callable.call1(py, (&self.cursor, tuple)),
+        }
+    }
+
+    fn value(&self, py: Python<'_>, batch: &RowBatch, cell: Cell, column: usize) -> PyResult<Py<PyAny>> {
+        Ok(match cell {
+            Cell::Null => py.None(),
+            Cell::Integer(integer) => PyInt::new(py, integer).into_any().unbind(),
+            Cell::Real(real) => PyFloat::new(py, real).into_any().unbind(),
+            Cell::Ascii(span) | Cell::Text(span) => self.text(py, batch, span, column)?,
+            Cell::Blob(span) => PyBytes::new(py, batch.bytes(span)).into_any().unbind(),
+        })
+    }
+
+    fn text(&self, py: Python<'_>, batch: &RowBatch, span: Span, column: usize) -> PyResult<Py<PyAny>> {
+        let bytes = batch.bytes(span);
+        match &self.texts {
+            TextFactory::Str => match std::str::from_utf8(bytes) {
+                Ok(text) => Ok(PyString::new(py, text).into_any().unbind()),
+                Err(_) => Err(undecodable(py, self.columns.get(column).map_or("", |name| name), bytes)),
+            },
+            TextFactory::Bytes => Ok(PyBytes::new(py, bytes).into_any().unbind()),
+            TextFactory::ByteArray => Ok(PyByteArray::new(py, bytes).into_any().unbind()),
+            TextFactory::Call(callable) => callable.call1(py, (PyBytes::new(py, bytes),)),
+        }
+    }
+}
+
+fn undecodable(py: Python<'_>, column: &str, bytes: &[u8]) -> PyErr {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
+    let message = format!("Could not decode to UTF-8 column '{column}' with text '{text}'");
+    exceptions::to_python(py, Error::operational(message))
+}

@@ -1,0 +1,397 @@
+//! Cursor: the rows of one statement at a time.
+//!
+//! Owns the stream that its last execution fills, and what is known about that execution.
+//! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+
+use crate::core::{Action, Amount, Next, Outcome, RowBatch, RowStream, Shared, Shield};
+
+use super::awaitable::Operation;
+use super::connection::Connection;
+use super::convert::RowMaker;
+use super::exceptions;
+use super::factories::RowFactory;
+use super::fetch::{FetchAll, FetchMany, FetchOne};
+use super::iterator::RowIterator;
+use super::statements::{CloseCursor, Execute, ExecuteMany, ExecuteScript};
+use super::work::{Ready, Work};
+
+/// Rows that the first reply to an execute brings along.
+pub const FIRST_ROWS: usize = 64;
+
+/// Executes statements and fetches their rows.
+#[pyclass(frozen, subclass, weakref, module = "aiolibsql")]
+pub struct Cursor {
+    connection: Py<Connection>,
+    state: Mutex<State>,
+}
+
+struct State {
+    rows: Option<Arc<RowStream>>,
+    current: Option<(Arc<RowBatch>, usize)>,
+    /// A fetch that was sent before anybody asked.
+    ahead: Option<Shared>,
+    columns: Option<Arc<[Box<str>]>>,
+    rowcount: i64,
+    lastrowid: Option<i64>,
+    arraysize: usize,
+    chunk: usize,
+    row_factory: RowFactory,
+    closed: bool,
+}
+
+/// What a look for rows found.
+pub enum Found {
+    Row(Arc<RowBatch>, usize),
+    /// The backend has to be asked.
+    Nothing,
+    End,
+}
+
+impl Cursor {
+    pub fn create(py: Python<'_>, connection: &Py<Connection>) -> Self {
+        let (row_factory, chunk) = connection.get().cursor_defaults(py);
+        Self {
+            connection: connection.clone_ref(py),
+            state: Mutex::new(State {
+                rows: None,
+                current: None,
+                ahead: None,
+                columns: None,
+                rowcount: -1,
+                lastrowid: None,
+                arraysize: 1,
+                chunk,
+                row_factory,
+                closed: false,
+            }),
+        }
+    }
+
+    pub const fn connection(&self) -> &Py<Connection> {
+        &self.connection
+    }
+
+    pub fn columns(&self) -> Option<Arc<[Box<str>]>> {
+        self.state().columns.clone()
+    }
+
+    /// Starts an execution: gives the rows that it replaces, if the backend still reads them.
+    pub fn begin(&self, rows: Option<Arc<RowStream>>) -> Option<Arc<RowStream>> {
+        let mut state = self.state();
+        state.current = None;
+        state.ahead = None;
+        state.columns = None;
+        state.rowcount = -1;
+        std::mem::replace(&mut state.rows, rows).filter(|rows| !rows.has_ended())
+    }
+
+    /// Stores what an execution reported.
+    pub fn executed(&self, outcome: Outcome) {
+        let mut state = self.state();
+        state.columns = outcome.columns;
+        state.rowcount = outcome.rowcount.unwrap_or(-1);
+        if outcome.lastrowid.is_some() {
+            state.lastrowid = outcome.lastrowid;
+        }
+    }
+
+    /// Takes the next row that is there.
+    pub fn take_row(&self, py: Python<'_>) -> PyResult<Found> {
+        let mut state = self.state();
+        loop {
+            if let Some((batch, index)) = &mut state.current {
+                if *index < batch.len() {
+                    let row = Found::Row(Arc::clone(batch), *index);
+                    *index += 1;
+                    return Ok(row);
+                }
+                state.current = None;
+            }
+            let next = match &state.rows {
+                Some(rows) => rows.next(),
+                None => return Ok(Found::End),
+            };
+            match next {
+                Next::Batch(batch) => state.current = Some((Arc::new(batch), 0)),
+                Next::Empty => return Ok(Found::Nothing),
+                Next::End => return Ok(Found::End),
+                Next::Failed(error) => {
+                    drop(state);
+                    return Err(exceptions::to_python(py, error));
+                }
+            }
+        }
+    }
+
+    /// Whether a row, or the end, can be taken without asking the backend.
+    pub fn is_ready(&self) -> bool {
+        let state = self.state();
+        let has_rows = matches!(&state.current, Some((batch, index)) if *index < batch.len());
+        has_rows || state.rows.as_ref().is_none_or(|rows| rows.is_ready())
+    }
+
+    /// Rows that can be taken without asking the backend.
+    pub fn available(&self) -> usize {
+        let state = self.state();
+        let current = state.current.as_ref().map_or(0, |(batch, index)| batch.len() - index);
+        current + state.rows.as_ref().map_or(0, |rows| rows.available())
+    }
+
+    /// Rows to ask for at a time.
+    pub fn chunk(&self) -> usize {
+        self.state().chunk
+    }
+
+    /// The stream, if the backend has more of it.
+    pub fn unfinished(&self) -> Option<Arc<RowStream>> {
+        self.state().rows.clone().filter(|rows| !rows.has_ended())
+    }
+
+    /// Asks the backend for more rows.
+    pub fn request(&self, rows: Arc<RowStream>, amount: Amount) -> Shared {
+        self.connection.get().submit(Action::Fetch { rows, amount })
+    }
+
+    /// Takes over a fetch that was sent ahead.
+    pub fn take_ahead(&self) -> Option<Shared> {
+        self.state().ahead.take()
+    }
+
+    /// Sends for the next rows before anybody asks, in growing batches.
+    pub fn fetch_ahead(&self) {
+        let mut state = self.state();
+        if state.ahead.is_some() {
+            return;
+        }
+        let Some(rows) = state.rows.clone().filter(|rows| !rows.has_ended()) else { return };
+        let amount = Amount::Rows(state.chunk);
+        state.chunk = (state.chunk * 2).clamp(1, 1024);
+        drop(state);
+        let ahead = self.request(rows, amount);
+        self.state().ahead = Some(ahead);
+    }
+
+    pub fn maker(slf: &Py<Self>, py: Python<'_>) -> RowMaker {
+        let this = slf.get();
+        let texts = this.connection.get().text_factory_of(py);
+        let state = this.state();
+        RowMaker {
+            cursor: slf.clone_ref(py),
+            columns: state.columns.clone().unwrap_or_default(),
+            rows: state.row_factory.clone_ref(py),
+            texts,
+        }
+    }
+
+    /// Raises if the cursor or its connection is closed.
+    pub fn check(&self, py: Python<'_>) -> PyResult<()> {
+        if self.state().closed {
+            return Err(exceptions::programming(py, "Cannot operate on a closed cursor."));
+        }
+        self.connection.get().check_not_closed(py)
+    }
+
+    /// Marks it closed and gives the rows that the backend has to end.
+    pub fn close_now(&self) -> Option<Arc<RowStream>> {
+        let rows = self.begin(None);
+        self.state().closed = true;
+        rows
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn operation(work: impl Work + 'static) -> Operation {
+        Operation::new(Box::new(work))
+    }
+}
+
+#[pymethods]
+impl Cursor {
+    #[new]
+    fn new(connection: &Bound<'_, Connection>) -> Self {
+        Self::create(connection.py(), &connection.clone().unbind())
+    }
+
+    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    fn execute(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let amount = Amount::Rows(FIRST_ROWS);
+        match Execute::new("Cursor.execute", slf.clone().unbind(), sql, parameters, timeout, amount) {
+            Ok(work) => Self::operation(work),
+            Err(error) => Operation::ready("Cursor.execute", Err(error)),
+        }
+    }
+
+    #[pyo3(signature = (sql, parameters, /, *, timeout=None))]
+    fn executemany(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        match ExecuteMany::new("Cursor.executemany", slf.clone().unbind(), sql, parameters, timeout) {
+            Ok(work) => Self::operation(work),
+            Err(error) => Operation::ready("Cursor.executemany", Err(error)),
+        }
+    }
+
+    #[pyo3(signature = (script, /, *, timeout=None))]
+    fn executescript(slf: &Bound<'_, Self>, script: &Bound<'_, PyString>, timeout: Option<f64>) -> Operation {
+        match ExecuteScript::new("Cursor.executescript", slf.clone().unbind(), script, timeout) {
+            Ok(work) => Self::operation(work),
+            Err(error) => Operation::ready("Cursor.executescript", Err(error)),
+        }
+    }
+
+    fn fetchone(slf: Py<Self>) -> Operation {
+        Self::operation(FetchOne::new("Cursor.fetchone", slf))
+    }
+
+    #[pyo3(signature = (size=None))]
+    fn fetchmany(slf: &Bound<'_, Self>, size: Option<isize>) -> Operation {
+        // A negative size means "all of them", as in sqlite3.
+        let size = size.map_or_else(|| slf.get().state().arraysize, |size| usize::try_from(size).unwrap_or(usize::MAX));
+        Self::operation(FetchMany::new(slf.clone().unbind(), size))
+    }
+
+    fn fetchall(slf: Py<Self>) -> Operation {
+        Self::operation(FetchAll::new("Cursor.fetchall", slf))
+    }
+
+    fn close(slf: Py<Self>) -> Operation {
+        Self::operation(CloseCursor::new("Cursor.close", slf))
+    }
+
+    fn __aiter__(slf: Py<Self>) -> RowIterator {
+        RowIterator::new(slf)
+    }
+
+    fn __anext__(slf: Py<Self>) -> Operation {
+        Self::operation(FetchOne::or_stop("Cursor.__anext__", slf))
+    }
+
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Bound::new(slf.py(), Self::opened(slf, "Cursor.__await__"))?.call_method0("__await__")
+    }
+
+    fn __aenter__(slf: &Bound<'_, Self>) -> Operation {
+        Self::opened(slf, "Cursor.__aenter__")
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __aexit__(slf: Py<Self>, _args: &Bound<'_, PyTuple>) -> Operation {
+        Self::operation(CloseCursor::new("Cursor.__aexit__", slf))
+    }
+
+    /// PEP 249: accepted, without effect.
+    fn setinputsizes(&self, _sizes: &Bound<'_, PyAny>) {}
+
+    /// PEP 249: accepted, without effect.
+    #[pyo3(signature = (_size, _column=None))]
+    fn setoutputsize(&self, _size: &Bound<'_, PyAny>, _column: Option<&Bound<'_, PyAny>>) {}
+
+    #[getter(connection)]
+    fn connection_of(&self, py: Python<'_>) -> Py<Connection> {
+        self.connection.clone_ref(py)
+    }
+
+    #[getter]
+    fn description<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let Some(columns) = self.columns() else { return Ok(None) };
+        let describe = |name: &str| {
+            PyTuple::new(py, std::iter::once(PyString::new(py, name).into_any()).chain((0..6).map(|_| py.None().into_bound(py))).collect::<Vec<_>>())
+        };
+        let columns: PyResult<Vec<_>> = columns.iter().map(|name| describe(name)).collect();
+        PyTuple::new(py, columns?).map(Some)
+    }
+
+    #[getter]
+    fn rowcount(&self) -> i64 {
+        self.state().rowcount
+    }
+
+    #[getter]
+    pub fn lastrowid(&self) -> Option<i64> {
+        self.state().lastrowid
+    }
+
+    #[getter]
+    fn arraysize(&self) -> usize {
+        self.state().arraysize
+    }
+
+    #[setter]
+    fn set_arraysize(&self, size: usize) {
+        self.state().arraysize = size;
+    }
+
+    #[getter]
+    fn iter_chunk_size(&self) -> usize {
+        self.state().chunk
+    }
+
+    #[setter]
+    fn set_iter_chunk_size(&self, size: usize) {
+        self.state().chunk = size.max(1);
+    }
+
+    #[getter]
+    fn row_factory(&self, py: Python<'_>) -> Py<PyAny> {
+        self.state().row_factory.to_python(py)
+    }
+
+    #[setter]
+    fn set_row_factory(&self, factory: &Bound<'_, PyAny>) -> PyResult<()> {
+        let factory = RowFactory::new(factory)?;
+        let old = std::mem::replace(&mut self.state().row_factory, factory);
+        drop(old);
+        Ok(())
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err("cannot pickle 'aiolibsql.Cursor' object"))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.connection)?;
+        match self.state.try_lock() {
+            Ok(state) => state.row_factory.traverse(visit),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let old = std::mem::replace(&mut self.state().row_factory, RowFactory::Tuple);
+        drop(old);
+    }
+}
+
+impl Cursor {
+    fn opened(slf: &Bound<'_, Self>, name: &'static str) -> Operation {
+        let value = slf.get().check(slf.py()).map(|()| slf.clone().into_any().unbind());
+        Operation::new(Box::new(Ready::done(name, value)))
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        if let Some(rows) = self.close_now() {
+            let action = Action::CloseRows(rows);
+            debug_assert_eq!(action.shield(), Shield::Always);
+            drop(self.connection.get().submit(action));
+        }
+    }
+}

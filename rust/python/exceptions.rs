@@ -1,0 +1,103 @@
+//! The one table from the core's errors to Python's exceptions.
+//!
+//! Owns nothing; the classes are Python's, in `aiolibsql/exceptions.py`.
+//! Invariant: classification is by SQLite's result code, never by a message.
+
+use pyo3::exceptions::{PyException, PyMemoryError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyModule;
+
+use crate::core::{Error, Kind};
+use crate::sqlite::{self, code};
+
+pyo3::create_exception!(
+    aiolibsql._aiolibsql,
+    Abandoned,
+    PyException,
+    "A shielded operation gave up because its caller was cancelled; the caller sees the cancellation instead."
+);
+
+/// The class of an error, most specific first.
+fn class_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Closed => "ConnectionClosedError",
+        Kind::Programming => "ProgrammingError",
+        Kind::Data => "DataError",
+        Kind::Operational | Kind::Cancelled => "OperationalError",
+        Kind::Timeout => "TimeoutError",
+        Kind::Internal => "InternalError",
+        Kind::Sqlite(extended) => match extended & 0xff {
+            code::BUSY | code::LOCKED => "TimeoutError",
+            code::INTERNAL | code::NOTFOUND => "InternalError",
+            code::ERROR
+            | code::PERM
+            | code::ABORT
+            | code::READONLY
+            | code::INTERRUPT
+            | code::IOERR
+            | code::FULL
+            | code::CANTOPEN
+            | code::PROTOCOL
+            | code::EMPTY
+            | code::SCHEMA => "OperationalError",
+            code::TOOBIG => "DataError",
+            code::CONSTRAINT | code::MISMATCH => "IntegrityError",
+            code::MISUSE | code::RANGE => "InterfaceError",
+            _ => "DatabaseError",
+        },
+    }
+}
+
+/// The exception for an error, with the attributes that `sqlite3` gives it.
+pub fn to_python(py: Python<'_>, error: Error) -> PyErr {
+    if error.primary_code() == Some(code::NOMEM) {
+        return PyMemoryError::new_err(error.message);
+    }
+    if error.kind == Kind::Cancelled {
+        return Abandoned::new_err(error.message);
+    }
+    make(py, class_name(error.kind), &error).unwrap_or_else(|failed| failed)
+}
+
+/// Whether an operation failed only because its caller was cancelled.
+pub fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<Abandoned>(py)
+}
+
+/// A `ProgrammingError`.
+pub fn programming(py: Python<'_>, message: impl Into<String>) -> PyErr {
+    to_python(py, Error::programming(message))
+}
+
+/// A `NotSupportedError`.
+pub fn not_supported(py: Python<'_>, message: impl Into<String>) -> PyErr {
+    let error = Error::operational(message);
+    make(py, "NotSupportedError", &error).unwrap_or_else(|failed| failed)
+}
+
+/// `fetch_one` found nothing.
+pub fn no_row(py: Python<'_>) -> PyErr {
+    let error = Error::operational("the query returned no row");
+    make(py, "DatabaseError", &error).unwrap_or_else(|failed| failed)
+}
+
+fn make(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
+    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let module = MODULE.get_or_try_init(py, || py.import("aiolibsql.exceptions").map(Bound::unbind))?;
+    let exception = module.bind(py).getattr(class)?.call1((&error.message,))?;
+    if let Kind::Sqlite(extended) = error.kind {
+        exception.setattr("sqlite_errorcode", extended)?;
+        exception.setattr("sqlite_errorname", sqlite::code_name(extended))?;
+    }
+    if let Some(sql) = &error.sql {
+        exception.setattr("sql", &**sql)?;
+    }
+    Ok(PyErr::from_value(exception))
+}
+
+/// Return the exception that an SQLite result code becomes; for the tests of the table.
+#[pyfunction]
+pub fn _error_for_code(py: Python<'_>, code: i32, message: &str) -> PyErr {
+    to_python(py, sqlite::Error::new(code, message).into())
+}

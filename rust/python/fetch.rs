@@ -1,0 +1,306 @@
+//! The Works that fetch rows from a cursor.
+//!
+//! Owns the rows that one await has taken so far. Large results are converted in slices, so that the loop is
+//! never held for longer than about 0.2 ms.
+//! Thread: the driving loop's.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use pyo3::exceptions::PyStopAsyncIteration;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::core::{Action, Amount, Shared};
+
+use super::convert::RowMaker;
+use super::cursor::{Cursor, Found};
+use super::statements::{Pending, SLICE};
+use super::work::{Step, Work};
+
+/// Waits until a cursor has rows, or none are left.
+#[derive(Default)]
+struct Rows {
+    pending: Pending,
+}
+
+impl Rows {
+    /// `Ready`: look again.
+    fn poll(&mut self, py: Python<'_>, cursor: &Cursor, amount: Amount, context: &mut Context<'_>) -> Poll<PyResult<()>> {
+        if self.pending.shared().is_none() {
+            if let Some(ahead) = cursor.take_ahead() {
+                self.pending.adopt(ahead);
+            } else if let Some(rows) = cursor.unfinished() {
+                self.pending.adopt(cursor.request(rows, amount));
+            }
+        }
+        self.pending.poll(py, context).map_ok(drop)
+    }
+
+    fn abandon(&mut self, cursor: &Cursor) {
+        self.pending.abandon(cursor.connection().get());
+    }
+}
+
+/// One row, or what stands for "no more".
+pub struct FetchOne {
+    name: &'static str,
+    cursor: Py<Cursor>,
+    rows: Rows,
+    absent: fn(Python<'_>) -> PyResult<Py<PyAny>>,
+    /// What the row becomes.
+    finish: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
+    /// The statement ends with this row.
+    last: bool,
+}
+
+impl FetchOne {
+    pub fn new(name: &'static str, cursor: Py<Cursor>) -> Self {
+        let absent = |py: Python<'_>| Ok(py.None());
+        Self { name, cursor, rows: Rows::default(), absent, finish: |row| Ok(row.unbind()), last: false }
+    }
+
+    /// As `__anext__` has it.
+    pub fn or_stop(name: &'static str, cursor: Py<Cursor>) -> Self {
+        Self { absent: |_| Err(PyStopAsyncIteration::new_err(())), ..Self::new(name, cursor) }
+    }
+
+    /// The only row that its statement is executed for.
+    pub fn only(
+        name: &'static str,
+        cursor: Py<Cursor>,
+        absent: fn(Python<'_>) -> PyResult<Py<PyAny>>,
+        finish: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
+    ) -> Self {
+        Self { name, cursor, rows: Rows::default(), absent, finish, last: true }
+    }
+}
+
+impl Work for FetchOne {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        let cursor = self.cursor.get();
+        cursor.check(py)?;
+        loop {
+            let value = match cursor.take_row(py)? {
+                Found::Row(batch, index) => {
+                    let row = Cursor::maker(&self.cursor, py).make(py, &batch, index)?;
+                    (self.finish)(row.into_bound(py))
+                }
+                Found::End => (self.absent)(py),
+                Found::Nothing => match self.rows.poll(py, cursor, Amount::Rows(cursor.chunk()), context) {
+                    Poll::Pending => return Ok(Step::Pending),
+                    Poll::Ready(looked) => {
+                        looked?;
+                        continue;
+                    }
+                },
+            };
+            if self.last
+                && let Some(rows) = cursor.begin(None)
+            {
+                drop(cursor.connection().get().submit(Action::CloseRows(rows)));
+            }
+            return value.map(Step::Ready);
+        }
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {
+        self.rows.abandon(self.cursor.get());
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        self.rows.pending.shared()
+    }
+}
+
+/// Several rows; fewer at the end. They are taken only when all are there: a cancelled wait loses none.
+pub struct FetchMany {
+    cursor: Py<Cursor>,
+    size: usize,
+    rows: Rows,
+    building: Option<Building>,
+}
+
+impl FetchMany {
+    pub fn new(cursor: Py<Cursor>, size: usize) -> Self {
+        Self { cursor, size, rows: Rows::default(), building: None }
+    }
+}
+
+impl Work for FetchMany {
+    fn name(&self) -> &'static str {
+        "Cursor.fetchmany"
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        let cursor = self.cursor.get();
+        cursor.check(py)?;
+        if self.building.is_none() {
+            loop {
+                let have = cursor.available();
+                if have >= self.size || cursor.unfinished().is_none() {
+                    break;
+                }
+                let amount = Amount::Rows(self.size - have);
+                match self.rows.poll(py, cursor, amount, context) {
+                    Poll::Pending => return Ok(Step::Pending),
+                    Poll::Ready(looked) => looked?,
+                }
+            }
+        }
+        let building = match &mut self.building {
+            Some(building) => building,
+            empty @ None => empty.insert(Building::new(py, &self.cursor)),
+        };
+        match building.take(py, cursor, self.size)? {
+            Taken::Slice => Ok(Step::Yield),
+            Taken::Enough | Taken::Nothing | Taken::End => Ok(Step::Ready(building.list.clone_ref(py).into_any())),
+        }
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {
+        self.rows.abandon(self.cursor.get());
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        self.rows.pending.shared()
+    }
+}
+
+/// All the rows that are left.
+pub struct FetchAll {
+    name: &'static str,
+    cursor: Py<Cursor>,
+    rows: Rows,
+    building: Option<Building>,
+}
+
+impl FetchAll {
+    pub fn new(name: &'static str, cursor: Py<Cursor>) -> Self {
+        Self { name, cursor, rows: Rows::default(), building: None }
+    }
+}
+
+impl Work for FetchAll {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        let cursor = self.cursor.get();
+        if self.building.is_none() {
+            cursor.check(py)?;
+            self.building = Some(Building::new(py, &self.cursor));
+        }
+        let Some(building) = &mut self.building else { return Ok(Step::Pending) };
+        loop {
+            // The backend reads on while rows are converted here.
+            let waiting = match self.rows.poll(py, cursor, Amount::All, context) {
+                Poll::Pending => true,
+                Poll::Ready(looked) => {
+                    looked?;
+                    false
+                }
+            };
+            match building.take(py, cursor, usize::MAX)? {
+                Taken::Slice | Taken::Enough => return Ok(Step::Yield),
+                Taken::End => return Ok(Step::Ready(building.list.clone_ref(py).into_any())),
+                Taken::Nothing if waiting => return Ok(Step::Pending),
+                Taken::Nothing => {}
+            }
+        }
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {
+        self.rows.abandon(self.cursor.get());
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        self.rows.pending.shared()
+    }
+}
+
+/// A list of rows under construction.
+struct Building {
+    list: Py<PyList>,
+    maker: RowMaker,
+}
+
+enum Taken {
+    Enough,
+    /// The backend has to be asked for more.
+    Nothing,
+    /// There are no more.
+    End,
+    /// The time is up.
+    Slice,
+}
+
+impl Building {
+    fn new(py: Python<'_>, cursor: &Py<Cursor>) -> Self {
+        Self { list: PyList::empty(py).unbind(), maker: Cursor::maker(cursor, py) }
+    }
+
+    /// Converts rows that are there, until the list has `size` of them.
+    fn take(&self, py: Python<'_>, cursor: &Cursor, size: usize) -> PyResult<Taken> {
+        let started = Instant::now();
+        let list = self.list.bind(py);
+        let mut length = list.len();
+        while length < size {
+            let (batch, index) = match cursor.take_row(py)? {
+                Found::Row(batch, index) => (batch, index),
+                Found::Nothing => return Ok(Taken::Nothing),
+                Found::End => return Ok(Taken::End),
+            };
+            list.append(self.maker.make(py, &batch, index)?)?;
+            length += 1;
+            if length % 32 == 0 && started.elapsed() > SLICE {
+                return Ok(Taken::Slice);
+            }
+        }
+        Ok(Taken::Enough)
+    }
+}
+
+/// Waits until the iteration can go on, and sends for the rows after the next ones.
+pub struct Refill {
+    cursor: Py<Cursor>,
+    rows: Rows,
+}
+
+impl Refill {
+    pub fn new(cursor: Py<Cursor>) -> Self {
+        Self { cursor, rows: Rows::default() }
+    }
+}
+
+impl Work for Refill {
+    fn name(&self) -> &'static str {
+        "Cursor.__anext__"
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        let cursor = self.cursor.get();
+        cursor.check(py)?;
+        while !cursor.is_ready() {
+            match self.rows.poll(py, cursor, Amount::Rows(cursor.chunk()), context) {
+                Poll::Pending => return Ok(Step::Pending),
+                Poll::Ready(looked) => looked?,
+            }
+        }
+        cursor.fetch_ahead();
+        Ok(Step::Ready(py.None()))
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {
+        self.rows.abandon(self.cursor.get());
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        self.rows.pending.shared()
+    }
+}

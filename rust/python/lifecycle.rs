@@ -1,0 +1,240 @@
+//! The Works that open, leave and close a connection, and those of commands without rows.
+//!
+//! Owns what an await needs between its submission and its value.
+//! Thread: the driving loop's.
+
+use std::task::{Context, Poll};
+
+use pyo3::prelude::*;
+
+use crate::core::{Action, Cancelled, Outcome, Shared, Shield};
+
+use super::connection::Connection;
+use super::statements::Pending;
+use super::work::{Step, Work};
+
+/// A command whose value is None.
+pub struct Simple {
+    name: &'static str,
+    connection: Py<Connection>,
+    action: Option<Action>,
+    shield: Shield,
+    pending: Pending,
+    submitted_at_call: bool,
+}
+
+impl Simple {
+    pub fn new(name: &'static str, connection: Py<Connection>, action: Action) -> Self {
+        let shield = action.shield();
+        Self { name, connection, action: Some(action), shield, pending: Pending::default(), submitted_at_call: false }
+    }
+
+    /// Submits before anybody awaits.
+    pub fn submit_now(&mut self) {
+        self.submitted_at_call = true;
+        self.submit();
+    }
+
+    fn submit(&mut self) {
+        if let Some(action) = self.action.take() {
+            self.pending.adopt(self.connection.get().submit(action));
+        }
+    }
+}
+
+impl Work for Simple {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        self.submit();
+        match self.pending.poll(py, context) {
+            Poll::Pending => Ok(Step::Pending),
+            Poll::Ready(result) => {
+                if result?.is_some_and(|outcome| outcome.discarded) {
+                    self.connection.get().warn(py, DISCARDED)?;
+                }
+                Ok(Step::Ready(py.None()))
+            }
+        }
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {
+        self.pending.abandon(self.connection.get());
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        self.pending.shared()
+    }
+
+    fn shield(&self) -> Shield {
+        self.shield
+    }
+
+    fn must_be_awaited(&self) -> bool {
+        !self.submitted_at_call
+    }
+}
+
+const DISCARDED: &str = "was closed with uncommitted changes, which are rolled back";
+
+/// Opening; then the user's `init_hook`, in the same task. The value is the connection.
+pub struct Open {
+    name: &'static str,
+    connection: Py<Connection>,
+    stage: Stage,
+}
+
+enum Stage {
+    Start,
+    Opening(Shared),
+    /// The hook runs; a failure of it undoes the open.
+    Hooking,
+    Done,
+}
+
+impl Open {
+    pub const fn new(name: &'static str, connection: Py<Connection>) -> Self {
+        Self { name, connection, stage: Stage::Start }
+    }
+}
+
+impl Work for Open {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        if matches!(self.stage, Stage::Start) {
+            self.stage = Stage::Opening(self.connection.get().submit(Action::Open));
+        }
+        if let Stage::Opening(shared) = &self.stage {
+            let outcome = match shared.poll(context) {
+                Poll::Pending => return Ok(Step::Pending),
+                Poll::Ready(crate::core::Event::Progress) => return Ok(Step::Yield),
+                Poll::Ready(crate::core::Event::Finished(result)) => result,
+            };
+            self.stage = Stage::Done;
+            let outcome = outcome.map_err(|error| super::exceptions::to_python(py, error))?;
+            if let (true, Some(hook)) = (outcome.opened, self.connection.get().init_hook()) {
+                self.stage = Stage::Hooking;
+                let awaitable = hook.call1(py, (&self.connection,))?;
+                return Ok(Step::Delegate(awaitable));
+            }
+        }
+        Ok(Step::Ready(self.connection.clone_ref(py).into_any()))
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {
+        let undo = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Opening(shared) => {
+                matches!(shared.abandon(), Cancelled::Undelivered(Ok(Outcome { opened: true, .. })))
+            }
+            Stage::Hooking => true,
+            Stage::Start | Stage::Done => false,
+        };
+        if undo {
+            drop(self.connection.get().submit(Action::UndoOpen));
+        }
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        match &self.stage {
+            Stage::Opening(shared) => Some(shared),
+            _ => None,
+        }
+    }
+
+    fn delegated(&mut self, py: Python<'_>, result: PyResult<Py<PyAny>>) -> PyResult<()> {
+        if result.is_err() {
+            self.abandon(py);
+        }
+        self.stage = Stage::Done;
+        result.map(drop)
+    }
+}
+
+/// Leaving `async with connection`: COMMIT, or ROLLBACK after an exception; then close, whatever came of it.
+pub struct Exit {
+    connection: Py<Connection>,
+    commits: bool,
+    stage: ExitStage,
+    failed: Option<PyErr>,
+    pending: Pending,
+}
+
+#[derive(PartialEq, Eq)]
+enum ExitStage {
+    Start,
+    Ending,
+    Closing,
+}
+
+impl Exit {
+    pub fn new(connection: Py<Connection>, commits: bool) -> Self {
+        let commits = commits && !connection.get().is_closed();
+        Self { connection, commits, stage: ExitStage::Start, failed: None, pending: Pending::default() }
+    }
+
+    fn start_closing(&mut self) {
+        self.stage = ExitStage::Closing;
+        self.pending.adopt(self.connection.get().submit(Action::Close));
+    }
+}
+
+impl Work for Exit {
+    fn name(&self) -> &'static str {
+        "Connection.__aexit__"
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        let connection = self.connection.clone_ref(py);
+        let connection = connection.get();
+        if self.stage == ExitStage::Start {
+            if self.commits {
+                self.stage = ExitStage::Ending;
+                self.pending.adopt(connection.submit(Action::Commit));
+            } else {
+                drop(connection.submit(Action::Rollback));
+                self.start_closing();
+            }
+        }
+        loop {
+            let Poll::Ready(result) = self.pending.poll(py, context) else { return Ok(Step::Pending) };
+            if self.stage == ExitStage::Ending {
+                self.failed = result.err();
+                if self.failed.is_some() {
+                    drop(connection.submit(Action::Rollback));
+                }
+                self.start_closing();
+                continue;
+            }
+            if let Some(failed) = self.failed.take() {
+                return Err(failed);
+            }
+            // After an exception of the block a failing close must not hide it.
+            if self.commits {
+                result?;
+            }
+            return Ok(Step::Ready(py.None()));
+        }
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {
+        if self.stage != ExitStage::Closing {
+            self.pending.abandon(self.connection.get());
+            // The COMMIT, if it was submitted, comes first and is kept; else everything is rolled back.
+            drop(self.connection.get().submit(Action::Rollback));
+            self.start_closing();
+        }
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        self.pending.shared()
+    }
+
+    fn shield(&self) -> Shield {
+        if self.commits { Shield::Running } else { Shield::Always }
+    }
+}

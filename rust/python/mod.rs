@@ -1,0 +1,52 @@
+//! The Python face of the core: the only place that knows PyO3.
+//!
+//! Owns the classes of the extension module and how they run under asyncio and trio.
+//! Thread: attached to the interpreter, on whichever thread calls. Worker threads never come here.
+//! Invariant: no lock is held while Python code may run.
+
+mod asyncio;
+mod awaitable;
+mod connection;
+mod convert;
+mod cursor;
+mod event_loop;
+mod exceptions;
+mod factories;
+mod fetch;
+mod ffi;
+mod iterator;
+mod lifecycle;
+mod options;
+mod parameters;
+mod row;
+mod statements;
+mod trio;
+mod work;
+
+use pyo3::prelude::*;
+
+/// Fills the extension module.
+///
+/// # Errors
+/// Python's, when a class can't be made; SQLite's, when it can't be initialised.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    crate::sqlite::initialize().map_err(|error| exceptions::to_python(py, error.into()))?;
+    module.add("sqlite_version", crate::sqlite::version())?;
+    module.add_class::<connection::Connection>()?;
+    module.add_class::<cursor::Cursor>()?;
+    module.add_class::<row::Row>()?;
+    module.add_class::<awaitable::Operation>()?;
+    module.add_class::<iterator::RowIterator>()?;
+    module.add_function(wrap_pyfunction!(complete_statement, module)?)?;
+    module.add_function(wrap_pyfunction!(exceptions::_error_for_code, module)?)?;
+    ffi::install::<awaitable::Operation>(&py.get_type::<awaitable::Operation>());
+    ffi::install::<iterator::RowIterator>(&py.get_type::<iterator::RowIterator>());
+    Ok(())
+}
+
+/// Return whether a string holds one or more complete SQL statements, as `sqlite3.complete_statement`.
+#[pyfunction]
+fn complete_statement(statement: &str) -> bool {
+    crate::sqlite::complete(statement)
+}

@@ -1,0 +1,201 @@
+//! The arguments of `connect` and the transaction attributes, checked.
+//!
+//! Owns how `isolation_level` and `autocommit` together make a transaction mode, as in the stdlib's `sqlite3`.
+//! Thread: the caller's.
+
+use std::ffi::CString;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyString};
+
+use crate::core::{Begin, ModeChange, ModeEffect, Options, TransactionMode};
+
+use super::exceptions;
+use super::parameters::seconds;
+
+/// `LEGACY_TRANSACTION_CONTROL`.
+const LEGACY: i64 = -1;
+
+/// What `connect` was given, for a local database.
+pub struct Arguments<'a, 'py> {
+    pub database: &'a Bound<'py, PyAny>,
+    pub timeout: f64,
+    pub cached_statements: usize,
+    pub uri: bool,
+    pub foreign_keys: bool,
+    pub pragmas: Option<&'a Bound<'py, PyAny>>,
+}
+
+/// The transaction attributes of a connection.
+pub struct Control {
+    pub isolation_level: Option<String>,
+    pub autocommit: Autocommit,
+}
+
+/// The values of `autocommit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Autocommit {
+    Legacy,
+    On,
+    Off,
+}
+
+impl Autocommit {
+    pub fn new(value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(flag) = value.cast::<PyBool>() {
+            return Ok(if flag.is_true() { Self::On } else { Self::Off });
+        }
+        match value.cast::<PyInt>().ok().and_then(|number| number.extract::<i64>().ok()) {
+            Some(LEGACY) => Ok(Self::Legacy),
+            Some(0) => Ok(Self::Off),
+            Some(1) => Ok(Self::On),
+            _ => Err(PyValueError::new_err(
+                "autocommit must be True, False, or aiolibsql.LEGACY_TRANSACTION_CONTROL",
+            )),
+        }
+    }
+
+    pub fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(match self {
+            Self::Legacy => LEGACY.into_pyobject(py)?.into_any().unbind(),
+            Self::On => PyBool::new(py, true).to_owned().into_any().unbind(),
+            Self::Off => PyBool::new(py, false).to_owned().into_any().unbind(),
+        })
+    }
+}
+
+impl Control {
+    pub fn new(level: Level, autocommit: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        Ok(Self {
+            isolation_level: level.0,
+            autocommit: autocommit.map_or(Ok(Autocommit::Legacy), Autocommit::new)?,
+        })
+    }
+
+    pub fn mode(&self) -> TransactionMode {
+        match (self.autocommit, &self.isolation_level) {
+            (Autocommit::On, _) => TransactionMode::Autocommit { manual_end: false },
+            (Autocommit::Off, _) => TransactionMode::Always,
+            (Autocommit::Legacy, None) => TransactionMode::Autocommit { manual_end: true },
+            (Autocommit::Legacy, Some(level)) => TransactionMode::Implicit(implicit_begin(level)),
+        }
+    }
+
+    /// Assigning None commits, as in `sqlite3`; without legacy control nothing else happens.
+    pub fn set_isolation_level(&mut self, level: Option<String>) -> Option<ModeChange> {
+        let commits = level.is_none();
+        self.isolation_level = level;
+        if self.autocommit != Autocommit::Legacy {
+            return None;
+        }
+        let effect = if commits { ModeEffect::Commit } else { ModeEffect::Nothing };
+        Some(ModeChange { mode: self.mode(), effect })
+    }
+
+    pub fn set_autocommit(&mut self, value: Autocommit) -> ModeChange {
+        self.autocommit = value;
+        let effect = match value {
+            Autocommit::Legacy => ModeEffect::Nothing,
+            Autocommit::On => ModeEffect::Commit,
+            Autocommit::Off => ModeEffect::Begin,
+        };
+        ModeChange { mode: self.mode(), effect }
+    }
+}
+
+/// An `isolation_level`; None is a value of its own.
+#[derive(Debug)]
+pub struct Level(pub Option<String>);
+
+impl Level {
+    /// Legacy control's default.
+    pub const fn implicit() -> Self {
+        Self(Some(String::new()))
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Level {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if value.is_none() {
+            return Ok(Self(None));
+        }
+        let level = value.cast::<PyString>().map_err(|_| PyTypeError::new_err("isolation_level must be str or None"))?;
+        let level = level.to_str()?;
+        if level.is_empty() || begin(level).is_some() {
+            return Ok(Self(Some(level.to_owned())));
+        }
+        Err(PyValueError::new_err("isolation_level string must be '', 'DEFERRED', 'IMMEDIATE', or 'EXCLUSIVE'"))
+    }
+}
+
+/// The BEGIN of a mode's name.
+pub fn begin(mode: &str) -> Option<Begin> {
+    match mode.to_ascii_uppercase().as_str() {
+        "DEFERRED" => Some(Begin::Deferred),
+        "IMMEDIATE" => Some(Begin::Immediate),
+        "EXCLUSIVE" => Some(Begin::Exclusive),
+        _ => None,
+    }
+}
+
+fn implicit_begin(level: &str) -> Begin {
+    begin(level).unwrap_or(Begin::Plain)
+}
+
+/// Checks the arguments; gives the options and how to show the database.
+pub fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(Options, String)> {
+    let (path, label) = path(arguments.database)?;
+    let filename =
+        CString::new(path).map_err(|_| PyValueError::new_err("the path of a database can't contain a null character"))?;
+    let options = Options {
+        filename,
+        uri: arguments.uri || label.starts_with("file:"),
+        timeout: seconds(arguments.timeout, "timeout")?,
+        cached_statements: arguments.cached_statements,
+        foreign_keys: arguments.foreign_keys,
+        pragmas: arguments.pragmas.map_or_else(|| Ok(Vec::new()), pragmas)?,
+        mode,
+    };
+    Ok((options, label))
+}
+
+fn path(database: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, String)> {
+    let py = database.py();
+    let os = py.import("os")?;
+    let is_path = database.is_instance_of::<PyString>()
+        || database.is_instance_of::<PyBytes>()
+        || database.is_instance(&os.getattr("PathLike")?)?;
+    let database = if is_path { database.clone() } else { database.str()?.into_any() };
+    let bytes = os.call_method1("fsencode", (&database,))?.cast_into::<PyBytes>()?;
+    let label: String = os.call_method1("fsdecode", (&database,))?.str()?.to_string_lossy().into_owned();
+    let scheme = label.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if let Some(scheme @ ("libsql" | "http" | "https" | "ws" | "wss")) = scheme.as_deref() {
+        let message = format!("{scheme}:// is a remote database, which this version can't open");
+        return Err(exceptions::not_supported(py, message));
+    }
+    Ok((bytes.as_bytes().to_vec(), label))
+}
+
+fn pragmas(pragmas: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let pragmas = pragmas.cast::<PyDict>().map_err(|_| PyTypeError::new_err("pragmas must be a dict"))?;
+    pragmas.iter().map(|(name, value)| pragma(&name, &value)).collect()
+}
+
+fn pragma(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let name: String = name.extract()?;
+    let parts_are_names = name.split('.').all(|part| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    });
+    if !parts_are_names {
+        return Err(PyValueError::new_err(format!("'{name}' is not the name of a pragma")));
+    }
+    let value = match value.cast::<PyBool>() {
+        Ok(flag) => u8::from(flag.is_true()).to_string(),
+        Err(_) if value.is_instance_of::<PyInt>() => value.str()?.to_string(),
+        Err(_) => format!("'{}'", value.str()?.to_string().replace('\'', "''")),
+    };
+    Ok(format!("PRAGMA {name}={value}"))
+}

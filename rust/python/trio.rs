@@ -1,0 +1,176 @@
+//! Operations under trio, and anyio over it. Only trio's public `lowlevel` interface is used.
+//!
+//! Owns the abort function of a suspension. The port of a run lives in a `RunVar`; a system task waits for its
+//! descriptor and drains it.
+//! Thread: the run's.
+//! Invariant: an abort that succeeded has removed its ticket, for a reschedule after that would crash trio.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyModule};
+
+use crate::core::{Cancelled, Shared, Shield};
+use crate::wakeup::Ticket;
+
+use super::event_loop::{LoopPort, Runtime};
+
+struct Trio {
+    in_task: Option<Py<PyAny>>,
+    current_task: Py<PyAny>,
+    reschedule: Py<PyAny>,
+    wait_task_rescheduled: Py<PyAny>,
+    checkpoint: Py<PyAny>,
+    checkpoint_if_cancelled: Py<PyAny>,
+    cancel_shielded_checkpoint: Py<PyAny>,
+    spawn_system_task: Py<PyAny>,
+    wait_readable: Py<PyAny>,
+    succeeded: Py<PyAny>,
+    failed: Py<PyAny>,
+    port: Py<PyAny>,
+}
+
+static TRIO: PyOnceLock<Trio> = PyOnceLock::new();
+
+impl Trio {
+    fn load(py: Python<'_>, trio: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let lowlevel = trio.getattr("lowlevel")?;
+        let get = |name: &str| lowlevel.getattr(name).map(Bound::unbind);
+        let abort = lowlevel.getattr("Abort")?;
+        Ok(Self {
+            in_task: lowlevel.getattr_opt("in_trio_task")?.map(Bound::unbind),
+            current_task: get("current_task")?,
+            reschedule: get("reschedule")?,
+            wait_task_rescheduled: get("wait_task_rescheduled")?,
+            checkpoint: get("checkpoint")?,
+            checkpoint_if_cancelled: get("checkpoint_if_cancelled")?,
+            cancel_shielded_checkpoint: get("cancel_shielded_checkpoint")?,
+            spawn_system_task: get("spawn_system_task")?,
+            wait_readable: get("wait_readable")?,
+            succeeded: abort.getattr("SUCCEEDED")?.unbind(),
+            failed: abort.getattr("FAILED")?.unbind(),
+            port: lowlevel.getattr("RunVar")?.call1((intern!(py, "aiolibsql port"), py.None()))?.unbind(),
+        })
+    }
+
+    fn in_task(&self, py: Python<'_>) -> PyResult<bool> {
+        match &self.in_task {
+            Some(in_task) => in_task.bind(py).call0()?.is_truthy(),
+            None => Ok(self.current_task.bind(py).call0().is_ok()),
+        }
+    }
+}
+
+/// trio, if the program has imported it.
+fn loaded(py: Python<'_>) -> PyResult<Option<&Trio>> {
+    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    if let Some(trio) = TRIO.get(py) {
+        return Ok(Some(trio));
+    }
+    let modules = MODULES.get_or_try_init(py, || {
+        py.import("sys")?.getattr("modules")?.cast_into::<PyDict>().map(Bound::unbind).map_err(PyErr::from)
+    })?;
+    match modules.bind(py).get_item(intern!(py, "trio"))? {
+        // Half-way through its own import it is in no task either.
+        Some(trio) if trio.getattr_opt("lowlevel")?.is_some() => {
+            TRIO.get_or_try_init(py, || Trio::load(py, &trio)).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn here(py: Python<'_>) -> PyResult<&Trio> {
+    TRIO.get(py).ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("trio is not running here"))
+}
+
+/// The port of the trio run that this is called in, if it is called in a trio task.
+pub fn current_port(py: Python<'_>) -> PyResult<Option<Py<LoopPort>>> {
+    let Some(trio) = loaded(py)? else { return Ok(None) };
+    if !trio.in_task(py)? {
+        return Ok(None);
+    }
+    let variable = trio.port.bind(py);
+    let port = variable.call_method0(intern!(py, "get"))?;
+    if !port.is_none() {
+        return Ok(Some(port.cast_into::<LoopPort>()?.unbind()));
+    }
+    let port = Py::new(py, LoopPort::new(Runtime::Trio)?)?;
+    let pump = PyModule::import(py, "aiolibsql._pump")?.getattr("pump")?;
+    let drain = port.getattr(py, intern!(py, "drain"))?;
+    let spawn = trio.spawn_system_task.bind(py);
+    spawn.call1((pump, &trio.wait_readable, port.get().fd(), drain))?;
+    variable.call_method1(intern!(py, "set"), (&port,))?;
+    Ok(Some(port))
+}
+
+pub fn reschedule(task: &Bound<'_, PyAny>) -> PyResult<()> {
+    here(task.py())?.reschedule.bind(task.py()).call1((task,)).map(drop)
+}
+
+pub fn current_task(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    here(py)?.current_task.call0(py)
+}
+
+/// A coroutine that sleeps until the task is rescheduled or `abort` lets it go.
+pub fn wait(py: Python<'_>, abort: &Py<Abort>) -> PyResult<Py<PyAny>> {
+    here(py)?.wait_task_rescheduled.call1(py, (abort,))
+}
+
+/// A coroutine that raises `Cancelled` if the task's scope is cancelled, and else ends at once.
+pub fn checkpoint_if_cancelled(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    here(py)?.checkpoint_if_cancelled.call0(py)
+}
+
+/// A coroutine that lets other tasks run and can't be cancelled.
+pub fn cancel_shielded_checkpoint(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    here(py)?.cancel_shielded_checkpoint.call0(py)
+}
+
+/// A coroutine that lets other tasks run.
+pub fn checkpoint(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    here(py)?.checkpoint.call0(py)
+}
+
+/// What trio calls to cancel a suspension.
+#[pyclass(frozen, module = "aiolibsql._aiolibsql", name = "_Abort")]
+pub struct Abort {
+    port: Py<LoopPort>,
+    ticket: Ticket,
+    shared: Option<Shared>,
+    raise_cancel: PyOnceLock<Py<PyAny>>,
+}
+
+impl Abort {
+    pub const fn new(port: Py<LoopPort>, ticket: Ticket, shared: Option<Shared>) -> Self {
+        Self { port, ticket, shared, raise_cancel: PyOnceLock::new() }
+    }
+
+    /// What raises trio's `Cancelled`, if it asked for it and was told to wait.
+    pub fn raise_cancel(&self, py: Python<'_>) -> Option<&Py<PyAny>> {
+        self.raise_cancel.get(py)
+    }
+}
+
+#[pymethods]
+impl Abort {
+    fn __call__(&self, py: Python<'_>, raise_cancel: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        let trio = here(py)?;
+        let shielded = match &self.shared {
+            Some(shared) if shared.shield() != Shield::None => {
+                !matches!(shared.cancel(), Cancelled::NeverRan)
+            }
+            _ => false,
+        };
+        if shielded {
+            let _ = self.raise_cancel.set(py, raise_cancel);
+            return Ok(trio.failed.clone_ref(py));
+        }
+        drop(self.port.get().forget(self.ticket));
+        Ok(trio.succeeded.clone_ref(py))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.port)
+    }
+}

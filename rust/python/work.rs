@@ -1,0 +1,176 @@
+//! Work: what an Operation drives.
+//!
+//! Owns the trait between the coroutine protocol and what a public method does. A Work is a future that needs
+//! the interpreter: it submits at its first poll and makes Python objects at its last.
+//! Thread: attached to the interpreter, on the thread of the loop that drives it.
+
+use std::task::Context;
+
+use pyo3::prelude::*;
+
+use crate::core::{Action, Shared, Shield};
+
+use super::cursor::Cursor;
+
+/// What a poll came to.
+pub enum Step {
+    /// The value of the await.
+    Ready(Py<PyAny>),
+    /// The waker will be called.
+    Pending,
+    /// There is more to convert; the loop comes first.
+    Yield,
+    /// A coroutine of the user's has to run to its end, in the same task; then poll again.
+    Delegate(Py<PyAny>),
+}
+
+/// What an Operation drives.
+pub trait Work: Send + Sync {
+    /// The method that returned the operation, for warnings and `repr`.
+    fn name(&self) -> &'static str;
+
+    /// Submits at the first call, and goes on until it has to wait.
+    ///
+    /// # Errors
+    /// What the await raises.
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step>;
+
+    /// The caller was cancelled, or is gone; undoes or stops what can be.
+    fn abandon(&mut self, py: Python<'_>);
+
+    /// The command that it waits for.
+    fn waits_for(&self) -> Option<&Shared>;
+
+    /// How far a cancellation may reach. `Always`: it is submitted even when the caller is already cancelled.
+    fn shield(&self) -> Shield {
+        Shield::None
+    }
+
+    /// What `async with` closes at its end.
+    fn on_exit(&self, _py: Python<'_>, _value: &Py<PyAny>) -> Option<Box<dyn Work>> {
+        None
+    }
+
+    /// Whether dropping the operation without awaiting it is a mistake.
+    fn must_be_awaited(&self) -> bool {
+        true
+    }
+
+    /// The coroutine given by `Delegate` has ended.
+    ///
+    /// # Errors
+    /// Its exception, unless the Work handles it.
+    fn delegated(&mut self, _py: Python<'_>, result: PyResult<Py<PyAny>>) -> PyResult<()> {
+        result.map(drop)
+    }
+}
+
+/// A value that is there already, or an error that was found when the arguments were converted.
+pub struct Ready {
+    name: &'static str,
+    value: Option<PyResult<Py<PyAny>>>,
+    must_be_awaited: bool,
+}
+
+impl Ready {
+    pub const fn new(name: &'static str, value: PyResult<Py<PyAny>>) -> Self {
+        Self { name, value: Some(value), must_be_awaited: true }
+    }
+
+    /// The awaitable of a method that has done its work when it was called.
+    pub const fn done(name: &'static str, value: PyResult<Py<PyAny>>) -> Self {
+        Self { name, value: Some(value), must_be_awaited: false }
+    }
+}
+
+impl Work for Ready {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn poll(&mut self, py: Python<'_>, _context: &mut Context<'_>) -> PyResult<Step> {
+        self.value.take().unwrap_or_else(|| Ok(py.None())).map(Step::Ready)
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {}
+
+    fn waits_for(&self) -> Option<&Shared> {
+        None
+    }
+
+    fn must_be_awaited(&self) -> bool {
+        self.must_be_awaited
+    }
+}
+
+/// Two Works in a row; the value is the second's.
+pub struct Then {
+    first: Box<dyn Work>,
+    second: Box<dyn Work>,
+    at_second: bool,
+}
+
+impl Then {
+    pub fn new(first: Box<dyn Work>, second: Box<dyn Work>) -> Self {
+        Self { first, second, at_second: false }
+    }
+}
+
+impl Work for Then {
+    fn name(&self) -> &'static str {
+        self.first.name()
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        if !self.at_second {
+            match self.first.poll(py, context)? {
+                Step::Ready(_) => self.at_second = true,
+                step => return Ok(step),
+            }
+        }
+        self.second.poll(py, context)
+    }
+
+    fn abandon(&mut self, py: Python<'_>) {
+        if self.at_second {
+            self.second.abandon(py);
+        }
+        // Also ends the rows that the first one left for the second.
+        self.first.abandon(py);
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        if self.at_second { self.second.waits_for() } else { self.first.waits_for() }
+    }
+}
+
+/// The rowid of the row that a cursor's statement has inserted, in a tuple.
+pub struct Inserted {
+    cursor: Py<Cursor>,
+}
+
+impl Inserted {
+    pub const fn new(cursor: Py<Cursor>) -> Self {
+        Self { cursor }
+    }
+}
+
+impl Work for Inserted {
+    fn name(&self) -> &'static str {
+        "Connection.execute_insert"
+    }
+
+    fn poll(&mut self, py: Python<'_>, _context: &mut Context<'_>) -> PyResult<Step> {
+        let cursor = self.cursor.get();
+        if let Some(rows) = cursor.begin(None) {
+            drop(cursor.connection().get().submit(Action::CloseRows(rows)));
+        }
+        Ok(Step::Ready((cursor.lastrowid(),).into_pyobject(py)?.into_any().unbind()))
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {}
+
+    fn waits_for(&self) -> Option<&Shared> {
+        None
+    }
+}

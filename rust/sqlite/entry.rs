@@ -1,0 +1,126 @@
+//! A statement in the slab of its handle.
+//!
+//! Owns the `sqlite3_stmt` pointer and what was learnt when it was compiled.
+//! Thread: the one that uses the handle.
+//! Invariant: the statement exists as long as its entry, and no entry outlives its connection.
+//! Must not know: who borrows it.
+
+use std::ffi::CStr;
+use std::ptr::{self, NonNull};
+
+use libsql::ffi;
+
+use super::kind::{Recording, StatementKind};
+
+/// Owns one statement; dropping it finalizes the statement.
+pub(super) struct Entry {
+    raw: NonNull<ffi::sqlite3_stmt>,
+    serial: u32,
+    kind: StatementKind,
+    recording: Recording,
+}
+
+impl Entry {
+    /// # Safety
+    ///
+    /// `raw` is a fresh statement that nobody else finalizes, and the entry is dropped before its
+    /// connection is closed.
+    pub(super) unsafe fn new(
+        raw: NonNull<ffi::sqlite3_stmt>,
+        serial: u32,
+        recording: Recording,
+    ) -> Self {
+        // SAFETY: the statement exists.
+        let explain = unsafe { ffi::sqlite3_stmt_isexplain(raw.as_ptr()) };
+        // SAFETY: the statement exists.
+        let readonly = unsafe { ffi::sqlite3_stmt_readonly(raw.as_ptr()) };
+        // SAFETY: the statement exists.
+        let columns = unsafe { ffi::sqlite3_column_count(raw.as_ptr()) };
+        let kind = recording.kind(explain != 0, readonly != 0, columns != 0);
+        let mut entry = Self {
+            raw,
+            serial,
+            kind,
+            recording,
+        };
+        if kind == StatementKind::Vacuum && !entry.compiles_to_vacuum() {
+            entry.kind = StatementKind::Ddl;
+        }
+        entry
+    }
+
+    pub(super) fn raw(&self) -> NonNull<ffi::sqlite3_stmt> {
+        self.raw
+    }
+
+    pub(super) fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    pub(super) fn kind(&self) -> StatementKind {
+        self.kind
+    }
+
+    pub(super) fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        // SAFETY: the statement exists as long as the entry.
+        unsafe { ffi::sqlite3_stmt_busy(self.raw.as_ptr()) != 0 }
+    }
+
+    /// Looks into the program of the statement, of which a second copy is made for that.
+    ///
+    /// VACUUM asks the authorizer nothing, and so do a few that find nothing to do, such as
+    /// DROP … IF EXISTS. In doubt it is a VACUUM, of which more care is taken.
+    fn compiles_to_vacuum(&self) -> bool {
+        // SAFETY: the statement exists.
+        let db = unsafe { ffi::sqlite3_db_handle(self.raw.as_ptr()) };
+        // SAFETY: the statement exists.
+        let sql = unsafe { ffi::sqlite3_sql(self.raw.as_ptr()) };
+        let mut copy = ptr::null_mut();
+        // SAFETY: the text ends with NUL, its end is not asked for, and SQLite copies it.
+        unsafe { ffi::sqlite3_prepare_v2(db, sql, -1, &raw mut copy, ptr::null_mut()) };
+        // SAFETY: null is refused with an error.
+        let rc = unsafe { ffi::sqlite3_stmt_explain(copy, 1) };
+        // As long as it is not known to explain itself it must not be stepped: it would be
+        // executed.
+        // SAFETY: null is refused with a zero.
+        let explains = rc == ffi::SQLITE_OK && unsafe { ffi::sqlite3_stmt_isexplain(copy) } == 1;
+        let mut found = !explains;
+        // SAFETY: `explains` is true only for a statement that exists.
+        while explains && unsafe { ffi::sqlite3_step(copy) } == ffi::SQLITE_ROW {
+            // SAFETY: as above; column 1 is the name of the instruction.
+            let opcode = unsafe { ffi::sqlite3_column_text(copy, 1) };
+            // SAFETY: null, or ends with NUL and lives until the next step.
+            found |= !opcode.is_null() && unsafe { CStr::from_ptr(opcode.cast()) } == c"Vacuum";
+        }
+        // SAFETY: made above, not used after this; null is ignored.
+        unsafe { ffi::sqlite3_finalize(copy) };
+        found
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // SAFETY: `new` took it over. The result only repeats the error of the last step.
+        unsafe { ffi::sqlite3_finalize(self.raw.as_ptr()) };
+    }
+}
+
+/// The text of a statement with its values; `None` when it is longer than the handle's limit, or
+/// memory ran out.
+///
+/// # Safety
+///
+/// The statement exists.
+pub(super) unsafe fn expanded_sql(raw: NonNull<ffi::sqlite3_stmt>) -> Option<Vec<u8>> {
+    // SAFETY: the caller's promise.
+    let text = NonNull::new(unsafe { ffi::sqlite3_expanded_sql(raw.as_ptr()) })?;
+    // SAFETY: ends with NUL and is ours.
+    let bytes = unsafe { CStr::from_ptr(text.as_ptr()) }.to_bytes().to_vec();
+    // SAFETY: SQLite allocated it for us, and this is its last use.
+    unsafe { ffi::sqlite3_free(text.as_ptr().cast()) };
+    Some(bytes)
+}

@@ -1,0 +1,325 @@
+//! The callbacks that SQLite makes while it works, and what they are connected to.
+//!
+//! Owns the state of all four slots of a handle (authorizer, progress, busy, trace) at an address
+//! that does not move.
+//! Thread: the one that uses the handle; SQLite calls back on the thread that called it.
+//! Invariant: no panic enters C. A callback that panics gives the answer that stops the statement,
+//! and the panic is remembered until [`Hooks::take_panic`].
+//! Must not know: who implements [`Stop`] and [`BusyPolicy`], nor Python.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, c_void};
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use libsql::ffi;
+
+use super::callback::{
+    Authorization, AuthorizerAction, TraceEvent, authorize_callback, busy_callback,
+    progress_callback, trace_callback,
+};
+use super::database::Database;
+use super::error::{Error, code};
+use super::kind::Recorder;
+
+/// Steps of SQLite's virtual machine between two looks at the [`Stop`]: some ten microseconds.
+const STOP_INTERVAL: u32 = 500;
+
+/// Tells a running statement that nobody waits for it any more; read every 500 steps of it.
+pub trait Stop: Send + Sync {
+    /// Whether the statement has to end; from then on it must stay true until the handle is given
+    /// another `Stop`.
+    fn stop_requested(&self) -> bool;
+}
+
+/// Decides what happens when another connection holds a lock that a statement needs.
+pub trait BusyPolicy: Send {
+    /// Waits a while and returns true to try again, or returns false to give up with `SQLITE_BUSY`.
+    ///
+    /// `attempts` counts the calls for this lock, from 0; `holds_write_lock` tells whether others
+    /// may be waiting for us.
+    fn on_busy(&mut self, attempts: u32, holds_write_lock: bool) -> bool;
+}
+
+/// A user's progress handler; true stops the statement.
+pub type ProgressHandler = Box<dyn FnMut() -> bool + Send>;
+/// A user's busy handler; gets the number of calls for this lock, returns true to try again.
+pub type BusyHandler = Box<dyn FnMut(u32) -> bool + Send>;
+/// A user's authorizer.
+pub type Authorizer = Box<dyn FnMut(&AuthorizerAction<'_>) -> Authorization + Send>;
+/// A user's trace callback.
+pub type Tracer = Box<dyn FnMut(&TraceEvent<'_>) + Send>;
+
+struct UserProgress {
+    every: u32,
+    elapsed: u32,
+    handler: ProgressHandler,
+}
+
+/// What C's context pointer points at. Shared with C, hence cells; a callback borrows only the one
+/// it needs.
+pub(super) struct HookState {
+    database: Database,
+    panicked: Cell<bool>,
+    is_muted: Cell<bool>,
+    pub(super) recorder: Recorder,
+    /// Steps between two calls of the progress callback, and since the last look at `stop`.
+    interval: Cell<u32>,
+    since_stop: Cell<u32>,
+    stop: RefCell<Option<Arc<dyn Stop>>>,
+    progress: RefCell<Option<UserProgress>>,
+    busy_policy: RefCell<Option<Box<dyn BusyPolicy>>>,
+    busy_handler: RefCell<Option<BusyHandler>>,
+    authorizer: RefCell<Option<Authorizer>>,
+    tracer: RefCell<Option<Tracer>>,
+}
+
+impl HookState {
+    fn is_stop_requested(&self) -> bool {
+        self.stop
+            .borrow()
+            .as_ref()
+            .is_some_and(|stop| stop.stop_requested())
+    }
+
+    pub(super) fn on_progress(&self) -> bool {
+        if self.panicked.get() {
+            return true;
+        }
+        let interval = self.interval.get();
+        let since_stop = self.since_stop.get() + interval;
+        let looks = since_stop >= STOP_INTERVAL;
+        self.since_stop.set(if looks { 0 } else { since_stop });
+        if looks && self.is_stop_requested() {
+            return true;
+        }
+        let mut progress = self.progress.borrow_mut();
+        let Some(user) = progress.as_mut() else {
+            return false;
+        };
+        user.elapsed = user.elapsed.saturating_add(interval);
+        if user.elapsed < user.every {
+            return false;
+        }
+        user.elapsed -= user.every;
+        (user.handler)()
+    }
+
+    pub(super) fn on_busy(&self, attempts: u32) -> bool {
+        if self.is_stop_requested() {
+            return false;
+        }
+        if let Some(handler) = self.busy_handler.borrow_mut().as_mut() {
+            return handler(attempts);
+        }
+        let holds_write_lock = self.database.holds_write_lock();
+        self.busy_policy
+            .borrow_mut()
+            .as_mut()
+            .is_some_and(|policy| policy.on_busy(attempts, holds_write_lock))
+    }
+
+    pub(super) fn on_authorize(&self, action: &AuthorizerAction<'_>) -> c_int {
+        self.recorder.note(action.code, action.first, action.second);
+        match self
+            .authorizer
+            .borrow_mut()
+            .as_mut()
+            .map(|authorizer| authorizer(action))
+        {
+            None | Some(Authorization::Allow) => ffi::SQLITE_OK,
+            Some(Authorization::Deny) => ffi::SQLITE_DENY,
+            Some(Authorization::Ignore) => ffi::SQLITE_IGNORE,
+        }
+    }
+
+    pub(super) fn on_trace(&self, event: &TraceEvent<'_>) {
+        if self.is_muted.get() {
+            return;
+        }
+        if let Some(tracer) = self.tracer.borrow_mut().as_mut() {
+            tracer(event);
+        }
+    }
+
+    /// Runs what a callback does, so that a panic in it stays on this side.
+    pub(super) fn contain<T>(&self, answer_after_panic: T, callback: impl FnOnce() -> T) -> T {
+        catch_unwind(AssertUnwindSafe(callback)).unwrap_or_else(|payload| {
+            self.panicked.set(true);
+            // The payload's own drop may panic too.
+            std::mem::forget(payload);
+            answer_after_panic
+        })
+    }
+}
+
+/// The hooks of one handle. Not a `Box`: that would claim to be the only way to the state, while C
+/// has one too.
+pub(super) struct Hooks(NonNull<HookState>);
+
+impl Deref for Hooks {
+    type Target = HookState;
+
+    fn deref(&self) -> &HookState {
+        // SAFETY: made by `new` and freed by `drop` only; nobody ever makes a `&mut` of it.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        // SAFETY: `new` made it of a `Box`. The handle has removed the callbacks before it drops
+        // its hooks.
+        let state = unsafe { Box::from_raw(self.0.as_ptr()) };
+        drop(state);
+    }
+}
+
+impl Hooks {
+    /// Makes hooks that are not installed yet.
+    pub(super) fn new(database: Database) -> Self {
+        let state = Box::new(HookState {
+            database,
+            panicked: Cell::new(false),
+            is_muted: Cell::new(false),
+            recorder: Recorder::default(),
+            interval: Cell::new(STOP_INTERVAL),
+            since_stop: Cell::new(0),
+            stop: RefCell::new(None),
+            progress: RefCell::new(None),
+            busy_policy: RefCell::new(None),
+            busy_handler: RefCell::new(None),
+            authorizer: RefCell::new(None),
+            tracer: RefCell::new(None),
+        });
+        Self(NonNull::from(Box::leak(state)))
+    }
+
+    fn context(&self) -> *mut c_void {
+        self.0.as_ptr().cast()
+    }
+
+    /// Puts our callbacks into the authorizer, progress and busy slots; the trace slot is filled on
+    /// demand.
+    pub(super) fn install(&self) {
+        self.install_authorizer();
+        self.install_progress();
+        self.install_busy();
+    }
+
+    /// Empties all slots: from here on SQLite has no pointer to the state.
+    pub(super) fn remove(&self) {
+        let db = self.database.as_ptr();
+        // SAFETY: the handle is open; no callback means no context.
+        unsafe { ffi::sqlite3_trace_v2(db, 0, None, std::ptr::null_mut()) };
+        // SAFETY: as above.
+        unsafe { ffi::sqlite3_busy_handler(db, None, std::ptr::null_mut()) };
+        // SAFETY: as above.
+        unsafe { ffi::sqlite3_progress_handler(db, 0, None, std::ptr::null_mut()) };
+        // SAFETY: as above.
+        unsafe { ffi::sqlite3_set_authorizer(db, None, std::ptr::null_mut()) };
+    }
+
+    /// Also makes SQLite compile every statement again, so that a new authorizer is asked about the
+    /// old ones.
+    fn install_authorizer(&self) {
+        // SAFETY: the handle is open; the context outlives it.
+        unsafe {
+            ffi::sqlite3_set_authorizer(
+                self.database.as_ptr(),
+                Some(authorize_callback),
+                self.context(),
+            )
+        };
+    }
+
+    fn install_progress(&self) {
+        let interval = c_int::try_from(self.interval.get()).unwrap_or(c_int::MAX);
+        // SAFETY: the handle is open; the context outlives it.
+        unsafe {
+            ffi::sqlite3_progress_handler(
+                self.database.as_ptr(),
+                interval,
+                Some(progress_callback),
+                self.context(),
+            );
+        };
+    }
+
+    /// Puts our busy callback into its slot, which every `PRAGMA busy_timeout = …` takes for
+    /// itself.
+    pub(super) fn install_busy(&self) {
+        // SAFETY: the handle is open; the context outlives it.
+        unsafe {
+            ffi::sqlite3_busy_handler(self.database.as_ptr(), Some(busy_callback), self.context())
+        };
+    }
+
+    pub(super) fn set_stop(&self, stop: Option<Arc<dyn Stop>>) {
+        self.stop.replace(stop);
+    }
+
+    pub(super) fn set_progress_handler(&self, every: u32, handler: Option<ProgressHandler>) {
+        let user = handler.filter(|_| every > 0).map(|handler| UserProgress {
+            every,
+            elapsed: 0,
+            handler,
+        });
+        let interval = if user.is_some() {
+            every.min(STOP_INTERVAL)
+        } else {
+            STOP_INTERVAL
+        };
+        self.progress.replace(user);
+        self.interval.set(interval);
+        self.install_progress();
+    }
+
+    pub(super) fn set_busy_policy(&self, policy: Box<dyn BusyPolicy>) {
+        self.busy_policy.replace(Some(policy));
+    }
+
+    pub(super) fn set_busy_handler(&self, handler: Option<BusyHandler>) {
+        self.busy_handler.replace(handler);
+    }
+
+    pub(super) fn set_authorizer(&self, authorizer: Option<Authorizer>) {
+        self.authorizer.replace(authorizer);
+        self.install_authorizer();
+    }
+
+    pub(super) fn set_trace(&self, tracer: Option<Tracer>) {
+        let mask = if tracer.is_some() {
+            ffi::SQLITE_TRACE_STMT | ffi::SQLITE_TRACE_PROFILE
+        } else {
+            0
+        };
+        self.tracer.replace(tracer);
+        // SAFETY: the handle is open; the context outlives it. An empty mask empties the slot.
+        unsafe {
+            ffi::sqlite3_trace_v2(
+                self.database.as_ptr(),
+                mask.cast_unsigned(),
+                Some(trace_callback),
+                self.context(),
+            );
+        }
+    }
+
+    /// Keeps the user's trace callback from what we do on our own account.
+    pub(super) fn untraced<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.is_muted.set(true);
+        let result = work();
+        self.is_muted.set(false);
+        result
+    }
+
+    /// The error for a callback that panicked since the last call, if one did.
+    pub(super) fn take_panic(&self) -> Option<Error> {
+        self.panicked
+            .take()
+            .then(|| Error::new(code::INTERNAL, "a callback panicked"))
+    }
+}

@@ -1,0 +1,36 @@
+//! A thin safe layer over `libsql::ffi`, the C library that libSQL is built on.
+//!
+//! Owns every SQLite handle of the process with all that was prepared on it, and with `python::ffi`
+//! all of the `unsafe`.
+//! Thread: any, one at a time; a [`Handle`] is `Send` and not `Sync`.
+//! Invariant: no pointer from C leaves this module, and none outlives the `Handle` it came from.
+//! Must not know: commands, operations, time-outs, Python.
+
+#![allow(clippy::doc_markdown, reason = "SQLite is a name, not an identifier")]
+
+mod callback;
+mod database;
+mod entry;
+mod error;
+mod handle;
+mod hook;
+mod init;
+mod kind;
+mod limit;
+mod open_options;
+mod statement;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use callback::{Authorization, AuthorizerAction, Expanded, TraceEvent};
+pub use error::{ALL_CODES, Error, code, code_name};
+pub use handle::{Handle, Prepared};
+pub use hook::{Authorizer, BusyHandler, BusyPolicy, ProgressHandler, Stop, Tracer};
+pub use init::{complete, initialize, version};
+pub use kind::StatementKind;
+pub use limit::Limit;
+pub use open_options::OpenOptions;
+pub use statement::{Statement, StatementId};
+pub use value::ValueRef;

@@ -1,0 +1,96 @@
+"""What the documents tell a reader to run is run here."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUICKSTART = ROOT / "docs" / "examples" / "quickstart.py"
+RUNTIMES = ["asyncio", "uvloop", "trio", "anyio"]
+
+# A block of Python, and the output that follows it, if any.
+EXAMPLE = re.compile(
+    r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+)
+EXAMPLES = EXAMPLE.findall(README)
+
+
+def run(script: Path, *args: str, cwd: Path) -> str:
+    """Run a script where only the installed package can be imported, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script), *args],
+        cwd=cwd,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def load_quickstart() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("quickstart", QUICKSTART)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["quickstart"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_readme_has_an_example_with_its_output() -> None:
+    assert any(output for _, output in EXAMPLES)
+
+
+@pytest.mark.parametrize(("code", "output"), EXAMPLES)
+def test_readme_example_prints_what_it_says(code: str, output: str, tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(code, encoding="utf-8")
+    printed = run(script, cwd=tmp_path)
+    if output:
+        assert printed == output
+
+
+def test_readme_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_readme_test_command_is_what_ci_runs() -> None:
+    commands = re.findall(r"^```sh\n(.*?)\n```$", README, re.MULTILINE | re.DOTALL)
+    assert len(commands) == 2
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert script.splitlines()[-1] == commands[1]
+
+
+def test_quickstart_tours_every_runtime(tmp_path: Path) -> None:
+    database = tmp_path / "cargo.db"
+    printed = run(QUICKSTART, str(ROOT / "Cargo.lock"), str(database), cwd=tmp_path)
+    lines = printed.splitlines()
+    assert [line.rstrip(":") for line in lines if line.endswith(":")] == RUNTIMES
+    for subject in ("transactions of", "rollback", "most wanted", "endless query"):
+        assert sum(subject in line for line in lines) == len(RUNTIMES), subject
+    assert database.exists()
+
+
+def test_quickstart_reads_a_lock_file_alike_with_and_without_tomllib() -> None:
+    quickstart = load_quickstart()
+    text = (ROOT / "Cargo.lock").read_text(encoding="utf-8")
+    packages = quickstart.read_lock(text)
+    assert list(quickstart.read_lock_lines(text)) == packages
+    assert len(packages) == text.count("[[package]]")
+    assert sum(len(package.dependencies) for package in packages) == len(
+        re.findall(r'^ "', text, re.MULTILINE)
+    )
