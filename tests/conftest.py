@@ -33,22 +33,19 @@ settings.register_profile(
 settings.load_profile("aiolibsql")
 
 
-def _eager_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
-    return loop
-
-
 _RUNTIMES = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
     pytest.param(("asyncio", {"use_uvloop": True}), id="asyncio+uvloop"),
-    pytest.param(
-        ("asyncio", {"loop_factory": _eager_loop}),
-        id="asyncio-eager",
-        marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="3.12 brought eager tasks"),
-    ),
     pytest.param(("trio", {}), id="trio"),
 ]
+if sys.version_info >= (3, 12):
+
+    def _eager_loop() -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        return loop
+
+    _RUNTIMES.append(pytest.param(("asyncio", {"loop_factory": _eager_loop}), id="asyncio-eager"))
 
 
 @pytest.fixture(scope="module", params=_RUNTIMES)

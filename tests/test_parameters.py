@@ -6,17 +6,17 @@ import collections
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from healthy import assert_healthy
 
 import aiolibsql
 
+if TYPE_CHECKING:
+    Connection = aiolibsql.Connection[Any]
+
 pytestmark = pytest.mark.anyio
-
-Connection = aiolibsql.Connection[Any]
-
 
 class Missing(dict[str, object]):
     def __missing__(self, key: str) -> object:

@@ -22,9 +22,9 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.anyio
+    Connection = aiolibsql.Connection[Any]
 
-Connection = aiolibsql.Connection[Any]
+pytestmark = pytest.mark.anyio
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 

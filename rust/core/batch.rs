@@ -41,7 +41,12 @@ pub struct RowBatch {
 impl RowBatch {
     /// An empty batch for rows of `width` values, with room for `rows` of them.
     pub fn new(width: usize, rows: usize) -> Self {
-        Self { width, rows: 0, cells: Vec::with_capacity(width * rows), bytes: Vec::new() }
+        Self {
+            width,
+            rows: 0,
+            cells: Vec::with_capacity(width * rows),
+            bytes: Vec::new(),
+        }
     }
 
     /// Values in each row.

@@ -31,9 +31,13 @@ impl Line {
     /// The line of a file; files are told apart by path, and each database in memory has its own.
     pub fn of(path: Option<PathBuf>) -> Arc<Self> {
         static LINES: OnceLock<Mutex<HashMap<PathBuf, Weak<Line>>>> = OnceLock::new();
-        let Some(path) = path else { return Arc::default() };
-        let mut lines =
-            LINES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(path) = path else {
+            return Arc::default();
+        };
+        let mut lines = LINES
+            .get_or_init(Mutex::default)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = lines.get(&path).and_then(Weak::upgrade) {
             return line;
         }
@@ -56,12 +60,16 @@ impl Line {
     }
 
     fn leave(&self, operation: &Shared) {
-        self.lock().retain(|waiting| !Arc::ptr_eq(waiting, operation));
+        self.lock()
+            .retain(|waiting| !Arc::ptr_eq(waiting, operation));
         self.call_first();
     }
 
     fn place(&self, operation: &Shared) -> usize {
-        self.lock().iter().position(|waiting| Arc::ptr_eq(waiting, operation)).unwrap_or(0)
+        self.lock()
+            .iter()
+            .position(|waiting| Arc::ptr_eq(waiting, operation))
+            .unwrap_or(0)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Shared>> {
@@ -86,8 +94,20 @@ struct State {
 
 impl Wait {
     pub fn new(line: Arc<Line>, timeout: Duration) -> Arc<Self> {
-        let state = State { timeout, current: None, waiting_since: None, polls: 0 };
-        Arc::new(Self { line, state: Mutex::new(state) })
+        let state = State {
+            timeout,
+            current: None,
+            waiting_since: None,
+            polls: 0,
+        };
+        Arc::new(Self {
+            line,
+            state: Mutex::new(state),
+        })
+    }
+
+    pub fn timeout(&self) -> Duration {
+        self.lock().timeout
     }
 
     pub fn set_timeout(&self, timeout: Duration) {
@@ -127,7 +147,9 @@ impl BusyPolicy for Waiter {
     fn on_busy(&mut self, attempts: u32, holds_write_lock: bool) -> bool {
         let wait = &self.0;
         let mut state = wait.lock();
-        let Some(operation) = state.current.clone() else { return false };
+        let Some(operation) = state.current.clone() else {
+            return false;
+        };
         let now = Instant::now();
         // A statement may wait for several locks; each has the whole timeout, as SQLite's own handler gives it.
         if attempts == 0 {
@@ -138,18 +160,30 @@ impl BusyPolicy for Waiter {
             state.polls = 0;
         }
         let waited = now - state.waiting_since.unwrap_or(now);
-        let Some(left) = state.timeout.checked_sub(waited).filter(|left| !left.is_zero()) else { return false };
+        let Some(left) = state
+            .timeout
+            .checked_sub(waited)
+            .filter(|left| !left.is_zero())
+        else {
+            return false;
+        };
         if operation.stop().is_some() {
             return false;
         }
-        let place = if holds_write_lock { 0 } else { wait.line.place(&operation) };
+        let place = if holds_write_lock {
+            0
+        } else {
+            wait.line.place(&operation)
+        };
         let pause = if place == 0 {
             let pause = FIRST_POLL * 2_u32.pow(state.polls.min(6));
             state.polls += 1;
             pause.min(SLOWEST_POLL)
         } else {
             let place = u32::try_from(place).unwrap_or(u32::MAX);
-            SECOND_IN_LINE.saturating_add(PER_PLACE.saturating_mul(place)).min(LAST_IN_LINE)
+            SECOND_IN_LINE
+                .saturating_add(PER_PLACE.saturating_mul(place))
+                .min(LAST_IN_LINE)
         };
         drop(state);
         operation.sleep(pause.min(left));

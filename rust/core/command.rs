@@ -29,9 +29,19 @@ pub struct Command {
 pub enum Action {
     Open,
     Execute(Execute),
-    ExecuteMany { sql: Arc<str>, feed: Arc<ParameterFeed>, replaces: Option<Arc<RowStream>> },
-    ExecuteScript { script: Arc<str>, replaces: Option<Arc<RowStream>> },
-    Fetch { rows: Arc<RowStream>, amount: Amount },
+    ExecuteMany {
+        sql: Arc<str>,
+        feed: Arc<ParameterFeed>,
+        replaces: Option<Arc<RowStream>>,
+    },
+    ExecuteScript {
+        script: Arc<str>,
+        replaces: Option<Arc<RowStream>>,
+    },
+    Fetch {
+        rows: Arc<RowStream>,
+        amount: Amount,
+    },
     CloseRows(Arc<RowStream>),
     Begin(Begin),
     Commit,
@@ -95,7 +105,11 @@ impl Action {
     pub const fn shield(&self) -> Shield {
         match self {
             Self::Commit => Shield::Running,
-            Self::Rollback | Self::Close | Self::CloseRows(_) | Self::UndoBegin(_) | Self::UndoOpen => Shield::Always,
+            Self::Rollback
+            | Self::Close
+            | Self::CloseRows(_)
+            | Self::UndoBegin(_)
+            | Self::UndoOpen => Shield::Always,
             Self::Open
             | Self::Execute(_)
             | Self::ExecuteMany { .. }
@@ -110,6 +124,10 @@ impl Action {
 impl Command {
     /// A command and the operation that follows it.
     pub fn new(action: Action, modes: Vec<ModeChange>) -> Self {
-        Self { operation: Arc::new(Operation::new(action.shield())), modes, action }
+        Self {
+            operation: Arc::new(Operation::new(action.shield())),
+            modes,
+            action,
+        }
     }
 }

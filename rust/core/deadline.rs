@@ -60,11 +60,16 @@ pub fn end_at(at: Instant, operation: &Shared) -> Result<()> {
         std::thread::Builder::new()
             .name("aiolibsql-deadlines".into())
             .spawn(|| keeper.run())
-            .map_err(|error| Error::operational(format!("can't start the deadline thread: {error}")))?;
+            .map_err(|error| {
+                Error::operational(format!("can't start the deadline thread: {error}"))
+            })?;
         *started = true;
     }
     drop(started);
-    keeper.lock().push(Reverse(Entry { at, operation: std::sync::Arc::downgrade(operation) }));
+    keeper.lock().push(Reverse(Entry {
+        at,
+        operation: std::sync::Arc::downgrade(operation),
+    }));
     keeper.changed.notify_one();
     Ok(())
 }
@@ -78,16 +83,27 @@ impl Keeper {
                 Some(Reverse(next)) if next.at <= now => {
                     let due = heap.pop();
                     drop(heap);
-                    if let Some(operation) = due.and_then(|Reverse(entry)| entry.operation.upgrade()) {
+                    if let Some(operation) =
+                        due.and_then(|Reverse(entry)| entry.operation.upgrade())
+                    {
                         operation.expire(Err(timed_out()));
                     }
                     heap = self.lock();
                 }
                 Some(Reverse(next)) => {
                     let wait = next.at - now;
-                    heap = self.changed.wait_timeout(heap, wait).unwrap_or_else(PoisonError::into_inner).0;
+                    heap = self
+                        .changed
+                        .wait_timeout(heap, wait)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
                 }
-                None => heap = self.changed.wait(heap).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    heap = self
+                        .changed
+                        .wait(heap)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
             }
         }
     }

@@ -45,7 +45,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), sql: None }
+        Self {
+            kind,
+            message: message.into(),
+            sql: None,
+        }
     }
 
     pub fn closed() -> Self {
@@ -53,7 +57,10 @@ impl Error {
     }
 
     pub fn not_open() -> Self {
-        Self::new(Kind::Closed, "no active connection: await the connection, or use async with, before using it")
+        Self::new(
+            Kind::Closed,
+            "no active connection: await the connection, or use async with, before using it",
+        )
     }
 
     pub fn programming(message: impl Into<String>) -> Self {

@@ -7,15 +7,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::sqlite::{self, StatementId, StatementKind};
+use crate::sqlite::{self, StatementId, StatementKind, ValueRef};
 
 use super::batch::RowBatch;
 use super::command::{Amount, Bindings, Execute, Outcome, Shared};
 use super::error::{Error, Result};
 use super::feed::{ParameterFeed, Parameters};
+use super::operation::Stop;
 use super::options::TransactionMode;
 use super::rows::RowStream;
-use super::operation::Stop;
 use super::session::{Reading, Session, explain_stop};
 
 /// Rows in a batch, at most.
@@ -37,7 +37,13 @@ struct Read {
 
 impl Session {
     pub(super) fn execute(&mut self, operation: &Shared, execute: Execute) -> Result<Outcome> {
-        let Execute { sql, parameters, rows, replaces, amount } = execute;
+        let Execute {
+            sql,
+            parameters,
+            rows,
+            replaces,
+            amount,
+        } = execute;
         self.close_rows(replaces.as_ref());
         let prepared = self.prepare(&sql).map_err(|error| error.with_sql(&sql));
         if !self.is_rollback_of_lost(prepared.as_ref()) {
@@ -45,7 +51,10 @@ impl Session {
         }
         let Some(id) = prepared? else {
             rows.end(Ok(()));
-            return Ok(Outcome { lastrowid: Some(self.handle.last_insert_rowid()), ..Outcome::default() });
+            return Ok(Outcome {
+                lastrowid: Some(self.handle.last_insert_rowid()),
+                ..Outcome::default()
+            });
         };
         if self.transaction.is_lost() {
             self.give_back(&sql, id);
@@ -85,37 +94,67 @@ impl Session {
             Err(error) => {
                 self.give_back(&sql, reading.statement);
                 let timed_out = operation.stop() == Some(Stop::TimedOut);
-                rows.end(Err(if timed_out { explain_stop(operation, error) } else { error }));
+                rows.end(Err(if timed_out {
+                    explain_stop(operation, error)
+                } else {
+                    error
+                }));
             }
         }
     }
 
-    pub(super) fn execute_many(&mut self, operation: &Shared, sql: &Arc<str>, feed: &ParameterFeed) -> Result<Outcome> {
+    pub(super) fn execute_many(
+        &mut self,
+        operation: &Shared,
+        sql: &Arc<str>,
+        feed: &ParameterFeed,
+    ) -> Result<Outcome> {
         let prepared = self.prepare(sql).map_err(|error| error.with_sql(sql));
         self.check_transaction()?;
-        let Some(id) = prepared? else { return Ok(Outcome { rowcount: Some(0), ..Outcome::default() }) };
+        let Some(id) = prepared? else {
+            return Ok(Outcome {
+                rowcount: Some(0),
+                ..Outcome::default()
+            });
+        };
         if self.handle.statement(id).kind() != StatementKind::Dml {
             self.give_back(sql, id);
-            return Err(Error::programming("executemany() can only execute DML statements."));
+            return Err(Error::programming(
+                "executemany() can only execute DML statements.",
+            ));
         }
         let changed = self.observed(&sql.clone(), |session| {
             let changed = session.atomically(|session| session.run_rows(operation, id, feed))?;
             Ok((changed, 0))
         });
         self.give_back(sql, id);
-        Ok(Outcome { rowcount: Some(changed?), ..Outcome::default() })
+        Ok(Outcome {
+            rowcount: Some(changed?),
+            ..Outcome::default()
+        })
     }
 
-    pub(super) fn execute_script(&mut self, operation: &Shared, script: &Arc<str>) -> Result<Outcome> {
+    pub(super) fn execute_script(
+        &mut self,
+        operation: &Shared,
+        script: &Arc<str>,
+    ) -> Result<Outcome> {
         self.check_transaction()?;
-        if matches!(self.transaction.mode, TransactionMode::Implicit(_) | TransactionMode::Autocommit { manual_end: true }) {
+        if matches!(
+            self.transaction.mode,
+            TransactionMode::Implicit(_) | TransactionMode::Autocommit { manual_end: true }
+        ) {
             self.commit()?;
         }
         let mut rest: &str = script;
         while !rest.is_empty() && operation.stop().is_none() {
             let prepared = self.handle.prepare(rest, false)?;
             let sql: Arc<str> = Arc::from(&rest[..prepared.tail]);
-            rest = if prepared.tail == 0 { "" } else { &rest[prepared.tail..] };
+            rest = if prepared.tail == 0 {
+                ""
+            } else {
+                &rest[prepared.tail..]
+            };
             let Some(id) = prepared.id else { continue };
             let ran = self.observed(&sql, |session| {
                 let mut statement = session.handle.statement(id);
@@ -123,12 +162,16 @@ impl Session {
                 Ok(((), 0))
             });
             self.note_end(id, ran.is_ok());
-            self.finish_script_statement(id);
+            self.follow_busy_timeout(id);
+            self.handle.finalize(id);
             ran?;
         }
         match operation.stop() {
             Some(_) => Err(interrupted()),
-            None => Ok(Outcome { lastrowid: Some(self.handle.last_insert_rowid()), ..Outcome::default() }),
+            None => Ok(Outcome {
+                lastrowid: Some(self.handle.last_insert_rowid()),
+                ..Outcome::default()
+            }),
         }
     }
 
@@ -172,30 +215,61 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
+        self.answer_busy_timeout(id, rows)?;
         let outcome = self.outcome(id, (is_dml && read.done).then(|| self.handle.changes()));
         if read.done {
             self.note_end(id, true);
             self.give_back(sql, id);
             rows.end(Ok(()));
         } else {
-            let reading = Reading { statement: id, sql: Arc::clone(sql), rows: Arc::clone(rows) };
+            let reading = Reading {
+                statement: id,
+                sql: Arc::clone(sql),
+                rows: Arc::clone(rows),
+            };
             self.reading.insert(rows.id(), reading);
         }
         Ok((outcome, read.rows))
+    }
+
+    /// `PRAGMA busy_timeout` asks for ours: SQLite's own is 0 while our busy handler is installed.
+    fn answer_busy_timeout(&mut self, id: StatementId, rows: &RowStream) -> Result<()> {
+        let statement = self.handle.statement(id);
+        if statement.touches_busy_timeout() && !statement.is_explain() && rows.available() > 0 {
+            let milliseconds = i64::try_from(self.wait.timeout().as_millis()).unwrap_or(i64::MAX);
+            let mut answer = RowBatch::new(1, 1);
+            answer.push(ValueRef::Integer(milliseconds))?;
+            answer.finish_row();
+            rows.clear();
+            rows.push(answer);
+        }
+        Ok(())
     }
 
     fn outcome(&mut self, id: StatementId, rowcount: Option<i64>) -> Outcome {
         let lastrowid = Some(self.handle.last_insert_rowid());
         let statement = self.handle.statement(id);
         let count = statement.column_count();
-        let columns = (count > 0).then(|| (0..count).map(|i| statement.column_name(i).into_boxed_str()).collect());
-        Outcome { columns, rowcount, lastrowid, ..Outcome::default() }
+        let columns = (count > 0).then(|| {
+            (0..count)
+                .map(|i| statement.column_name(i).into_boxed_str())
+                .collect()
+        });
+        Outcome {
+            columns,
+            rowcount,
+            lastrowid,
+            ..Outcome::default()
+        }
     }
 
     /// COMMIT and ROLLBACK as SQL end the transaction on request, like the methods.
     fn note_end(&mut self, id: StatementId, succeeded: bool) {
         let kind = self.handle.statement(id).kind();
-        if succeeded && matches!(kind, StatementKind::Commit | StatementKind::Rollback) && self.handle.is_autocommit() {
+        if succeeded
+            && matches!(kind, StatementKind::Commit | StatementKind::Rollback)
+            && self.handle.is_autocommit()
+        {
             self.transaction.ended = true;
         }
     }
@@ -224,7 +298,8 @@ impl Session {
                 Err(error) => break Err(error.into()),
             }
             let width = statement.column_count();
-            let current = batch.get_or_insert_with(|| RowBatch::new(width, wanted.min(BATCH_ROWS).min(64)));
+            let current =
+                batch.get_or_insert_with(|| RowBatch::new(width, wanted.min(BATCH_ROWS).min(64)));
             let stored = (0..width).try_for_each(|i| current.push(statement.column(i)?));
             if let Err(error) = stored {
                 current.discard_unfinished();
@@ -234,7 +309,9 @@ impl Session {
             read += 1;
             let full = current.len() >= BATCH_ROWS || current.byte_len() >= BATCH_BYTES;
             if full {
-                batch.take().into_iter().for_each(|batch| rows.push(batch));
+                if let Some(batch) = batch.take() {
+                    rows.push(batch);
+                }
                 if !first {
                     operation.progress();
                 }
@@ -242,12 +319,14 @@ impl Session {
             if read >= wanted {
                 break Ok(false);
             }
-            let look = read.is_power_of_two() || read % 64 == 0;
+            let look = read.is_power_of_two() || read.is_multiple_of(64);
             if amount != Amount::All && (full || look && started.elapsed() > READ_AHEAD) {
                 break Ok(false);
             }
         };
-        batch.into_iter().for_each(|batch| rows.push(batch));
+        if let Some(batch) = batch {
+            rows.push(batch);
+        }
         ended.map(|done| Read { done, rows: read })
     }
 
@@ -261,14 +340,25 @@ impl Session {
                 )));
             };
             let bare = &name[1..];
-            names.iter().position(|candidate| **candidate == *bare).ok_or_else(|| {
-                Error::programming(format!("You did not supply a value for binding parameter :{bare}."))
-            })
+            names
+                .iter()
+                .position(|candidate| **candidate == *bare)
+                .ok_or_else(|| {
+                    Error::programming(format!(
+                        "You did not supply a value for binding parameter :{bare}."
+                    ))
+                })
         };
         (1..=statement.parameter_count()).map(find).collect()
     }
 
-    fn bind(&mut self, id: StatementId, bindings: &Bindings, row: usize, places: Option<&[usize]>) -> Result<()> {
+    fn bind(
+        &mut self,
+        id: StatementId,
+        bindings: &Bindings,
+        row: usize,
+        places: Option<&[usize]>,
+    ) -> Result<()> {
         let mut statement = self.handle.statement(id);
         let batch = &bindings.rows;
         let cells = batch.row(row);
@@ -281,16 +371,27 @@ impl Session {
         }
         for index in 0..wanted {
             let place = places.map_or(index, |places| places[index]);
-            statement.bind(index + 1, batch.value(cells[place])).map_err(|error| {
-                let label = statement.parameter_name(index + 1).map_or_else(|| (index + 1).to_string(), |n| format!("'{n}'"));
-                sqlite::Error::new(error.code, format!("Error binding parameter {label}: {}", error.message))
-            })?;
+            statement
+                .bind(index + 1, batch.value(cells[place]))
+                .map_err(|error| {
+                    let label = statement
+                        .parameter_name(index + 1)
+                        .map_or_else(|| (index + 1).to_string(), |n| format!("'{n}'"));
+                    sqlite::Error::new(
+                        error.code,
+                        format!("Error binding parameter {label}: {}", error.message),
+                    )
+                })?;
         }
         Ok(())
     }
 
     fn places_of(&mut self, id: StatementId, bindings: &Bindings) -> Result<Option<Vec<usize>>> {
-        bindings.names.as_ref().map(|names| self.places(id, names)).transpose()
+        bindings
+            .names
+            .as_ref()
+            .map(|names| self.places(id, names))
+            .transpose()
     }
 
     /// Runs `work` so that an error or a cancellation leaves nothing of it.
@@ -298,7 +399,9 @@ impl Session {
         if self.handle.is_autocommit() {
             let (begin, keep) = match self.transaction.mode {
                 TransactionMode::Implicit(begin) => (begin, true),
-                TransactionMode::Autocommit { .. } | TransactionMode::Always => (super::options::Begin::Plain, false),
+                TransactionMode::Autocommit { .. } | TransactionMode::Always => {
+                    (super::options::Begin::Plain, false)
+                }
             };
             self.run_sql(begin.sql())?;
             let result = work(self).and_then(|value| {
@@ -323,7 +426,12 @@ impl Session {
         result
     }
 
-    fn run_rows(&mut self, operation: &Shared, id: StatementId, feed: &ParameterFeed) -> Result<i64> {
+    fn run_rows(
+        &mut self,
+        operation: &Shared,
+        id: StatementId,
+        feed: &ParameterFeed,
+    ) -> Result<i64> {
         let mut changed = 0;
         loop {
             let batch = match feed.take(|| operation.progress()) {
@@ -345,7 +453,10 @@ impl Session {
         }
     }
 
-    fn is_rollback_of_lost(&mut self, prepared: std::result::Result<&Option<StatementId>, &Error>) -> bool {
+    fn is_rollback_of_lost(
+        &mut self,
+        prepared: std::result::Result<&Option<StatementId>, &Error>,
+    ) -> bool {
         match prepared {
             Ok(Some(id)) if self.transaction.is_lost() => {
                 let id = *id;
@@ -353,13 +464,6 @@ impl Session {
             }
             _ => false,
         }
-    }
-
-    fn finish_script_statement(&mut self, id: StatementId) {
-        if self.handle.statement(id).touches_busy_timeout() {
-            self.handle.restore_busy_slot();
-        }
-        self.handle.finalize(id);
     }
 }
 

@@ -79,7 +79,10 @@ impl ParameterFeed {
             if state.ended {
                 return Parameters::End;
             }
-            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .arrived
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 

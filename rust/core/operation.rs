@@ -85,7 +85,12 @@ impl<T> Operation<T> {
             phase: AtomicU8::new(QUEUED),
             stop: AtomicU8::new(0),
             shield,
-            slot: Mutex::new(Slot { result: None, waker: None, progressed: false, nudged: false }),
+            slot: Mutex::new(Slot {
+                result: None,
+                waker: None,
+                progressed: false,
+                nudged: false,
+            }),
             disturbed: Condvar::new(),
         }
     }
@@ -126,7 +131,10 @@ impl<T> Operation<T> {
             self.request_stop(Stop::Cancelled);
             return Cancelled::Stopping;
         }
-        self.lock().result.take().map_or(Cancelled::Delivered, Cancelled::Undelivered)
+        self.lock()
+            .result
+            .take()
+            .map_or(Cancelled::Delivered, Cancelled::Undelivered)
     }
 
     /// The caller is gone for good: what is shielded is left to run to its end.
@@ -221,19 +229,25 @@ impl<T> Operation<T> {
 
     fn request_stop(&self, why: Stop) {
         // The first reason stays: a deadline does not rename a cancellation.
-        let _ = self.stop.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
+        let _ = self
+            .stop
+            .compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
         // The lock orders this with a sleeper that has checked `stop` and not slept yet.
         drop(self.lock());
         self.disturbed.notify_all();
     }
 
     fn change(&self, from: u8, to: u8) -> bool {
-        self.phase.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.phase
+            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
     }
 
     #[cfg(not(loom))]
     fn lock(&self) -> MutexGuard<'_, Slot<T>> {
-        self.slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.slot
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     #[cfg(loom)]

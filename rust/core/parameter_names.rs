@@ -7,7 +7,10 @@
 
 /// The names in `sql`, in order of first use, each once, without the prefix (`:`, `@`, `$`).
 pub fn parameter_names(sql: &str) -> Vec<Box<str>> {
-    let mut scanner = Scanner { bytes: sql.as_bytes(), at: 0 };
+    let mut scanner = Scanner {
+        bytes: sql.as_bytes(),
+        at: 0,
+    };
     let mut names: Vec<Box<str>> = Vec::new();
     while let Some(name) = scanner.next_name() {
         if !names.iter().any(|known| **known == sql[name.clone()]) {

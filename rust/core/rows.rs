@@ -38,11 +38,16 @@ pub enum Next {
     Failed(Error),
 }
 
-impl RowStream {
-    pub fn new() -> Self {
-        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), state: Mutex::default() }
+impl Default for RowStream {
+    fn default() -> Self {
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            state: Mutex::default(),
+        }
     }
+}
 
+impl RowStream {
     /// Identifies the stream within the process.
     pub const fn id(&self) -> u64 {
         self.id

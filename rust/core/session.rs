@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::sqlite::{self, Handle, OpenOptions, StatementId, StatementKind};
 
 use super::busy::{Line, Wait, Waiter};
 use super::command::{Action, Outcome, Shared};
 use super::deadline;
-use super::error::{Error, Kind, Result};
+use super::error::{Error, Result};
 use super::observer::Observer;
 use super::operation::{Operation, Stop};
 use super::options::{ModeChange, Options};
@@ -55,14 +55,21 @@ impl Session {
     /// # Errors
     /// SQLite's: no such directory, a directory, no permission, not a database.
     pub fn open(options: &Options) -> Result<Self> {
+        let named = |error: sqlite::Error| {
+            let message = format!("{}: {}", error.message, options.filename.to_string_lossy());
+            Error::from(sqlite::Error::new(error.code, message))
+        };
         let mut handle = Handle::open(&OpenOptions {
             filename: options.filename.clone(),
             read_only: false,
             create: true,
             uri: options.uri,
             key: None,
-        })?;
-        let path = handle.filename().map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)));
+        })
+        .map_err(named)?;
+        let path = handle
+            .filename()
+            .map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)));
         let wait = Wait::new(Line::of(path), options.timeout);
         handle.set_busy_policy(Box::new(Waiter(Arc::clone(&wait))));
         match handle.quick_check_readable() {
@@ -71,9 +78,9 @@ impl Session {
             Err(error) if matches!(error.primary(), sqlite::code::BUSY | sqlite::code::LOCKED) => {}
             Err(error) if error.primary() == sqlite::code::NOTADB => {
                 let message = "file is not a database or the encryption key is wrong";
-                return Err(sqlite::Error::new(error.code, message).into());
+                return Err(named(sqlite::Error::new(error.code, message)));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(named(error)),
         }
         let mut session = Self {
             handle,
@@ -97,19 +104,35 @@ impl Session {
     ///
     /// # Errors
     /// The statement's, or the refusal of the command.
-    pub fn run(&mut self, operation: &Shared, action: Action, modes: &[ModeChange]) -> Result<Outcome> {
-        let counts = !matches!(action, Action::Fetch { .. } | Action::CloseRows(_) | Action::UndoBegin(_));
+    pub fn run(
+        &mut self,
+        operation: &Shared,
+        action: Action,
+        modes: &[ModeChange],
+    ) -> Result<Outcome> {
+        let counts = !matches!(
+            action,
+            Action::Fetch { .. } | Action::CloseRows(_) | Action::UndoBegin(_)
+        );
         let was_open = !self.handle.is_autocommit();
         let wrote = was_open && self.handle.holds_write_lock();
         self.transaction.ended = false;
-        self.handle.set_stop(Some(Arc::clone(operation) as Arc<dyn sqlite::Stop>));
+        self.handle
+            .set_stop(Some(Arc::clone(operation) as Arc<dyn sqlite::Stop>));
         self.wait.begin(operation);
 
-        let result = self.apply(modes).and_then(|()| self.dispatch(operation, action));
+        let result = self
+            .apply(modes)
+            .and_then(|()| self.dispatch(operation, action));
         let mut result = result.map_err(|error| explain_stop(operation, error));
 
         self.handle.set_stop(None);
-        let began = self.transaction.settle(was_open, !self.handle.is_autocommit(), counts, result.as_ref().err());
+        let began = self.transaction.settle(
+            was_open,
+            !self.handle.is_autocommit(),
+            counts,
+            result.as_ref().err(),
+        );
         if let Ok(outcome) = &mut result {
             outcome.began = began;
         }
@@ -141,13 +164,20 @@ impl Session {
             reading.rows.end(Err(Error::closed()));
         }
         self.handle.close()?;
-        Ok(Outcome { discarded, ..Outcome::default() })
+        Ok(Outcome {
+            discarded,
+            ..Outcome::default()
+        })
     }
 
     fn dispatch(&mut self, operation: &Shared, action: Action) -> Result<Outcome> {
         match action {
             Action::Execute(execute) => self.execute(operation, execute),
-            Action::ExecuteMany { sql, feed, replaces } => {
+            Action::ExecuteMany {
+                sql,
+                feed,
+                replaces,
+            } => {
                 self.close_rows(replaces.as_ref());
                 self.execute_many(operation, &sql, &feed)
             }
@@ -168,7 +198,9 @@ impl Session {
             Action::Rollback => self.rollback(),
             Action::UndoBegin(serial) => self.undo_begin(serial),
             // The worker opens and closes; a mode change was applied before.
-            Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => Ok(Outcome::default()),
+            Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {
+                Ok(Outcome::default())
+            }
         }
     }
 
@@ -178,11 +210,15 @@ impl Session {
             return Ok(Some(id));
         }
         let prepared = self.handle.prepare(sql, true)?;
-        let Some(id) = prepared.id else { return Ok(None) };
-        self.keep_busy_slot(id);
+        let Some(id) = prepared.id else {
+            return Ok(None);
+        };
+        self.follow_busy_timeout(id);
         if self.has_statement(&sql[prepared.tail..]) {
             self.handle.finalize(id);
-            return Err(Error::programming("You can only execute one statement at a time."));
+            return Err(Error::programming(
+                "You can only execute one statement at a time.",
+            ));
         }
         Ok(Some(id))
     }
@@ -191,7 +227,6 @@ impl Session {
     pub(super) fn give_back(&mut self, sql: &Arc<str>, id: StatementId) {
         // A PRAGMA acts when it is prepared, so each execution needs its own.
         if self.handle.statement(id).kind() == StatementKind::Pragma {
-            self.keep_busy_slot(id);
             self.handle.finalize(id);
         } else {
             self.cache.give_back(&mut self.handle, sql, id);
@@ -211,7 +246,9 @@ impl Session {
     /// Runs one of our own statements.
     pub(super) fn run_sql(&mut self, sql: &str) -> Result<()> {
         let sql: Arc<str> = Arc::from(sql);
-        let Some(id) = self.prepare(&sql)? else { return Ok(()) };
+        let Some(id) = self.prepare(&sql)? else {
+            return Ok(());
+        };
         let mut statement = self.handle.statement(id);
         let stepped = loop {
             match statement.step() {
@@ -231,7 +268,9 @@ impl Session {
         work: impl FnOnce(&mut Self) -> Result<(T, usize)>,
     ) -> Result<T> {
         if self.observer.is_none() {
-            return work(self).map(|(value, _)| value).map_err(|error| error.with_sql(sql));
+            return work(self)
+                .map(|(value, _)| value)
+                .map_err(|error| error.with_sql(sql));
         }
         let started = Instant::now();
         if let Some(observer) = &mut self.observer {
@@ -251,16 +290,23 @@ impl Session {
     }
 
     fn apply(&mut self, modes: &[ModeChange]) -> Result<()> {
-        modes.iter().try_for_each(|change| self.change_mode(*change))
+        modes
+            .iter()
+            .try_for_each(|change| self.change_mode(*change))
     }
 
     fn has_statement(&mut self, mut rest: &str) -> bool {
         while !rest.trim_start().is_empty() {
             match self.handle.prepare(rest, false) {
-                Ok(prepared) if prepared.id.is_none() && prepared.tail > 0 => rest = &rest[prepared.tail..],
+                Ok(prepared) if prepared.id.is_none() && prepared.tail > 0 => {
+                    rest = &rest[prepared.tail..];
+                }
                 Ok(prepared) if prepared.id.is_none() => return false,
                 Ok(prepared) => {
-                    prepared.id.into_iter().for_each(|id| self.handle.finalize(id));
+                    prepared
+                        .id
+                        .into_iter()
+                        .for_each(|id| self.handle.finalize(id));
                     return true;
                 }
                 Err(_) => return true,
@@ -269,35 +315,44 @@ impl Session {
         false
     }
 
-    /// `PRAGMA busy_timeout` replaces our busy handler when it is prepared: its value becomes ours.
-    fn keep_busy_slot(&mut self, id: StatementId) {
+    /// The value of a `PRAGMA busy_timeout` becomes our timeout, for it was meant to say how long we wait.
+    pub(super) fn follow_busy_timeout(&mut self, id: StatementId) {
         let statement = self.handle.statement(id);
-        if statement.touches_busy_timeout() {
-            self.handle.restore_busy_slot();
+        let milliseconds = statement
+            .busy_timeout_argument()
+            .and_then(|text| text.trim().parse::<i64>().ok());
+        if let Some(milliseconds) = milliseconds {
+            self.wait
+                .set_timeout(Duration::from_millis(milliseconds.max(0).unsigned_abs()));
         }
     }
 }
 
 pub(super) fn explain_stop(operation: &Shared, error: Error) -> Error {
-    if !matches!(error.primary_code(), Some(sqlite::code::INTERRUPT | sqlite::code::BUSY)) {
+    if !matches!(
+        error.primary_code(),
+        Some(sqlite::code::INTERRUPT | sqlite::code::BUSY)
+    ) {
         return error;
     }
     match operation.stop() {
-        Some(Stop::TimedOut) => Error { sql: error.sql, ..deadline::timed_out() },
-        Some(Stop::Cancelled) => Error { sql: error.sql, ..Error::cancelled() },
+        Some(Stop::TimedOut) => Error {
+            sql: error.sql,
+            ..deadline::timed_out()
+        },
+        Some(Stop::Cancelled) => Error {
+            sql: error.sql,
+            ..Error::cancelled()
+        },
         Some(Stop::Interrupted) | None => error,
     }
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Session").field("transaction", &self.transaction).finish_non_exhaustive()
-    }
-}
-
-impl Error {
-    /// Whether SQLite gave this primary result code.
-    pub(super) fn is(&self, code: i32) -> bool {
-        matches!(self.kind, Kind::Sqlite(extended) if extended & 0xff == code)
+        formatter
+            .debug_struct("Session")
+            .field("transaction", &self.transaction)
+            .finish_non_exhaustive()
     }
 }

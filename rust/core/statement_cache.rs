@@ -21,7 +21,9 @@ pub struct StatementCache {
 impl StatementCache {
     /// A cache for `capacity` statements; 0 caches nothing.
     pub fn new(capacity: usize) -> Self {
-        Self { idle: NonZeroUsize::new(capacity).map(LruCache::new) }
+        Self {
+            idle: NonZeroUsize::new(capacity).map(LruCache::new),
+        }
     }
 
     /// Takes the idle statement for `sql` out of the cache.

@@ -33,7 +33,10 @@ pub fn lend(connection: Arc<Local>) -> io::Result<()> {
         desk.given.notify_one();
         return Ok(());
     }
-    std::thread::Builder::new().name("aiolibsql-worker".into()).spawn(move || work(connection)).map(drop)
+    std::thread::Builder::new()
+        .name("aiolibsql-worker".into())
+        .spawn(move || work(connection))
+        .map(drop)
 }
 
 fn work(mut connection: Arc<Local>) {

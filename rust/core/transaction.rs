@@ -24,11 +24,24 @@ pub(super) struct Transaction {
 
 impl Transaction {
     pub(super) const fn new(mode: TransactionMode) -> Self {
-        Self { mode, ended: false, began: None, serial: 0, operations: 0, lost: None }
+        Self {
+            mode,
+            ended: false,
+            began: None,
+            serial: 0,
+            operations: 0,
+            lost: None,
+        }
     }
 
     /// Looks at what a command did to the transaction; gives the number of one that it began.
-    pub(super) fn settle(&mut self, was_open: bool, is_open: bool, counts: bool, error: Option<&Error>) -> Option<u64> {
+    pub(super) fn settle(
+        &mut self,
+        was_open: bool,
+        is_open: bool,
+        counts: bool,
+        error: Option<&Error>,
+    ) -> Option<u64> {
         self.began = None;
         if is_open && (!was_open || self.ended) {
             self.serial += 1;
@@ -39,8 +52,13 @@ impl Transaction {
         } else if is_open && counts {
             self.operations += 1;
         } else if was_open && !is_open && !self.ended {
-            let why = error.map_or_else(|| "SQLite ended it".to_owned(), |error| error.message.clone());
-            self.lost = Some(Error::operational(format!("the transaction was rolled back: {why}")));
+            let why = error.map_or_else(
+                || "SQLite ended it".to_owned(),
+                |error| error.message.clone(),
+            );
+            self.lost = Some(Error::operational(format!(
+                "the transaction was rolled back: {why}"
+            )));
         }
         self.began
     }
@@ -57,7 +75,9 @@ impl Transaction {
 impl Session {
     /// Reports a lost transaction, once.
     pub(super) fn check_transaction(&mut self) -> Result<()> {
-        let Some(lost) = self.transaction.lost.take() else { return Ok(()) };
+        let Some(lost) = self.transaction.lost.take() else {
+            return Ok(());
+        };
         self.keep_transaction_open()?;
         Err(lost)
     }

@@ -52,9 +52,18 @@ enum Database {
 
 impl Local {
     pub fn new(options: Options) -> Arc<Self> {
-        let mailbox =
-            Mailbox { commands: VecDeque::new(), database: Database::Unopened, running: None, lent: false };
-        Arc::new(Self { options, status: Status::default(), mailbox: Mutex::new(mailbox), arrived: Condvar::new() })
+        let mailbox = Mailbox {
+            commands: VecDeque::new(),
+            database: Database::Unopened,
+            running: None,
+            lent: false,
+        };
+        Arc::new(Self {
+            options,
+            status: Status::default(),
+            mailbox: Mutex::new(mailbox),
+            arrived: Condvar::new(),
+        })
     }
 
     /// Runs commands until none has come for a while. Called on a lent thread.
@@ -62,8 +71,10 @@ impl Local {
         let mut mailbox = self.lock();
         loop {
             let Some(command) = mailbox.commands.pop_front() else {
-                let (guard, waited) =
-                    self.arrived.wait_timeout(mailbox, LINGER).unwrap_or_else(PoisonError::into_inner);
+                let (guard, waited) = self
+                    .arrived
+                    .wait_timeout(mailbox, LINGER)
+                    .unwrap_or_else(PoisonError::into_inner);
                 mailbox = guard;
                 if waited.timed_out() && mailbox.commands.is_empty() {
                     mailbox.lent = false;
@@ -83,20 +94,33 @@ impl Local {
 
     /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
     fn run(&self, database: Database, command: Command) -> Database {
-        let Command { operation, modes, action } = command;
+        let Command {
+            operation,
+            modes,
+            action,
+        } = command;
         if !operation.claim() {
             return self.skip(database, &operation, &modes);
         }
-        let step = catch_unwind(AssertUnwindSafe(|| self.step(database, &operation, action, &modes)));
+        let step = catch_unwind(AssertUnwindSafe(|| {
+            self.step(database, &operation, action, &modes)
+        }));
         let (mut database, result) = step.unwrap_or_else(|panic| {
-            let message = format!("a panic in the worker of this connection: {}", panic_message(&*panic));
+            let message = format!(
+                "a panic in the worker of this connection: {}",
+                panic_message(&*panic)
+            );
             self.status.set_phase(Phase::Closed);
-            (Database::Poisoned(message.clone()), Err(Error::internal(message)))
+            (
+                Database::Poisoned(message.clone()),
+                Err(Error::internal(message)),
+            )
         });
         if let Database::Open(session) = &database {
             session.publish(&self.status);
         }
-        let opened = matches!(database, Database::Open(_)) && self.status.phase() == Phase::Unopened;
+        let opened =
+            matches!(database, Database::Open(_)) && self.status.phase() == Phase::Unopened;
         if opened {
             self.status.set_phase(Phase::Open);
         }
@@ -124,7 +148,10 @@ impl Local {
             (Database::Unopened, Action::Open) => match Session::open(&self.options) {
                 Ok(mut session) => {
                     let result = session.run(operation, Action::Open, modes);
-                    let result = result.map(|outcome| Outcome { opened: true, ..outcome });
+                    let result = result.map(|outcome| Outcome {
+                        opened: true,
+                        ..outcome
+                    });
                     (Database::Open(Box::new(session)), result)
                 }
                 Err(error) => (Database::Unopened, Err(error)),
@@ -134,7 +161,9 @@ impl Local {
                 self.status.publish(false, 0);
                 (Database::Closed, session.close())
             }
-            (database @ Database::Open(_), Action::UndoOpen) => (self.undo_open(database), Ok(Outcome::default())),
+            (database @ Database::Open(_), Action::UndoOpen) => {
+                (self.undo_open(database), Ok(Outcome::default()))
+            }
             (Database::Open(mut session), action) => {
                 let result = session.run(operation, action, modes);
                 (Database::Open(session), result)
@@ -146,7 +175,11 @@ impl Local {
             (database @ Database::Unopened, _) => (database, Err(Error::not_open())),
             (Database::Poisoned(message), action) => {
                 let closes = matches!(action, Action::Close);
-                let result = if closes { Ok(Outcome::default()) } else { Err(Error::internal(message.clone())) };
+                let result = if closes {
+                    Ok(Outcome::default())
+                } else {
+                    Err(Error::internal(message.clone()))
+                };
                 (Database::Poisoned(message), result)
             }
             (Database::Closed | Database::Claimed, _) => (Database::Closed, Err(Error::closed())),

@@ -60,7 +60,10 @@ impl Waiter {
     }
 
     fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = self.event_loop.as_ref().ok_or_else(|| PyRuntimeError::new_err("this wait has ended"))?;
+        let event_loop = self
+            .event_loop
+            .as_ref()
+            .ok_or_else(|| PyRuntimeError::new_err("this wait has ended"))?;
         Ok(event_loop.bind(py).clone())
     }
 }
@@ -76,7 +79,11 @@ impl Waiter {
         self.callback = Some((callback, context));
     }
 
-    fn remove_done_callback(&mut self, py: Python<'_>, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
+    fn remove_done_callback(
+        &mut self,
+        py: Python<'_>,
+        callback: &Bound<'_, PyAny>,
+    ) -> PyResult<usize> {
         let matches = match &self.callback {
             Some((own, _)) => own.bind(py).eq(callback)?,
             None => false,
@@ -95,7 +102,11 @@ impl Waiter {
             if this.state != State::Waiting {
                 return Ok(false);
             }
-            (this.shared.clone(), this.ticket, this.port.as_ref().map(|port| port.clone_ref(py)))
+            (
+                this.shared.clone(),
+                this.ticket,
+                this.port.as_ref().map(|port| port.clone_ref(py)),
+            )
         };
         // A shielded wait answers False: the task remembers the request and is cancelled when it resumes.
         if let Some(shared) = shared.filter(|shared| shared.shield() != Shield::None)
@@ -145,7 +156,9 @@ impl Waiter {
 
     fn __await__(slf: Py<Self>) -> PyResult<()> {
         drop(slf);
-        Err(PyRuntimeError::new_err("a wait of aiolibsql belongs to the task that yielded it"))
+        Err(PyRuntimeError::new_err(
+            "a wait of aiolibsql belongs to the task that yielded it",
+        ))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -178,35 +191,48 @@ pub fn resume(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
         this.state = State::Resumed;
     }
     let event_loop = waiter.borrow().event_loop(py)?;
-    let debug = event_loop.call_method0(intern!(py, "get_debug"))?.is_truthy()?;
+    let debug = event_loop
+        .call_method0(intern!(py, "get_debug"))?
+        .is_truthy()?;
     // In debug mode the loop measures and names each callback; with a current task (a nested loop) a step
     // inside a step is forbidden.
     if debug || !current_task(py)?.call1((&event_loop,))?.is_none() {
         return schedule(waiter);
     }
-    let Some((callback, context)) = waiter.borrow_mut().callback.take() else { return Ok(()) };
+    let Some((callback, context)) = waiter.borrow_mut().callback.take() else {
+        return Ok(());
+    };
     match context {
-        Some(context) => context.bind(py).call_method1(intern!(py, "run"), (callback, waiter)).map(drop),
+        Some(context) => context
+            .bind(py)
+            .call_method1(intern!(py, "run"), (callback, waiter))
+            .map(drop),
         None => callback.call1(py, (waiter,)).map(drop),
     }
 }
 
 fn schedule(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
     let py = waiter.py();
-    let Some((callback, context)) = waiter.borrow_mut().callback.take() else { return Ok(()) };
+    let Some((callback, context)) = waiter.borrow_mut().callback.take() else {
+        return Ok(());
+    };
     let event_loop = waiter.borrow().event_loop(py)?;
     let options = PyDict::new(py);
     if let Some(context) = context {
         options.set_item(intern!(py, "context"), context)?;
     }
-    event_loop.call_method(intern!(py, "call_soon"), (callback, waiter), Some(&options)).map(drop)
+    event_loop
+        .call_method(intern!(py, "call_soon"), (callback, waiter), Some(&options))
+        .map(drop)
 }
 
 /// The running loop, if asyncio's.
 pub fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let get = GET.get_or_try_init(py, || {
-        py.import("asyncio")?.getattr("_get_running_loop").map(Bound::unbind)
+        py.import("asyncio")?
+            .getattr("_get_running_loop")
+            .map(Bound::unbind)
     })?;
     let running = get.bind(py).call0()?;
     Ok((!running.is_none()).then_some(running))
@@ -214,13 +240,21 @@ pub fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
 
 fn current_task(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let current = CURRENT.get_or_try_init(py, || py.import("asyncio")?.getattr("current_task").map(Bound::unbind))?;
+    let current = CURRENT.get_or_try_init(py, || {
+        py.import("asyncio")?
+            .getattr("current_task")
+            .map(Bound::unbind)
+    })?;
     Ok(current.bind(py))
 }
 
 fn cancelled_error(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let class = CLASS.get_or_try_init(py, || py.import("asyncio")?.getattr("CancelledError").map(Bound::unbind))?;
+    let class = CLASS.get_or_try_init(py, || {
+        py.import("asyncio")?
+            .getattr("CancelledError")
+            .map(Bound::unbind)
+    })?;
     Ok(class.bind(py))
 }
 
@@ -241,22 +275,31 @@ fn ports() -> MutexGuard<'static, Option<HashMap<usize, Entry>>> {
 /// `RuntimeError` where no loop runs, or where the loop can't watch a descriptor.
 pub fn current_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
     let event_loop = running_loop(py)?.ok_or_else(|| {
-        PyRuntimeError::new_err("no running event loop: await this under asyncio, uvloop, trio or anyio")
+        PyRuntimeError::new_err(
+            "no running event loop: await this under asyncio, uvloop, trio or anyio",
+        )
     })?;
     let key = event_loop.as_ptr() as usize;
-    let known = ports().as_ref().and_then(|ports| ports.get(&key)).map(|entry| {
-        (entry.event_loop.clone_ref(py), entry.port.clone_ref(py))
-    });
+    let known = ports()
+        .as_ref()
+        .and_then(|ports| ports.get(&key))
+        .map(|entry| (entry.event_loop.clone_ref(py), entry.port.clone_ref(py)));
     // The address of a dead loop may be another loop's now.
     if let Some((weak, port)) = known
-        && weak.bind(py).upgrade().is_some_and(|alive| alive.is(&event_loop))
+        && weak
+            .bind(py)
+            .upgrade()
+            .is_some_and(|alive| alive.is(&event_loop))
     {
         return Ok(port);
     }
     let port = Py::new(py, LoopPort::new(Runtime::Asyncio)?)?;
     let drain = port.getattr(py, intern!(py, "drain"))?;
     event_loop.call_method1(intern!(py, "add_reader"), (port.get().fd(), drain))?;
-    let entry = Entry { event_loop: PyWeakrefReference::new(&event_loop)?.unbind(), port: port.clone_ref(py) };
+    let entry = Entry {
+        event_loop: PyWeakrefReference::new(&event_loop)?.unbind(),
+        port: port.clone_ref(py),
+    };
     let mut dead = Vec::new();
     let mut guard = ports();
     let registry = guard.get_or_insert_default();

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyResourceWarning, PyTypeError};
+use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -16,14 +16,14 @@ use super::awaitable::Operation;
 use super::cursor::{Cursor, FIRST_ROWS};
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
-use super::fetch::{FetchAll, FetchOne};
+use super::fetch::FetchAll;
 use super::lifecycle::{Exit, Open, Simple};
 use super::options::{self, Arguments, Control, Level};
-use super::statements::{Execute, ExecuteMany, ExecuteScript};
-use super::work::{Inserted, Ready, Then, Work};
+use super::statements::{ExecuteMany, ExecuteScript};
+use super::work::{Inserted, Ready};
 
 /// A connection to a database.
-#[pyclass(frozen, subclass, weakref, module = "aiolibsql")]
+#[pyclass(frozen, subclass, weakref, generic, module = "aiolibsql")]
 pub struct Connection {
     backend: Arc<Local>,
     label: String,
@@ -76,7 +76,9 @@ impl Connection {
 
     /// Warns of changes that a close threw away.
     pub fn warn(&self, py: Python<'_>, what: &str) -> PyResult<()> {
-        let message = std::ffi::CString::new(format!("<aiolibsql.Connection '{}'> {what}", self.label)).unwrap_or_default();
+        let message =
+            std::ffi::CString::new(format!("<aiolibsql.Connection '{}'> {what}", self.label))
+                .unwrap_or_default();
         PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
     }
 
@@ -89,46 +91,6 @@ impl Connection {
 
     fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn new_cursor(slf: &Bound<'_, Self>) -> PyResult<Py<Cursor>> {
-        Py::new(slf.py(), Cursor::create(slf.py(), &slf.clone().unbind()))
-    }
-
-    fn run(slf: &Bound<'_, Self>, name: &'static str, action: Action) -> Operation {
-        Operation::new(Box::new(Simple::new(name, slf.clone().unbind(), action)))
-    }
-
-    /// Executes on a new cursor, and goes on with what `then` makes of it.
-    fn execute_then(
-        slf: &Bound<'_, Self>,
-        name: &'static str,
-        (sql, parameters, timeout): (&Bound<'_, PyString>, Option<&Bound<'_, PyAny>>, Option<f64>),
-        amount: Amount,
-        then: impl FnOnce(Py<Cursor>) -> Option<Box<dyn Work>>,
-    ) -> Operation {
-        let work = || {
-            let cursor = Self::new_cursor(slf)?;
-            let execute = Execute::new(name, cursor.clone_ref(slf.py()), sql, parameters, timeout, amount)?;
-            Ok((Box::new(execute), then(cursor)))
-        };
-        match work() {
-            Ok((execute, Some(then))) => Operation::new(Box::new(Then::new(execute, then))),
-            Ok((execute, None)) => Operation::new(execute),
-            Err(error) => Operation::ready(name, Err(error)),
-        }
-    }
-
-    fn only_row(
-        slf: &Bound<'_, Self>,
-        name: &'static str,
-        request: (&Bound<'_, PyString>, Option<&Bound<'_, PyAny>>, Option<f64>),
-        absent: fn(Python<'_>) -> PyResult<Py<PyAny>>,
-        finish: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
-    ) -> Operation {
-        Self::execute_then(slf, name, request, Amount::Rows(1), |cursor| {
-            Some(Box::new(FetchOne::only(name, cursor, absent, finish)))
-        })
     }
 
     fn change_control(&self, change: impl FnOnce(&mut Control) -> Option<ModeChange>) {
@@ -162,7 +124,14 @@ impl Connection {
         init_hook: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let control = Control::new(isolation_level, autocommit)?;
-        let arguments = Arguments { database, timeout, cached_statements, uri, foreign_keys, pragmas };
+        let arguments = Arguments {
+            database,
+            timeout,
+            cached_statements,
+            uri,
+            foreign_keys,
+            pragmas,
+        };
         let (options, label) = options::read(&arguments, control.mode())?;
         Ok(Self {
             backend: Local::new(options),
@@ -179,12 +148,18 @@ impl Connection {
     }
 
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let open = Operation::new(Box::new(Open::new("Connection.__await__", slf.clone().unbind())));
+        let open = Operation::new(Box::new(Open::new(
+            "Connection.__await__",
+            slf.clone().unbind(),
+        )));
         Bound::new(slf.py(), open)?.call_method0("__await__")
     }
 
     fn __aenter__(slf: &Bound<'_, Self>) -> Operation {
-        Operation::new(Box::new(Open::new("Connection.__aenter__", slf.clone().unbind())))
+        Operation::new(Box::new(Open::new(
+            "Connection.__aenter__",
+            slf.clone().unbind(),
+        )))
     }
 
     #[pyo3(signature = (exc_type, _exc, _tb, /))]
@@ -194,11 +169,17 @@ impl Connection {
         _exc: &Bound<'_, PyAny>,
         _tb: &Bound<'_, PyAny>,
     ) -> Operation {
-        Operation::new(Box::new(Exit::new(slf.clone().unbind(), exc_type.is_none())))
+        Operation::new(Box::new(Exit::new(
+            slf.clone().unbind(),
+            exc_type.is_none(),
+        )))
     }
 
     #[pyo3(signature = (factory=None))]
-    fn cursor<'py>(slf: &Bound<'py, Self>, factory: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, Cursor>> {
+    fn cursor<'py>(
+        slf: &Bound<'py, Self>,
+        factory: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Cursor>> {
         slf.get().check_not_closed(slf.py())?;
         match factory {
             None => Ok(Self::new_cursor(slf)?.into_bound(slf.py())),
@@ -208,7 +189,7 @@ impl Connection {
         }
     }
 
-    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
     fn execute(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
@@ -216,10 +197,16 @@ impl Connection {
         timeout: Option<f64>,
     ) -> Operation {
         let request = (sql, parameters, timeout);
-        Self::execute_then(slf, "Connection.execute", request, Amount::Rows(FIRST_ROWS), |_| None)
+        Self::execute_then(
+            slf,
+            "Connection.execute",
+            request,
+            Amount::Rows(FIRST_ROWS),
+            |_| None,
+        )
     }
 
-    #[pyo3(signature = (sql, parameters, /, *, timeout=None))]
+    #[pyo3(signature = (sql, parameters, *, timeout=None))]
     fn executemany(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
@@ -227,22 +214,30 @@ impl Connection {
         timeout: Option<f64>,
     ) -> Operation {
         let name = "Connection.executemany";
-        match Self::new_cursor(slf).and_then(|cursor| ExecuteMany::new(name, cursor, sql, parameters, timeout)) {
+        match Self::new_cursor(slf)
+            .and_then(|cursor| ExecuteMany::new(name, cursor, sql, parameters, timeout))
+        {
             Ok(work) => Operation::new(Box::new(work)),
             Err(error) => Operation::ready(name, Err(error)),
         }
     }
 
-    #[pyo3(signature = (script, /, *, timeout=None))]
-    fn executescript(slf: &Bound<'_, Self>, script: &Bound<'_, PyString>, timeout: Option<f64>) -> Operation {
+    #[pyo3(signature = (sql_script, *, timeout=None))]
+    fn executescript(
+        slf: &Bound<'_, Self>,
+        sql_script: &Bound<'_, PyString>,
+        timeout: Option<f64>,
+    ) -> Operation {
         let name = "Connection.executescript";
-        match Self::new_cursor(slf).and_then(|cursor| ExecuteScript::new(name, cursor, script, timeout)) {
+        match Self::new_cursor(slf)
+            .and_then(|cursor| ExecuteScript::new(name, cursor, sql_script, timeout))
+        {
             Ok(work) => Operation::new(Box::new(work)),
             Err(error) => Operation::ready(name, Err(error)),
         }
     }
 
-    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
     fn execute_insert(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
@@ -250,12 +245,16 @@ impl Connection {
         timeout: Option<f64>,
     ) -> Operation {
         let request = (sql, parameters, timeout);
-        Self::execute_then(slf, "Connection.execute_insert", request, Amount::Rows(1), |cursor| {
-            Some(Box::new(Inserted::new(cursor)))
-        })
+        Self::execute_then(
+            slf,
+            "Connection.execute_insert",
+            request,
+            Amount::Rows(1),
+            |cursor| Some(Box::new(Inserted::new(cursor))),
+        )
     }
 
-    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
     fn execute_fetchall(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
@@ -263,12 +262,16 @@ impl Connection {
         timeout: Option<f64>,
     ) -> Operation {
         let name = "Connection.execute_fetchall";
-        Self::execute_then(slf, name, (sql, parameters, timeout), Amount::All, |cursor| {
-            Some(Box::new(FetchAll::new(name, cursor)))
-        })
+        Self::execute_then(
+            slf,
+            name,
+            (sql, parameters, timeout),
+            Amount::All,
+            |cursor| Some(Box::new(FetchAll::new(name, cursor))),
+        )
     }
 
-    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
     fn fetch_all(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
@@ -276,12 +279,16 @@ impl Connection {
         timeout: Option<f64>,
     ) -> Operation {
         let name = "Connection.fetch_all";
-        Self::execute_then(slf, name, (sql, parameters, timeout), Amount::All, |cursor| {
-            Some(Box::new(FetchAll::new(name, cursor)))
-        })
+        Self::execute_then(
+            slf,
+            name,
+            (sql, parameters, timeout),
+            Amount::All,
+            |cursor| Some(Box::new(FetchAll::new(name, cursor))),
+        )
     }
 
-    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
     fn fetch_one(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
@@ -289,10 +296,16 @@ impl Connection {
         timeout: Option<f64>,
     ) -> Operation {
         let absent = |py: Python<'_>| Err(exceptions::no_row(py));
-        Self::only_row(slf, "Connection.fetch_one", (sql, parameters, timeout), absent, |row| Ok(row.unbind()))
+        Self::only_row(
+            slf,
+            "Connection.fetch_one",
+            (sql, parameters, timeout),
+            absent,
+            |row| Ok(row.unbind()),
+        )
     }
 
-    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
     fn fetch_optional(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
@@ -300,10 +313,16 @@ impl Connection {
         timeout: Option<f64>,
     ) -> Operation {
         let absent = |py: Python<'_>| Ok(py.None());
-        Self::only_row(slf, "Connection.fetch_optional", (sql, parameters, timeout), absent, |row| Ok(row.unbind()))
+        Self::only_row(
+            slf,
+            "Connection.fetch_optional",
+            (sql, parameters, timeout),
+            absent,
+            |row| Ok(row.unbind()),
+        )
     }
 
-    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
     fn fetch_scalar(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
@@ -311,21 +330,24 @@ impl Connection {
         timeout: Option<f64>,
     ) -> Operation {
         let absent = |py: Python<'_>| Ok(py.None());
-        Self::only_row(slf, "Connection.fetch_scalar", (sql, parameters, timeout), absent, |row| {
-            row.get_item(0).map(Bound::unbind)
-        })
+        Self::only_row(
+            slf,
+            "Connection.fetch_scalar",
+            (sql, parameters, timeout),
+            absent,
+            |row| row.get_item(0).map(Bound::unbind),
+        )
     }
 
     #[pyo3(signature = (mode="DEFERRED"))]
     fn begin(slf: &Bound<'_, Self>, mode: &str) -> Operation {
-        match options::begin(mode) {
-            Some(begin) => Self::run(slf, "Connection.begin", Action::Begin(begin)),
-            None => {
-                let message = format!("begin mode must be 'DEFERRED', 'IMMEDIATE' or 'EXCLUSIVE', not '{mode}'");
-                let error = pyo3::exceptions::PyValueError::new_err(message);
-                Operation::ready("Connection.begin", Err(error))
-            }
+        let name = "Connection.begin";
+        if let Some(begin) = options::begin(mode) {
+            return Self::run(slf, name, Action::Begin(begin));
         }
+        let message =
+            format!("begin mode must be 'DEFERRED', 'IMMEDIATE' or 'EXCLUSIVE', not '{mode}'");
+        Operation::ready(name, Err(PyValueError::new_err(message)))
     }
 
     fn commit(slf: &Bound<'_, Self>) -> Operation {
@@ -436,13 +458,18 @@ impl Connection {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err("cannot pickle 'aiolibsql.Connection' object"))
+        Err(PyTypeError::new_err(
+            "cannot pickle 'aiolibsql.Connection' object",
+        ))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.init_hook)?;
         match self.settings.try_lock() {
-            Ok(settings) => settings.row_factory.traverse(visit).and_then(|()| settings.text_factory.traverse(visit)),
+            Ok(settings) => settings
+                .row_factory
+                .traverse(visit)
+                .and_then(|()| settings.text_factory.traverse(visit)),
             Err(_) => Ok(()),
         }
     }

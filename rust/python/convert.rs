@@ -33,10 +33,11 @@ impl RowMaker {
             if failed.is_some() {
                 return py.None();
             }
-            self.value(py, batch, *cell, column).unwrap_or_else(|error| {
-                failed = Some(error);
-                py.None()
-            })
+            self.value(py, batch, *cell, column)
+                .unwrap_or_else(|error| {
+                    failed = Some(error);
+                    py.None()
+                })
         });
         let tuple = PyTuple::new(py, values)?;
         if let Some(error) = failed {
@@ -48,14 +49,22 @@ impl RowMaker {
         }
         match &self.rows {
             RowFactory::Tuple => Ok(tuple.into_any().unbind()),
-            RowFactory::Row => {
-                Py::new(py, Row::from_parts(tuple.unbind(), Arc::clone(&self.columns))).map(Py::into_any)
-            }
+            RowFactory::Row => Py::new(
+                py,
+                Row::from_parts(tuple.unbind(), Arc::clone(&self.columns)),
+            )
+            .map(Py::into_any),
             RowFactory::Call(callable) => callable.call1(py, (&self.cursor, tuple)),
         }
     }
 
-    fn value(&self, py: Python<'_>, batch: &RowBatch, cell: Cell, column: usize) -> PyResult<Py<PyAny>> {
+    fn value(
+        &self,
+        py: Python<'_>,
+        batch: &RowBatch,
+        cell: Cell,
+        column: usize,
+    ) -> PyResult<Py<PyAny>> {
         Ok(match cell {
             Cell::Null => py.None(),
             Cell::Integer(integer) => PyInt::new(py, integer).into_any().unbind(),
@@ -65,12 +74,22 @@ impl RowMaker {
         })
     }
 
-    fn text(&self, py: Python<'_>, batch: &RowBatch, span: Span, column: usize) -> PyResult<Py<PyAny>> {
+    fn text(
+        &self,
+        py: Python<'_>,
+        batch: &RowBatch,
+        span: Span,
+        column: usize,
+    ) -> PyResult<Py<PyAny>> {
         let bytes = batch.bytes(span);
         match &self.texts {
             TextFactory::Str => match std::str::from_utf8(bytes) {
                 Ok(text) => Ok(PyString::new(py, text).into_any().unbind()),
-                Err(_) => Err(undecodable(py, self.columns.get(column).map_or("", |name| name), bytes)),
+                Err(_) => Err(undecodable(
+                    py,
+                    self.columns.get(column).map_or("", |name| name),
+                    bytes,
+                )),
             },
             TextFactory::Bytes => Ok(PyBytes::new(py, bytes).into_any().unbind()),
             TextFactory::ByteArray => Ok(PyByteArray::new(py, bytes).into_any().unbind()),

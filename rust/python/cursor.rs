@@ -26,7 +26,7 @@ use super::work::{Ready, Work};
 pub const FIRST_ROWS: usize = 64;
 
 /// Executes statements and fetches their rows.
-#[pyclass(frozen, subclass, weakref, module = "aiolibsql")]
+#[pyclass(frozen, subclass, weakref, generic, module = "aiolibsql")]
 pub struct Cursor {
     connection: Py<Connection>,
     state: Mutex<State>,
@@ -140,7 +140,10 @@ impl Cursor {
     /// Rows that can be taken without asking the backend.
     pub fn available(&self) -> usize {
         let state = self.state();
-        let current = state.current.as_ref().map_or(0, |(batch, index)| batch.len() - index);
+        let current = state
+            .current
+            .as_ref()
+            .map_or(0, |(batch, index)| batch.len() - index);
         current + state.rows.as_ref().map_or(0, |rows| rows.available())
     }
 
@@ -170,7 +173,9 @@ impl Cursor {
         if state.ahead.is_some() {
             return;
         }
-        let Some(rows) = state.rows.clone().filter(|rows| !rows.has_ended()) else { return };
+        let Some(rows) = state.rows.clone().filter(|rows| !rows.has_ended()) else {
+            return;
+        };
         let amount = Amount::Rows(state.chunk);
         state.chunk = (state.chunk * 2).clamp(1, 1024);
         drop(state);
@@ -193,7 +198,10 @@ impl Cursor {
     /// Raises if the cursor or its connection is closed.
     pub fn check(&self, py: Python<'_>) -> PyResult<()> {
         if self.state().closed {
-            return Err(exceptions::programming(py, "Cannot operate on a closed cursor."));
+            return Err(exceptions::programming(
+                py,
+                "Cannot operate on a closed cursor.",
+            ));
         }
         self.connection.get().check_not_closed(py)
     }
@@ -221,7 +229,7 @@ impl Cursor {
         Self::create(connection.py(), &connection.clone().unbind())
     }
 
-    #[pyo3(signature = (sql, parameters=None, /, *, timeout=None))]
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
     fn execute(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
@@ -229,28 +237,50 @@ impl Cursor {
         timeout: Option<f64>,
     ) -> Operation {
         let amount = Amount::Rows(FIRST_ROWS);
-        match Execute::new("Cursor.execute", slf.clone().unbind(), sql, parameters, timeout, amount) {
+        match Execute::new(
+            "Cursor.execute",
+            slf.clone().unbind(),
+            sql,
+            parameters,
+            timeout,
+            amount,
+        ) {
             Ok(work) => Self::operation(work),
             Err(error) => Operation::ready("Cursor.execute", Err(error)),
         }
     }
 
-    #[pyo3(signature = (sql, parameters, /, *, timeout=None))]
+    #[pyo3(signature = (sql, parameters, *, timeout=None))]
     fn executemany(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
         parameters: &Bound<'_, PyAny>,
         timeout: Option<f64>,
     ) -> Operation {
-        match ExecuteMany::new("Cursor.executemany", slf.clone().unbind(), sql, parameters, timeout) {
+        match ExecuteMany::new(
+            "Cursor.executemany",
+            slf.clone().unbind(),
+            sql,
+            parameters,
+            timeout,
+        ) {
             Ok(work) => Self::operation(work),
             Err(error) => Operation::ready("Cursor.executemany", Err(error)),
         }
     }
 
-    #[pyo3(signature = (script, /, *, timeout=None))]
-    fn executescript(slf: &Bound<'_, Self>, script: &Bound<'_, PyString>, timeout: Option<f64>) -> Operation {
-        match ExecuteScript::new("Cursor.executescript", slf.clone().unbind(), script, timeout) {
+    #[pyo3(signature = (sql_script, *, timeout=None))]
+    fn executescript(
+        slf: &Bound<'_, Self>,
+        sql_script: &Bound<'_, PyString>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        match ExecuteScript::new(
+            "Cursor.executescript",
+            slf.clone().unbind(),
+            sql_script,
+            timeout,
+        ) {
             Ok(work) => Self::operation(work),
             Err(error) => Operation::ready("Cursor.executescript", Err(error)),
         }
@@ -263,7 +293,10 @@ impl Cursor {
     #[pyo3(signature = (size=None))]
     fn fetchmany(slf: &Bound<'_, Self>, size: Option<isize>) -> Operation {
         // A negative size means "all of them", as in sqlite3.
-        let size = size.map_or_else(|| slf.get().state().arraysize, |size| usize::try_from(size).unwrap_or(usize::MAX));
+        let size = size.map_or_else(
+            || slf.get().state().arraysize,
+            |size| usize::try_from(size).unwrap_or(usize::MAX),
+        );
         Self::operation(FetchMany::new(slf.clone().unbind(), size))
     }
 
@@ -310,9 +343,16 @@ impl Cursor {
 
     #[getter]
     fn description<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let Some(columns) = self.columns() else { return Ok(None) };
+        let Some(columns) = self.columns() else {
+            return Ok(None);
+        };
         let describe = |name: &str| {
-            PyTuple::new(py, std::iter::once(PyString::new(py, name).into_any()).chain((0..6).map(|_| py.None().into_bound(py))).collect::<Vec<_>>())
+            PyTuple::new(
+                py,
+                std::iter::once(PyString::new(py, name).into_any())
+                    .chain((0..6).map(|_| py.None().into_bound(py)))
+                    .collect::<Vec<_>>(),
+            )
         };
         let columns: PyResult<Vec<_>> = columns.iter().map(|name| describe(name)).collect();
         PyTuple::new(py, columns?).map(Some)
@@ -362,7 +402,9 @@ impl Cursor {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err("cannot pickle 'aiolibsql.Cursor' object"))
+        Err(PyTypeError::new_err(
+            "cannot pickle 'aiolibsql.Cursor' object",
+        ))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -381,7 +423,10 @@ impl Cursor {
 
 impl Cursor {
     fn opened(slf: &Bound<'_, Self>, name: &'static str) -> Operation {
-        let value = slf.get().check(slf.py()).map(|()| slf.clone().into_any().unbind());
+        let value = slf
+            .get()
+            .check(slf.py())
+            .map(|()| slf.clone().into_any().unbind());
         Operation::new(Box::new(Ready::done(name, value)))
     }
 }

@@ -74,7 +74,10 @@ impl LoopPort {
     /// A name for a suspension, and what ends it.
     pub fn ticket(&self) -> (Ticket, Waker) {
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
-        (ticket, Arc::new(TicketWaker::new(Arc::clone(&self.queue), ticket)).into())
+        (
+            ticket,
+            Arc::new(TicketWaker::new(Arc::clone(&self.queue), ticket)).into(),
+        )
     }
 
     pub fn suspend(&self, ticket: Ticket, who: Suspended) {
@@ -114,7 +117,9 @@ impl LoopPort {
         let mut tickets = Vec::new();
         self.queue.drain(&mut tickets);
         for (index, ticket) in tickets.iter().enumerate() {
-            let Some(who) = self.forget(*ticket) else { continue };
+            let Some(who) = self.forget(*ticket) else {
+                continue;
+            };
             let resumed = match who {
                 Suspended::Asyncio(waiter) => asyncio::resume(waiter.bind(py)),
                 Suspended::Trio(task) => trio::reschedule(task.bind(py)),
@@ -134,7 +139,9 @@ impl LoopPort {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let Ok(waiting) = self.waiting.try_lock() else { return Ok(()) };
+        let Ok(waiting) = self.waiting.try_lock() else {
+            return Ok(());
+        };
         for who in waiting.values() {
             match who {
                 Suspended::Asyncio(waiter) => visit.call(waiter)?,

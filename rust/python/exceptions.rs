@@ -84,7 +84,8 @@ pub fn no_row(py: Python<'_>) -> PyErr {
 
 fn make(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
     static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    let module = MODULE.get_or_try_init(py, || py.import("aiolibsql.exceptions").map(Bound::unbind))?;
+    let module =
+        MODULE.get_or_try_init(py, || py.import("aiolibsql.exceptions").map(Bound::unbind))?;
     let exception = module.bind(py).getattr(class)?.call1((&error.message,))?;
     if let Kind::Sqlite(extended) = error.kind {
         exception.setattr("sqlite_errorcode", extended)?;

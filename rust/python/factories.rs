@@ -39,7 +39,9 @@ impl RowFactory {
             return Ok(Self::Row);
         }
         if !value.is_callable() {
-            return Err(PyTypeError::new_err("row_factory must be None, Row, or a callable(cursor, row)"));
+            return Err(PyTypeError::new_err(
+                "row_factory must be None, Row, or a callable(cursor, row)",
+            ));
         }
         Ok(Self::Call(value.clone().unbind()))
     }
@@ -61,7 +63,11 @@ impl RowFactory {
     }
 
     pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Self::Call(callable) = self { visit.call(callable) } else { Ok(()) }
+        if let Self::Call(callable) = self {
+            visit.call(callable)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -78,7 +84,9 @@ impl TextFactory {
         } else if value.is_callable() {
             Ok(Self::Call(value.clone().unbind()))
         } else {
-            Err(PyTypeError::new_err("text_factory must be str, bytes, bytearray, or a callable(bytes)"))
+            Err(PyTypeError::new_err(
+                "text_factory must be str, bytes, bytearray, or a callable(bytes)",
+            ))
         }
     }
 
@@ -101,6 +109,10 @@ impl TextFactory {
     }
 
     pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Self::Call(callable) = self { visit.call(callable) } else { Ok(()) }
+        if let Self::Call(callable) = self {
+            visit.call(callable)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -26,7 +26,13 @@ struct Rows {
 
 impl Rows {
     /// `Ready`: look again.
-    fn poll(&mut self, py: Python<'_>, cursor: &Cursor, amount: Amount, context: &mut Context<'_>) -> Poll<PyResult<()>> {
+    fn poll(
+        &mut self,
+        py: Python<'_>,
+        cursor: &Cursor,
+        amount: Amount,
+        context: &mut Context<'_>,
+    ) -> Poll<PyResult<()>> {
         if self.pending.shared().is_none() {
             if let Some(ahead) = cursor.take_ahead() {
                 self.pending.adopt(ahead);
@@ -57,12 +63,22 @@ pub struct FetchOne {
 impl FetchOne {
     pub fn new(name: &'static str, cursor: Py<Cursor>) -> Self {
         let absent = |py: Python<'_>| Ok(py.None());
-        Self { name, cursor, rows: Rows::default(), absent, finish: |row| Ok(row.unbind()), last: false }
+        Self {
+            name,
+            cursor,
+            rows: Rows::default(),
+            absent,
+            finish: |row| Ok(row.unbind()),
+            last: false,
+        }
     }
 
     /// As `__anext__` has it.
     pub fn or_stop(name: &'static str, cursor: Py<Cursor>) -> Self {
-        Self { absent: |_| Err(PyStopAsyncIteration::new_err(())), ..Self::new(name, cursor) }
+        Self {
+            absent: |_| Err(PyStopAsyncIteration::new_err(())),
+            ..Self::new(name, cursor)
+        }
     }
 
     /// The only row that its statement is executed for.
@@ -72,7 +88,14 @@ impl FetchOne {
         absent: fn(Python<'_>) -> PyResult<Py<PyAny>>,
         finish: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
     ) -> Self {
-        Self { name, cursor, rows: Rows::default(), absent, finish, last: true }
+        Self {
+            name,
+            cursor,
+            rows: Rows::default(),
+            absent,
+            finish,
+            last: true,
+        }
     }
 }
 
@@ -91,13 +114,18 @@ impl Work for FetchOne {
                     (self.finish)(row.into_bound(py))
                 }
                 Found::End => (self.absent)(py),
-                Found::Nothing => match self.rows.poll(py, cursor, Amount::Rows(cursor.chunk()), context) {
-                    Poll::Pending => return Ok(Step::Pending),
-                    Poll::Ready(looked) => {
-                        looked?;
-                        continue;
+                Found::Nothing => {
+                    match self
+                        .rows
+                        .poll(py, cursor, Amount::Rows(cursor.chunk()), context)
+                    {
+                        Poll::Pending => return Ok(Step::Pending),
+                        Poll::Ready(looked) => {
+                            looked?;
+                            continue;
+                        }
                     }
-                },
+                }
             };
             if self.last
                 && let Some(rows) = cursor.begin(None)
@@ -127,7 +155,12 @@ pub struct FetchMany {
 
 impl FetchMany {
     pub fn new(cursor: Py<Cursor>, size: usize) -> Self {
-        Self { cursor, size, rows: Rows::default(), building: None }
+        Self {
+            cursor,
+            size,
+            rows: Rows::default(),
+            building: None,
+        }
     }
 }
 
@@ -158,7 +191,9 @@ impl Work for FetchMany {
         };
         match building.take(py, cursor, self.size)? {
             Taken::Slice => Ok(Step::Yield),
-            Taken::Enough | Taken::Nothing | Taken::End => Ok(Step::Ready(building.list.clone_ref(py).into_any())),
+            Taken::Enough | Taken::Nothing | Taken::End => {
+                Ok(Step::Ready(building.list.clone_ref(py).into_any()))
+            }
         }
     }
 
@@ -181,7 +216,12 @@ pub struct FetchAll {
 
 impl FetchAll {
     pub fn new(name: &'static str, cursor: Py<Cursor>) -> Self {
-        Self { name, cursor, rows: Rows::default(), building: None }
+        Self {
+            name,
+            cursor,
+            rows: Rows::default(),
+            building: None,
+        }
     }
 }
 
@@ -196,7 +236,9 @@ impl Work for FetchAll {
             cursor.check(py)?;
             self.building = Some(Building::new(py, &self.cursor));
         }
-        let Some(building) = &mut self.building else { return Ok(Step::Pending) };
+        let Some(building) = &mut self.building else {
+            return Ok(Step::Pending);
+        };
         loop {
             // The backend reads on while rows are converted here.
             let waiting = match self.rows.poll(py, cursor, Amount::All, context) {
@@ -242,7 +284,10 @@ enum Taken {
 
 impl Building {
     fn new(py: Python<'_>, cursor: &Py<Cursor>) -> Self {
-        Self { list: PyList::empty(py).unbind(), maker: Cursor::maker(cursor, py) }
+        Self {
+            list: PyList::empty(py).unbind(),
+            maker: Cursor::maker(cursor, py),
+        }
     }
 
     /// Converts rows that are there, until the list has `size` of them.
@@ -258,7 +303,7 @@ impl Building {
             };
             list.append(self.maker.make(py, &batch, index)?)?;
             length += 1;
-            if length % 32 == 0 && started.elapsed() > SLICE {
+            if length.is_multiple_of(32) && started.elapsed() > SLICE {
                 return Ok(Taken::Slice);
             }
         }
@@ -274,7 +319,10 @@ pub struct Refill {
 
 impl Refill {
     pub fn new(cursor: Py<Cursor>) -> Self {
-        Self { cursor, rows: Rows::default() }
+        Self {
+            cursor,
+            rows: Rows::default(),
+        }
     }
 }
 
@@ -287,7 +335,10 @@ impl Work for Refill {
         let cursor = self.cursor.get();
         cursor.check(py)?;
         while !cursor.is_ready() {
-            match self.rows.poll(py, cursor, Amount::Rows(cursor.chunk()), context) {
+            match self
+                .rows
+                .poll(py, cursor, Amount::Rows(cursor.chunk()), context)
+            {
                 Poll::Pending => return Ok(Step::Pending),
                 Poll::Ready(looked) => looked?,
             }

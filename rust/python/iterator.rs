@@ -28,7 +28,12 @@ pub struct RowIterator {
 
 impl RowIterator {
     pub const fn new(cursor: Py<Cursor>) -> Self {
-        Self { cursor, maker: None, refill: None, rows: 0 }
+        Self {
+            cursor,
+            maker: None,
+            refill: None,
+            rows: 0,
+        }
     }
 
     fn refilled(slf: &Bound<'_, Self>, sent: PyResult<Sent>) -> PyResult<Sent> {
@@ -78,7 +83,11 @@ impl RowIterator {
 
 impl Coroutine for RowIterator {
     fn resume(slf: &Bound<'_, Self>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Sent> {
-        let refill = slf.borrow().refill.as_ref().map(|refill| refill.clone_ref(slf.py()));
+        let refill = slf
+            .borrow()
+            .refill
+            .as_ref()
+            .map(|refill| refill.clone_ref(slf.py()));
         match refill {
             Some(refill) => {
                 let sent = Operation::resume(refill.bind(slf.py()), value);
@@ -113,7 +122,10 @@ impl RowIterator {
 
     /// Continue the wait for a row, as `coroutine.send`.
     fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        super::awaitable::as_method(Self::resume(slf, Some(value).filter(|value| !value.is_none())))
+        super::awaitable::as_method(Self::resume(
+            slf,
+            Some(value).filter(|value| !value.is_none()),
+        ))
     }
 
     /// Raise an exception where the iteration waits, as `coroutine.throw`.
@@ -124,8 +136,14 @@ impl RowIterator {
         val: Option<&Bound<'_, PyAny>>,
         tb: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let refill = slf.borrow().refill.as_ref().map(|refill| refill.clone_ref(slf.py()));
-        let Some(refill) = refill else { return Err(thrown(typ, val, tb)?) };
+        let refill = slf
+            .borrow()
+            .refill
+            .as_ref()
+            .map(|refill| refill.clone_ref(slf.py()));
+        let Some(refill) = refill else {
+            return Err(thrown(typ, val, tb)?);
+        };
         let sent = Operation::throw_into(refill.bind(slf.py()), thrown(typ, val, tb)?);
         super::awaitable::as_method(Self::refilled(slf, sent))
     }

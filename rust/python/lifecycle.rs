@@ -26,7 +26,14 @@ pub struct Simple {
 impl Simple {
     pub fn new(name: &'static str, connection: Py<Connection>, action: Action) -> Self {
         let shield = action.shield();
-        Self { name, connection, action: Some(action), shield, pending: Pending::default(), submitted_at_call: false }
+        Self {
+            name,
+            connection,
+            action: Some(action),
+            shield,
+            pending: Pending::default(),
+            submitted_at_call: false,
+        }
     }
 
     /// Submits before anybody awaits.
@@ -96,7 +103,11 @@ enum Stage {
 
 impl Open {
     pub const fn new(name: &'static str, connection: Py<Connection>) -> Self {
-        Self { name, connection, stage: Stage::Start }
+        Self {
+            name,
+            connection,
+            stage: Stage::Start,
+        }
     }
 }
 
@@ -129,7 +140,10 @@ impl Work for Open {
     fn abandon(&mut self, _py: Python<'_>) {
         let undo = match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Opening(shared) => {
-                matches!(shared.abandon(), Cancelled::Undelivered(Ok(Outcome { opened: true, .. })))
+                matches!(
+                    shared.abandon(),
+                    Cancelled::Undelivered(Ok(Outcome { opened: true, .. }))
+                )
             }
             Stage::Hooking => true,
             Stage::Start | Stage::Done => false,
@@ -174,12 +188,19 @@ enum ExitStage {
 impl Exit {
     pub fn new(connection: Py<Connection>, commits: bool) -> Self {
         let commits = commits && !connection.get().is_closed();
-        Self { connection, commits, stage: ExitStage::Start, failed: None, pending: Pending::default() }
+        Self {
+            connection,
+            commits,
+            stage: ExitStage::Start,
+            failed: None,
+            pending: Pending::default(),
+        }
     }
 
     fn start_closing(&mut self) {
         self.stage = ExitStage::Closing;
-        self.pending.adopt(self.connection.get().submit(Action::Close));
+        self.pending
+            .adopt(self.connection.get().submit(Action::Close));
     }
 }
 
@@ -201,7 +222,9 @@ impl Work for Exit {
             }
         }
         loop {
-            let Poll::Ready(result) = self.pending.poll(py, context) else { return Ok(Step::Pending) };
+            let Poll::Ready(result) = self.pending.poll(py, context) else {
+                return Ok(Step::Pending);
+            };
             if self.stage == ExitStage::Ending {
                 self.failed = result.err();
                 if self.failed.is_some() {
@@ -235,6 +258,10 @@ impl Work for Exit {
     }
 
     fn shield(&self) -> Shield {
-        if self.commits { Shield::Running } else { Shield::Always }
+        if self.commits {
+            Shield::Running
+        } else {
+            Shield::Always
+        }
     }
 }

@@ -46,7 +46,11 @@ impl Autocommit {
         if let Ok(flag) = value.cast::<PyBool>() {
             return Ok(if flag.is_true() { Self::On } else { Self::Off });
         }
-        match value.cast::<PyInt>().ok().and_then(|number| number.extract::<i64>().ok()) {
+        match value
+            .cast::<PyInt>()
+            .ok()
+            .and_then(|number| number.extract::<i64>().ok())
+        {
             Some(LEGACY) => Ok(Self::Legacy),
             Some(0) => Ok(Self::Off),
             Some(1) => Ok(Self::On),
@@ -89,8 +93,15 @@ impl Control {
         if self.autocommit != Autocommit::Legacy {
             return None;
         }
-        let effect = if commits { ModeEffect::Commit } else { ModeEffect::Nothing };
-        Some(ModeChange { mode: self.mode(), effect })
+        let effect = if commits {
+            ModeEffect::Commit
+        } else {
+            ModeEffect::Nothing
+        };
+        Some(ModeChange {
+            mode: self.mode(),
+            effect,
+        })
     }
 
     pub fn set_autocommit(&mut self, value: Autocommit) -> ModeChange {
@@ -100,7 +111,10 @@ impl Control {
             Autocommit::On => ModeEffect::Commit,
             Autocommit::Off => ModeEffect::Begin,
         };
-        ModeChange { mode: self.mode(), effect }
+        ModeChange {
+            mode: self.mode(),
+            effect,
+        }
     }
 }
 
@@ -122,12 +136,16 @@ impl<'py> FromPyObject<'_, 'py> for Level {
         if value.is_none() {
             return Ok(Self(None));
         }
-        let level = value.cast::<PyString>().map_err(|_| PyTypeError::new_err("isolation_level must be str or None"))?;
+        let level = value
+            .cast::<PyString>()
+            .map_err(|_| PyTypeError::new_err("isolation_level must be str or None"))?;
         let level = level.to_str()?;
         if level.is_empty() || begin(level).is_some() {
             return Ok(Self(Some(level.to_owned())));
         }
-        Err(PyValueError::new_err("isolation_level string must be '', 'DEFERRED', 'IMMEDIATE', or 'EXCLUSIVE'"))
+        Err(PyValueError::new_err(
+            "isolation_level string must be '', 'DEFERRED', 'IMMEDIATE', or 'EXCLUSIVE'",
+        ))
     }
 }
 
@@ -148,8 +166,9 @@ fn implicit_begin(level: &str) -> Begin {
 /// Checks the arguments; gives the options and how to show the database.
 pub fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(Options, String)> {
     let (path, label) = path(arguments.database)?;
-    let filename =
-        CString::new(path).map_err(|_| PyValueError::new_err("the path of a database can't contain a null character"))?;
+    let filename = CString::new(path).map_err(|_| {
+        PyValueError::new_err("the path of a database can't contain a null character")
+    })?;
     let options = Options {
         filename,
         uri: arguments.uri || label.starts_with("file:"),
@@ -168,10 +187,22 @@ fn path(database: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, String)> {
     let is_path = database.is_instance_of::<PyString>()
         || database.is_instance_of::<PyBytes>()
         || database.is_instance(&os.getattr("PathLike")?)?;
-    let database = if is_path { database.clone() } else { database.str()?.into_any() };
-    let bytes = os.call_method1("fsencode", (&database,))?.cast_into::<PyBytes>()?;
-    let label: String = os.call_method1("fsdecode", (&database,))?.str()?.to_string_lossy().into_owned();
-    let scheme = label.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let database = if is_path {
+        database.clone()
+    } else {
+        database.str()?.into_any()
+    };
+    let bytes = os
+        .call_method1("fsencode", (&database,))?
+        .cast_into::<PyBytes>()?;
+    let label: String = os
+        .call_method1("fsdecode", (&database,))?
+        .str()?
+        .to_string_lossy()
+        .into_owned();
+    let scheme = label
+        .split_once("://")
+        .map(|(scheme, _)| scheme.to_ascii_lowercase());
     if let Some(scheme @ ("libsql" | "http" | "https" | "ws" | "wss")) = scheme.as_deref() {
         let message = format!("{scheme}:// is a remote database, which this version can't open");
         return Err(exceptions::not_supported(py, message));
@@ -180,17 +211,27 @@ fn path(database: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, String)> {
 }
 
 fn pragmas(pragmas: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    let pragmas = pragmas.cast::<PyDict>().map_err(|_| PyTypeError::new_err("pragmas must be a dict"))?;
-    pragmas.iter().map(|(name, value)| pragma(&name, &value)).collect()
+    let pragmas = pragmas
+        .cast::<PyDict>()
+        .map_err(|_| PyTypeError::new_err("pragmas must be a dict"))?;
+    pragmas
+        .iter()
+        .map(|(name, value)| pragma(&name, &value))
+        .collect()
 }
 
 fn pragma(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<String> {
     let name: String = name.extract()?;
     let parts_are_names = name.split('.').all(|part| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     });
     if !parts_are_names {
-        return Err(PyValueError::new_err(format!("'{name}' is not the name of a pragma")));
+        return Err(PyValueError::new_err(format!(
+            "'{name}' is not the name of a pragma"
+        )));
     }
     let value = match value.cast::<PyBool>() {
         Ok(flag) => u8::from(flag.is_true()).to_string(),

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PySequence, PyString, PyTuple};
+use pyo3::types::{
+    PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PySequence, PyString,
+    PyTuple,
+};
 
 use crate::core::{Bindings, RowBatch, parameter_names};
 use crate::sqlite::ValueRef;
@@ -19,7 +22,10 @@ use super::exceptions;
 pub fn sql(sql: &Bound<'_, PyString>) -> PyResult<Arc<str>> {
     let text = sql.to_str()?;
     if text.contains('\0') {
-        return Err(exceptions::programming(sql.py(), "the query contains a null character"));
+        return Err(exceptions::programming(
+            sql.py(),
+            "the query contains a null character",
+        ));
     }
     Ok(Arc::from(text))
 }
@@ -27,7 +33,9 @@ pub fn sql(sql: &Bound<'_, PyString>) -> PyResult<Arc<str>> {
 /// A time limit in seconds.
 pub fn seconds(value: f64, name: &str) -> PyResult<std::time::Duration> {
     if value.is_nan() {
-        return Err(PyValueError::new_err(format!("{name} must be a number of seconds, not nan")));
+        return Err(PyValueError::new_err(format!(
+            "{name} must be a number of seconds, not nan"
+        )));
     }
     // Longer than anybody waits, and short enough to be added to a clock.
     Ok(std::time::Duration::from_secs_f64(value.clamp(0.0, 1e9)))
@@ -67,41 +75,62 @@ impl Converter {
     /// Whether a row is a sequence or a mapping.
     pub fn shape(&mut self, parameters: &Bound<'_, PyAny>) -> PyResult<Shape> {
         let py = parameters.py();
-        if parameters.is_exact_instance_of::<PyTuple>() || parameters.is_exact_instance_of::<PyList>() {
+        if parameters.is_exact_instance_of::<PyTuple>()
+            || parameters.is_exact_instance_of::<PyList>()
+        {
             return Ok(Shape::Positional(parameters.len()?));
         }
         if parameters.is_instance_of::<PyDict>() || parameters.is_instance(mapping(py)?)? {
-            self.names.get_or_insert_with(|| parameter_names(&self.sql).into());
+            self.names
+                .get_or_insert_with(|| parameter_names(&self.sql).into());
             return Ok(Shape::Named);
         }
         if is_sequence(parameters) {
             return Ok(Shape::Positional(parameters.len()?));
         }
         let class = parameters.get_type();
-        let message = format!("parameters are of unsupported type '{}': a sequence or a mapping is needed", class.name()?);
+        let message = format!(
+            "parameters are of unsupported type '{}': a sequence or a mapping is needed",
+            class.name()?
+        );
         Err(exceptions::programming(py, message))
     }
 
     /// An empty batch for rows of this shape.
     pub fn start(&self, shape: Shape, rows: usize) -> Bindings {
         match shape {
-            Shape::Positional(width) => Bindings { names: None, rows: RowBatch::new(width, rows) },
+            Shape::Positional(width) => Bindings {
+                names: None,
+                rows: RowBatch::new(width, rows),
+            },
             Shape::Named => {
                 let width = self.names.as_ref().map_or(0, |names| names.len());
-                Bindings { names: self.names.clone(), rows: RowBatch::new(width, rows) }
+                Bindings {
+                    names: self.names.clone(),
+                    rows: RowBatch::new(width, rows),
+                }
             }
         }
     }
 
     /// Appends one row.
-    pub fn push(&self, bindings: &mut Bindings, parameters: &Bound<'_, PyAny>, shape: Shape) -> PyResult<()> {
+    pub fn push(
+        &self,
+        bindings: &mut Bindings,
+        parameters: &Bound<'_, PyAny>,
+        shape: Shape,
+    ) -> PyResult<()> {
         let batch = &mut bindings.rows;
         let pushed = match shape {
             Shape::Positional(width) => push_sequence(batch, parameters, width),
-            Shape::Named => self.names.iter().flat_map(|names| names.iter()).try_for_each(|name| {
-                let value = lookup(parameters, name)?;
-                push(batch, &value, &|| format!("':{name}'"))
-            }),
+            Shape::Named => self
+                .names
+                .iter()
+                .flat_map(|names| names.iter())
+                .try_for_each(|name| {
+                    let value = lookup(parameters, name)?;
+                    push(batch, &value, &|| format!("':{name}'"))
+                }),
         };
         match pushed {
             Ok(()) => batch.finish_row(),
@@ -111,9 +140,16 @@ impl Converter {
     }
 }
 
-fn push_sequence(batch: &mut RowBatch, parameters: &Bound<'_, PyAny>, width: usize) -> PyResult<()> {
+fn push_sequence(
+    batch: &mut RowBatch,
+    parameters: &Bound<'_, PyAny>,
+    width: usize,
+) -> PyResult<()> {
     if let Ok(tuple) = parameters.cast_exact::<PyTuple>() {
-        return tuple.iter_borrowed().enumerate().try_for_each(|(i, value)| push(batch, &value, &|| (i + 1).to_string()));
+        return tuple
+            .iter_borrowed()
+            .enumerate()
+            .try_for_each(|(i, value)| push(batch, &value, &|| (i + 1).to_string()));
     }
     (0..width).try_for_each(|i| push(batch, &parameters.get_item(i)?, &|| (i + 1).to_string()))
 }
@@ -121,24 +157,38 @@ fn push_sequence(batch: &mut RowBatch, parameters: &Bound<'_, PyAny>, width: usi
 fn lookup<'py>(parameters: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let py = parameters.py();
     let missing = || {
-        exceptions::programming(py, format!("You did not supply a value for binding parameter :{name}."))
+        exceptions::programming(
+            py,
+            format!("You did not supply a value for binding parameter :{name}."),
+        )
     };
     if let Ok(dict) = parameters.cast_exact::<PyDict>() {
         return dict.get_item(name)?.ok_or_else(missing);
     }
     parameters.get_item(name).map_err(|error| {
-        if error.is_instance_of::<pyo3::exceptions::PyLookupError>(py) { missing() } else { error }
+        if error.is_instance_of::<pyo3::exceptions::PyLookupError>(py) {
+            missing()
+        } else {
+            error
+        }
     })
 }
 
 /// Appends one value. `label` names its parameter in errors.
-fn push(batch: &mut RowBatch, value: &Bound<'_, PyAny>, label: &dyn Fn() -> String) -> PyResult<()> {
+fn push(
+    batch: &mut RowBatch,
+    value: &Bound<'_, PyAny>,
+    label: &dyn Fn() -> String,
+) -> PyResult<()> {
     let py = value.py();
     let pushed = if value.is_none() {
         batch.push(ValueRef::Null)
     } else if let Ok(integer) = value.cast::<PyInt>() {
         let fits = integer.extract::<i64>().map_err(|_| {
-            PyOverflowError::new_err(format!("cannot bind parameter {}: int does not fit in 64 bits", label()))
+            PyOverflowError::new_err(format!(
+                "cannot bind parameter {}: int does not fit in 64 bits",
+                label()
+            ))
         })?;
         batch.push(ValueRef::Integer(fits))
     } else if let Ok(text) = value.cast::<PyString>() {
@@ -154,7 +204,11 @@ fn push(batch: &mut RowBatch, value: &Bound<'_, PyAny>, label: &dyn Fn() -> Stri
         batch.push(ValueRef::Blob(bytes.as_bytes()))
     } else {
         let class = value.get_type();
-        let message = format!("Error binding parameter {}: type '{}' is not supported", label(), class.name()?);
+        let message = format!(
+            "Error binding parameter {}: type '{}' is not supported",
+            label(),
+            class.name()?
+        );
         return Err(exceptions::programming(py, message));
     };
     pushed.map_err(|error| exceptions::to_python(py, error))
@@ -163,13 +217,16 @@ fn push(batch: &mut RowBatch, value: &Bound<'_, PyAny>, label: &dyn Fn() -> Stri
 fn is_sequence(value: &Bound<'_, PyAny>) -> bool {
     // Anything with `__len__` and `__getitem__`, as PySequence_Check; registered sequences too.
     value.cast::<PySequence>().is_ok()
-        || (value.hasattr("__getitem__").unwrap_or(false) && value.hasattr("__len__").unwrap_or(false))
+        || (value.hasattr("__getitem__").unwrap_or(false)
+            && value.hasattr("__len__").unwrap_or(false))
 }
 
 fn mapping(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static MAPPING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let class = MAPPING.get_or_try_init(py, || {
-        py.import("collections.abc")?.getattr("Mapping").map(Bound::unbind)
+        py.import("collections.abc")?
+            .getattr("Mapping")
+            .map(Bound::unbind)
     })?;
     Ok(class.bind(py))
 }

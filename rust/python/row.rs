@@ -26,7 +26,9 @@ impl Row {
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|own| own.eq_ignore_ascii_case(name))
+        self.names
+            .iter()
+            .position(|own| own.eq_ignore_ascii_case(name))
     }
 }
 
@@ -34,19 +36,32 @@ impl Row {
 impl Row {
     #[new]
     fn new(cursor: &Bound<'_, Cursor>, values: Bound<'_, PyTuple>) -> Self {
-        Self { values: values.unbind(), names: cursor.get().columns().unwrap_or_default() }
+        Self {
+            values: values.unbind(),
+            names: cursor.get().columns().unwrap_or_default(),
+        }
     }
 
-    fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let values = self.values.bind(py);
         if let Ok(name) = key.cast::<PyString>() {
-            let place = self.find(name.to_str()?).ok_or_else(|| PyIndexError::new_err("No item with that key"))?;
+            let place = self
+                .find(name.to_str()?)
+                .ok_or_else(|| PyIndexError::new_err("No item with that key"))?;
             return values.get_item(place);
         }
         if key.is_instance_of::<PyInt>() || key.is_instance_of::<PySlice>() {
             return values.as_any().get_item(key).map_err(|error| {
                 let is_index = error.is_instance_of::<PyIndexError>(py);
-                if is_index { PyIndexError::new_err("Index out of range") } else { error }
+                if is_index {
+                    PyIndexError::new_err("Index out of range")
+                } else {
+                    error
+                }
             });
         }
         Err(PyIndexError::new_err("Index must be int or string"))
@@ -69,24 +84,37 @@ impl Row {
         Ok(names.hash()? ^ self.values.bind(py).hash()?)
     }
 
-    fn __richcmp__(&self, py: Python<'_>, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Py<PyAny>> {
+    fn __richcmp__(
+        &self,
+        py: Python<'_>,
+        other: &Bound<'_, PyAny>,
+        op: CompareOp,
+    ) -> PyResult<Py<PyAny>> {
         let (CompareOp::Eq | CompareOp::Ne, Ok(other)) = (op, other.cast::<Self>()) else {
             return Ok(py.NotImplemented());
         };
         let other = other.get();
         let equal = self.names == other.names && self.values.bind(py).eq(other.values.bind(py))?;
-        Ok((equal == matches!(op, CompareOp::Eq)).into_pyobject(py)?.to_owned().into_any().unbind())
+        Ok((equal == matches!(op, CompareOp::Eq))
+            .into_pyobject(py)?
+            .to_owned()
+            .into_any()
+            .unbind())
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let pairs = self.asdict(py)?;
-        let shown: PyResult<Vec<String>> =
-            pairs.iter().map(|(name, value)| Ok(format!("{name}={}", value.repr()?))).collect();
+        let shown: PyResult<Vec<String>> = pairs
+            .iter()
+            .map(|(name, value)| Ok(format!("{name}={}", value.repr()?)))
+            .collect();
         Ok(format!("<aiolibsql.Row {}>", shown?.join(" ")))
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err("cannot pickle 'aiolibsql.Row' object: pickle row.asdict() or tuple(row)"))
+        Err(PyTypeError::new_err(
+            "cannot pickle 'aiolibsql.Row' object: pickle row.asdict() or tuple(row)",
+        ))
     }
 
     /// Return the column names, in order.
@@ -102,7 +130,14 @@ impl Row {
     /// Return (name, value) pairs, in order.
     fn items<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let values = self.values.bind(py);
-        PyList::new(py, self.names.iter().map(|name| &**name).zip(values.iter()).collect::<Vec<_>>())
+        PyList::new(
+            py,
+            self.names
+                .iter()
+                .map(|name| &**name)
+                .zip(values.iter())
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// Return the value of a column, or `default` if there is no such column.

@@ -11,7 +11,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyString};
 
 use crate::core::{
-    Action, Amount, Bindings, Cancelled, Event, Execute as Statement, Outcome, ParameterFeed, RowStream, Shared, Shield,
+    Action, Amount, Bindings, Cancelled, Event, Execute as Statement, Outcome, ParameterFeed,
+    RowStream, Shared, Shield,
 };
 
 use super::connection::Connection;
@@ -34,10 +35,17 @@ pub struct Pending {
 }
 
 impl Pending {
-    pub fn submit(&mut self, py: Python<'_>, connection: &Connection, action: Action, timeout: Option<Duration>) -> PyResult<()> {
+    pub fn submit(
+        &mut self,
+        py: Python<'_>,
+        connection: &Connection,
+        action: Action,
+        timeout: Option<Duration>,
+    ) -> PyResult<()> {
         let shared = connection.submit(action);
         if let Some(timeout) = timeout {
-            crate::core::end_at(Instant::now() + timeout, &shared).map_err(|error| exceptions::to_python(py, error))?;
+            crate::core::end_at(Instant::now() + timeout, &shared)
+                .map_err(|error| exceptions::to_python(py, error))?;
         }
         self.shared = Some(shared);
         Ok(())
@@ -52,22 +60,38 @@ impl Pending {
     }
 
     /// `Ready(None)`: there is progress, or nothing was submitted.
-    pub fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> Poll<PyResult<Option<Outcome>>> {
-        let Some(shared) = &self.shared else { return Poll::Ready(Ok(None)) };
+    pub fn poll(
+        &mut self,
+        py: Python<'_>,
+        context: &mut Context<'_>,
+    ) -> Poll<PyResult<Option<Outcome>>> {
+        let Some(shared) = &self.shared else {
+            return Poll::Ready(Ok(None));
+        };
         match shared.poll(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Event::Progress) => Poll::Ready(Ok(None)),
             Poll::Ready(Event::Finished(result)) => {
                 self.shared = None;
-                Poll::Ready(result.map(Some).map_err(|error| exceptions::to_python(py, error)))
+                Poll::Ready(
+                    result
+                        .map(Some)
+                        .map_err(|error| exceptions::to_python(py, error)),
+                )
             }
         }
     }
 
     /// Lets go of the command, and undoes a transaction that it began.
     pub fn abandon(&mut self, connection: &Connection) {
-        let Some(shared) = self.shared.take() else { return };
-        if let Cancelled::Undelivered(Ok(Outcome { began: Some(serial), .. })) = shared.abandon() {
+        let Some(shared) = self.shared.take() else {
+            return;
+        };
+        if let Cancelled::Undelivered(Ok(Outcome {
+            began: Some(serial),
+            ..
+        })) = shared.abandon()
+        {
             drop(connection.submit(Action::UndoBegin(serial)));
         }
     }
@@ -95,9 +119,19 @@ impl Execute {
     ) -> PyResult<Self> {
         let sql = parameters::sql(sql)?;
         let bindings = Converter::new(Arc::clone(&sql)).one(parameters)?;
-        let timeout = timeout.map(|timeout| parameters::seconds(timeout, "timeout")).transpose()?;
-        let rows = Arc::new(RowStream::new());
-        Ok(Self { name, cursor, request: Some((sql, bindings)), rows, amount, timeout, pending: Pending::default() })
+        let timeout = timeout
+            .map(|timeout| parameters::seconds(timeout, "timeout"))
+            .transpose()?;
+        let rows = Arc::new(RowStream::default());
+        Ok(Self {
+            name,
+            cursor,
+            request: Some((sql, bindings)),
+            rows,
+            amount,
+            timeout,
+            pending: Pending::default(),
+        })
     }
 }
 
@@ -112,8 +146,19 @@ impl Work for Execute {
             cursor.check(py)?;
             let rows = Arc::clone(&self.rows);
             let replaces = cursor.begin(Some(Arc::clone(&rows)));
-            let statement = Statement { sql, parameters, rows, replaces, amount: self.amount };
-            self.pending.submit(py, cursor.connection().get(), Action::Execute(statement), self.timeout)?;
+            let statement = Statement {
+                sql,
+                parameters,
+                rows,
+                replaces,
+                amount: self.amount,
+            };
+            self.pending.submit(
+                py,
+                cursor.connection().get(),
+                Action::Execute(statement),
+                self.timeout,
+            )?;
         }
         loop {
             match self.pending.poll(py, context) {
@@ -144,7 +189,10 @@ impl Work for Execute {
     }
 
     fn on_exit(&self, py: Python<'_>, _value: &Py<PyAny>) -> Option<Box<dyn Work>> {
-        Some(Box::new(CloseCursor::new("Operation.__aexit__", self.cursor.clone_ref(py))))
+        Some(Box::new(CloseCursor::new(
+            "Operation.__aexit__",
+            self.cursor.clone_ref(py),
+        )))
     }
 }
 
@@ -187,7 +235,9 @@ impl ExecuteMany {
             rows: Rows::Iterable(rows.clone().unbind()),
             batch: None,
             feed: Arc::default(),
-            timeout: timeout.map(|timeout| parameters::seconds(timeout, "timeout")).transpose()?,
+            timeout: timeout
+                .map(|timeout| parameters::seconds(timeout, "timeout"))
+                .transpose()?,
             submitted: false,
             pending: Pending::default(),
         })
@@ -208,7 +258,7 @@ impl ExecuteMany {
                 }
             }
             count += 1;
-            if count % 32 == 0 && started.elapsed() > SLICE {
+            if count.is_multiple_of(32) && started.elapsed() > SLICE {
                 return true;
             }
         }
@@ -220,7 +270,9 @@ impl ExecuteMany {
         if let Rows::Iterable(iterable) = &self.rows {
             self.rows = Rows::Iterator(iterable.bind(py).try_iter()?.unbind());
         }
-        let Rows::Iterator(iterator) = &self.rows else { return Ok(false) };
+        let Rows::Iterator(iterator) = &self.rows else {
+            return Ok(false);
+        };
         let Some(row) = iterator.bind(py).clone().next().transpose()? else {
             self.flush();
             self.rows = Rows::Exhausted;
@@ -231,7 +283,9 @@ impl ExecuteMany {
         if matches!(&self.batch, Some((_, other)) if *other != shape) {
             self.flush();
         }
-        let (batch, _) = self.batch.get_or_insert_with(|| (self.converter.start(shape, 64), shape));
+        let (batch, _) = self
+            .batch
+            .get_or_insert_with(|| (self.converter.start(shape, 64), shape));
         self.converter.push(batch, &row, shape)?;
         if batch.rows.len() >= BATCH_ROWS || batch.rows.byte_len() >= BATCH_BYTES {
             self.flush();
@@ -262,19 +316,27 @@ impl Work for ExecuteMany {
             }
             cursor.check(py)?;
             let replaces = cursor.begin(None);
-            let action = Action::ExecuteMany { sql: Arc::clone(&self.sql), feed: Arc::clone(&self.feed), replaces };
-            self.pending.submit(py, cursor.connection().get(), action, self.timeout)?;
+            let action = Action::ExecuteMany {
+                sql: Arc::clone(&self.sql),
+                feed: Arc::clone(&self.feed),
+                replaces,
+            };
+            self.pending
+                .submit(py, cursor.connection().get(), action, self.timeout)?;
             self.submitted = true;
         }
         loop {
             match self.pending.poll(py, context) {
                 Poll::Pending if more => return Ok(Step::Yield),
                 Poll::Pending => return Ok(Step::Pending),
-                Poll::Ready(Ok(None)) if matches!(self.rows, Rows::Iterator(_)) => return Ok(Step::Yield),
+                Poll::Ready(Ok(None)) if matches!(self.rows, Rows::Iterator(_)) => {
+                    return Ok(Step::Yield);
+                }
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(result) => {
                     if let Rows::Failed(Some(_)) = &self.rows
-                        && let Rows::Failed(Some(error)) = std::mem::replace(&mut self.rows, Rows::Exhausted)
+                        && let Rows::Failed(Some(error)) =
+                            std::mem::replace(&mut self.rows, Rows::Exhausted)
                     {
                         return Err(error);
                     }
@@ -295,7 +357,10 @@ impl Work for ExecuteMany {
     }
 
     fn on_exit(&self, py: Python<'_>, _value: &Py<PyAny>) -> Option<Box<dyn Work>> {
-        Some(Box::new(CloseCursor::new("Operation.__aexit__", self.cursor.clone_ref(py))))
+        Some(Box::new(CloseCursor::new(
+            "Operation.__aexit__",
+            self.cursor.clone_ref(py),
+        )))
     }
 }
 
@@ -316,8 +381,16 @@ impl ExecuteScript {
         timeout: Option<f64>,
     ) -> PyResult<Self> {
         let script = Some(parameters::sql(script)?);
-        let timeout = timeout.map(|timeout| parameters::seconds(timeout, "timeout")).transpose()?;
-        Ok(Self { name, cursor, script, timeout, pending: Pending::default() })
+        let timeout = timeout
+            .map(|timeout| parameters::seconds(timeout, "timeout"))
+            .transpose()?;
+        Ok(Self {
+            name,
+            cursor,
+            script,
+            timeout,
+            pending: Pending::default(),
+        })
     }
 }
 
@@ -330,8 +403,12 @@ impl Work for ExecuteScript {
         let cursor = self.cursor.get();
         if let Some(script) = self.script.take() {
             cursor.check(py)?;
-            let action = Action::ExecuteScript { script, replaces: cursor.begin(None) };
-            self.pending.submit(py, cursor.connection().get(), action, self.timeout)?;
+            let action = Action::ExecuteScript {
+                script,
+                replaces: cursor.begin(None),
+            };
+            self.pending
+                .submit(py, cursor.connection().get(), action, self.timeout)?;
         }
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
@@ -351,7 +428,10 @@ impl Work for ExecuteScript {
     }
 
     fn on_exit(&self, py: Python<'_>, _value: &Py<PyAny>) -> Option<Box<dyn Work>> {
-        Some(Box::new(CloseCursor::new("Operation.__aexit__", self.cursor.clone_ref(py))))
+        Some(Box::new(CloseCursor::new(
+            "Operation.__aexit__",
+            self.cursor.clone_ref(py),
+        )))
     }
 }
 
@@ -365,7 +445,12 @@ pub struct CloseCursor {
 
 impl CloseCursor {
     pub fn new(name: &'static str, cursor: Py<Cursor>) -> Self {
-        Self { name, cursor, begun: false, pending: Pending::default() }
+        Self {
+            name,
+            cursor,
+            begun: false,
+            pending: Pending::default(),
+        }
     }
 }
 
@@ -379,7 +464,8 @@ impl Work for CloseCursor {
         if !std::mem::replace(&mut self.begun, true)
             && let Some(rows) = cursor.close_now()
         {
-            self.pending.submit(py, cursor.connection().get(), Action::CloseRows(rows), None)?;
+            self.pending
+                .submit(py, cursor.connection().get(), Action::CloseRows(rows), None)?;
         }
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),

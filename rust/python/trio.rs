@@ -50,7 +50,10 @@ impl Trio {
             wait_readable: get("wait_readable")?,
             succeeded: abort.getattr("SUCCEEDED")?.unbind(),
             failed: abort.getattr("FAILED")?.unbind(),
-            port: lowlevel.getattr("RunVar")?.call1((intern!(py, "aiolibsql port"), py.None()))?.unbind(),
+            port: lowlevel
+                .getattr("RunVar")?
+                .call1((intern!(py, "aiolibsql port"), py.None()))?
+                .unbind(),
         })
     }
 
@@ -69,7 +72,11 @@ fn loaded(py: Python<'_>) -> PyResult<Option<&Trio>> {
         return Ok(Some(trio));
     }
     let modules = MODULES.get_or_try_init(py, || {
-        py.import("sys")?.getattr("modules")?.cast_into::<PyDict>().map(Bound::unbind).map_err(PyErr::from)
+        py.import("sys")?
+            .getattr("modules")?
+            .cast_into::<PyDict>()
+            .map(Bound::unbind)
+            .map_err(PyErr::from)
     })?;
     match modules.bind(py).get_item(intern!(py, "trio"))? {
         // Half-way through its own import it is in no task either.
@@ -81,12 +88,15 @@ fn loaded(py: Python<'_>) -> PyResult<Option<&Trio>> {
 }
 
 fn here(py: Python<'_>) -> PyResult<&Trio> {
-    TRIO.get(py).ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("trio is not running here"))
+    TRIO.get(py)
+        .ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("trio is not running here"))
 }
 
 /// The port of the trio run that this is called in, if it is called in a trio task.
 pub fn current_port(py: Python<'_>) -> PyResult<Option<Py<LoopPort>>> {
-    let Some(trio) = loaded(py)? else { return Ok(None) };
+    let Some(trio) = loaded(py)? else {
+        return Ok(None);
+    };
     if !trio.in_task(py)? {
         return Ok(None);
     }
@@ -105,7 +115,11 @@ pub fn current_port(py: Python<'_>) -> PyResult<Option<Py<LoopPort>>> {
 }
 
 pub fn reschedule(task: &Bound<'_, PyAny>) -> PyResult<()> {
-    here(task.py())?.reschedule.bind(task.py()).call1((task,)).map(drop)
+    here(task.py())?
+        .reschedule
+        .bind(task.py())
+        .call1((task,))
+        .map(drop)
 }
 
 pub fn current_task(py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -143,7 +157,12 @@ pub struct Abort {
 
 impl Abort {
     pub const fn new(port: Py<LoopPort>, ticket: Ticket, shared: Option<Shared>) -> Self {
-        Self { port, ticket, shared, raise_cancel: PyOnceLock::new() }
+        Self {
+            port,
+            ticket,
+            shared,
+            raise_cancel: PyOnceLock::new(),
+        }
     }
 
     /// What raises trio's `Cancelled`, if it asked for it and was told to wait.

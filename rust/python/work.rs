@@ -74,12 +74,20 @@ pub struct Ready {
 
 impl Ready {
     pub const fn new(name: &'static str, value: PyResult<Py<PyAny>>) -> Self {
-        Self { name, value: Some(value), must_be_awaited: true }
+        Self {
+            name,
+            value: Some(value),
+            must_be_awaited: true,
+        }
     }
 
     /// The awaitable of a method that has done its work when it was called.
     pub const fn done(name: &'static str, value: PyResult<Py<PyAny>>) -> Self {
-        Self { name, value: Some(value), must_be_awaited: false }
+        Self {
+            name,
+            value: Some(value),
+            must_be_awaited: false,
+        }
     }
 }
 
@@ -89,7 +97,10 @@ impl Work for Ready {
     }
 
     fn poll(&mut self, py: Python<'_>, _context: &mut Context<'_>) -> PyResult<Step> {
-        self.value.take().unwrap_or_else(|| Ok(py.None())).map(Step::Ready)
+        self.value
+            .take()
+            .unwrap_or_else(|| Ok(py.None()))
+            .map(Step::Ready)
     }
 
     fn abandon(&mut self, _py: Python<'_>) {}
@@ -112,7 +123,11 @@ pub struct Then {
 
 impl Then {
     pub fn new(first: Box<dyn Work>, second: Box<dyn Work>) -> Self {
-        Self { first, second, at_second: false }
+        Self {
+            first,
+            second,
+            at_second: false,
+        }
     }
 }
 
@@ -140,7 +155,11 @@ impl Work for Then {
     }
 
     fn waits_for(&self) -> Option<&Shared> {
-        if self.at_second { self.second.waits_for() } else { self.first.waits_for() }
+        if self.at_second {
+            self.second.waits_for()
+        } else {
+            self.first.waits_for()
+        }
     }
 }
 
@@ -165,7 +184,9 @@ impl Work for Inserted {
         if let Some(rows) = cursor.begin(None) {
             drop(cursor.connection().get().submit(Action::CloseRows(rows)));
         }
-        Ok(Step::Ready((cursor.lastrowid(),).into_pyobject(py)?.into_any().unbind()))
+        Ok(Step::Ready(
+            (cursor.lastrowid(),).into_pyobject(py)?.into_any().unbind(),
+        ))
     }
 
     fn abandon(&mut self, _py: Python<'_>) {}

@@ -6,8 +6,6 @@
 //! Invariant: no pointer from C leaves this module, and none outlives the `Handle` it came from.
 //! Must not know: commands, operations, time-outs, Python.
 
-#![allow(clippy::doc_markdown, reason = "SQLite is a name, not an identifier")]
-
 mod callback;
 mod database;
 mod entry;

@@ -30,7 +30,11 @@ pub struct CompletionQueue<B> {
 impl<B: Bell> CompletionQueue<B> {
     /// An empty queue that rings `bell`.
     pub fn new(bell: B) -> Self {
-        Self { tickets: Mutex::new(Vec::new()), armed: AtomicBool::new(false), bell }
+        Self {
+            tickets: Mutex::new(Vec::new()),
+            armed: AtomicBool::new(false),
+            bell,
+        }
     }
 
     /// The bell, for whoever has to listen to it.
@@ -67,7 +71,9 @@ impl<B: Bell> CompletionQueue<B> {
 
     #[cfg(not(loom))]
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Ticket>> {
-        self.tickets.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.tickets
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     #[cfg(loom)]

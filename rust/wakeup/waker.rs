@@ -18,7 +18,11 @@ pub struct TicketWaker<B> {
 impl<B: Bell> TicketWaker<B> {
     /// A waker for the suspension named `ticket`.
     pub const fn new(queue: std::sync::Arc<CompletionQueue<B>>, ticket: Ticket) -> Self {
-        Self { queue, ticket, fired: std::sync::atomic::AtomicBool::new(false) }
+        Self {
+            queue,
+            ticket,
+            fired: std::sync::atomic::AtomicBool::new(false),
+        }
     }
 }
 

@@ -7,9 +7,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::{PyClass, ffi};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
+use pyo3::{PyClass, ffi};
 
 /// What a coroutine answers to a `send`.
 #[derive(Debug)]
@@ -42,14 +42,24 @@ pub fn install<T: Coroutine>(class: &Bound<'_, PyType>) {
     unsafe { (*class).tp_iternext = Some(iternext::<T>) };
 }
 
-fn resume<T: Coroutine>(py: Python<'_>, object: *mut ffi::PyObject, value: *mut ffi::PyObject) -> PyResult<Sent> {
+fn resume<T: Coroutine>(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> PyResult<Sent> {
     // SAFETY: the interpreter passes a live object, borrowed for the call.
     let object = unsafe { Bound::from_borrowed_ptr(py, object) };
     // SAFETY: as above; null, or None, stands for "nothing was sent".
-    let value = unsafe { Bound::from_borrowed_ptr_or_opt(py, value) }.filter(|value| !value.is_none());
-    let object = object.cast_into::<T>().map_err(|_| PyRuntimeError::new_err("not a coroutine of this class"))?;
-    catch_unwind(AssertUnwindSafe(|| T::resume(&object, value.as_ref())))
-        .unwrap_or_else(|_| Err(PyRuntimeError::new_err("a panic in a coroutine of aiolibsql")))
+    let value =
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, value) }.filter(|value| !value.is_none());
+    let object = object
+        .cast_into::<T>()
+        .map_err(|_| PyRuntimeError::new_err("not a coroutine of this class"))?;
+    catch_unwind(AssertUnwindSafe(|| T::resume(&object, value.as_ref()))).unwrap_or_else(|_| {
+        Err(PyRuntimeError::new_err(
+            "a panic in a coroutine of aiolibsql",
+        ))
+    })
 }
 
 unsafe extern "C" fn am_send<T: Coroutine>(
@@ -90,7 +100,9 @@ fn set_stop_iteration(value: &Bound<'_, PyAny>) {
     // SAFETY: a static exception class of the interpreter.
     let class = unsafe { ffi::PyExc_StopIteration };
     // A tuple would be unpacked into arguments, and an exception taken for the instance itself.
-    if value.is_instance_of::<PyTuple>() || value.is_instance_of::<pyo3::exceptions::PyBaseException>() {
+    if value.is_instance_of::<PyTuple>()
+        || value.is_instance_of::<pyo3::exceptions::PyBaseException>()
+    {
         pyo3::exceptions::PyStopIteration::new_err((value.clone().unbind(),)).restore(py);
     } else {
         // SAFETY: both are live objects, and the interpreter is attached.

@@ -80,7 +80,7 @@ fn busy_policy_is_told_of_our_own_write_lock() {
 fn stop_ends_the_wait_for_a_lock_without_asking_the_policy() {
     let directory = Directory::new();
     let (_holder, mut waiter) = contended(&directory);
-    let calls = record(&mut waiter, u32::MAX);
+    let calls = record(&mut waiter, 3);
     waiter.set_stop(Some(Flag::raised()));
     assert_eq!(
         run(&mut waiter, "BEGIN IMMEDIATE").unwrap_err().code,

@@ -241,6 +241,8 @@ fn panicking_trace_callback_is_contained() {
     })));
     let id = prepare(&mut handle, "VALUES (1), (2)");
     assert!(handle.statement(id).step().unwrap());
+    handle.statement(id).reset();
+    assert!(handle.statement(id).step().unwrap());
     handle.finalize(id);
     handle.set_trace(None);
     assert_healthy(&mut handle);

@@ -99,6 +99,19 @@ fn restored_tickets_ring_again_and_come_before_newer_ones() {
 }
 
 #[test]
+fn restored_tickets_are_rung_for_if_nobody_pushes_again() {
+    loom::model(|| {
+        let queue = queue();
+        let thread = pusher(&queue, &[1, 2]);
+        thread.join().unwrap();
+        let mut batch = Vec::new();
+        queue.drain(&mut batch);
+        queue.restore(&batch[1..]);
+        assert_eq!(drain_until(&queue, 1), [2]);
+    });
+}
+
+#[test]
 fn a_drain_reuses_the_buffer_it_is_given() {
     loom::model(|| {
         let queue = queue();

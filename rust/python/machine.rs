@@ -1,0 +1,324 @@
+//! Machine: the state machine between a Work and the loop that drives it.
+//!
+//! Owns where an operation sleeps: in a Waiter on asyncio, or in a coroutine of trio's that is driven here.
+//! Thread: the driving loop's.
+//! Invariant: whatever ends the wait early (throw, close, dealloc) forgets the ticket and abandons the Work.
+
+use std::task::{Context, Waker};
+
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::core::Shield;
+use crate::wakeup::Ticket;
+
+use super::asyncio::{self, Waiter};
+use super::event_loop::{self, LoopPort, Runtime, Suspended};
+use super::exceptions::is_cancelled;
+use super::ffi::Sent;
+use super::trio::{self, Abort};
+use super::work::{Step, Work};
+
+/// A Work on its way.
+pub struct Machine {
+    pub work: Box<dyn Work>,
+    pub state: State,
+    /// The loop had a turn since the await began.
+    suspended: bool,
+    /// What raises trio's `Cancelled`, once a shielded wait was asked to end.
+    raise_cancel: Option<Py<PyAny>>,
+}
+
+pub enum State {
+    Idle,
+    /// On asyncio, a Waiter was yielded.
+    Waiting {
+        port: Py<LoopPort>,
+        ticket: Ticket,
+    },
+    /// On asyncio, the loop was given a turn; then the value, if there is one already.
+    Turn(Option<Py<PyAny>>),
+    /// A coroutine of trio's or of the user's is being driven.
+    Driving {
+        coroutine: Py<PyAny>,
+        purpose: Purpose,
+    },
+    Finished,
+}
+
+pub enum Purpose {
+    /// trio: is the scope cancelled before anything was submitted?
+    Precheck,
+    /// trio: asleep until the completion.
+    Sleep {
+        port: Py<LoopPort>,
+        ticket: Ticket,
+        abort: Py<Abort>,
+    },
+    /// trio: a turn for the loop.
+    Turn,
+    /// trio: the checkpoint after a value that was ready at once.
+    Deliver(Py<PyAny>),
+    /// The Work's own.
+    Delegate,
+}
+
+impl Machine {
+    pub fn new(work: Box<dyn Work>) -> Self {
+        Self {
+            work,
+            state: State::Idle,
+            suspended: false,
+            raise_cancel: None,
+        }
+    }
+
+    pub fn send(&mut self, py: Python<'_>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Sent> {
+        match std::mem::replace(&mut self.state, State::Finished) {
+            State::Idle => {
+                let port = event_loop::current(py)?;
+                if port.get().runtime() == Runtime::Trio && self.work.shield() != Shield::Always {
+                    return self.drive(py, trio::checkpoint_if_cancelled(py)?, Purpose::Precheck);
+                }
+                self.advance(py, port)
+            }
+            State::Waiting { port, ticket } => {
+                // Absent after a resume; present if something else sent first.
+                drop(port.get().forget(ticket));
+                self.suspended = true;
+                self.advance(py, port)
+            }
+            State::Turn(Some(value)) => Ok(Sent::Return(value)),
+            State::Turn(None) => {
+                self.suspended = true;
+                let port = event_loop::current(py)?;
+                self.advance(py, port)
+            }
+            State::Driving { coroutine, purpose } => {
+                let none = py.None().into_bound(py);
+                let stepped = coroutine
+                    .bind(py)
+                    .call_method1(intern!(py, "send"), (value.unwrap_or(&none),));
+                self.driven(py, coroutine, purpose, stepped)
+            }
+            State::Finished => Err(reused()),
+        }
+    }
+
+    pub fn throw(&mut self, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
+        match std::mem::replace(&mut self.state, State::Finished) {
+            State::Idle => {
+                // A rollback or a close is submitted even though its task was cancelled before it began.
+                if self.work.shield() == Shield::Always {
+                    let _ = self.work.poll(py, &mut Context::from_waker(Waker::noop()));
+                }
+                self.work.abandon(py);
+                Err(error)
+            }
+            State::Waiting { port, ticket } => {
+                drop(port.get().forget(ticket));
+                self.work.abandon(py);
+                Err(error)
+            }
+            State::Turn(_) => {
+                self.work.abandon(py);
+                Err(error)
+            }
+            State::Driving { coroutine, purpose } => {
+                let stepped = coroutine
+                    .bind(py)
+                    .call_method1(intern!(py, "throw"), (error.into_value(py),));
+                self.driven(py, coroutine, purpose, stepped)
+            }
+            State::Finished => Err(reused()),
+        }
+    }
+
+    pub fn close(&mut self, py: Python<'_>) -> PyResult<()> {
+        if let State::Driving { coroutine, .. } = &self.state {
+            let coroutine = coroutine.clone_ref(py);
+            coroutine.call_method0(py, intern!(py, "close"))?;
+        }
+        self.forget(py);
+        Ok(())
+    }
+
+    /// Nobody will drive it any more.
+    pub fn forget(&mut self, py: Python<'_>) {
+        match std::mem::replace(&mut self.state, State::Finished) {
+            State::Idle | State::Finished => {}
+            State::Waiting { port, ticket }
+            | State::Driving {
+                purpose: Purpose::Sleep { port, ticket, .. },
+                ..
+            } => {
+                drop(port.get().forget(ticket));
+                self.work.abandon(py);
+            }
+            State::Turn(_) | State::Driving { .. } => self.work.abandon(py),
+        }
+    }
+
+    /// Polls the Work until it has to wait, or is through.
+    fn advance(&mut self, py: Python<'_>, port: Py<LoopPort>) -> PyResult<Sent> {
+        let mut step = self.poll(py, Waker::noop())?;
+        if matches!(step, Step::Pending) {
+            let (ticket, waker) = port.get().ticket();
+            step = self.poll(py, &waker)?;
+            if matches!(step, Step::Pending) {
+                return self.suspend(py, port, ticket);
+            }
+        }
+        match step {
+            Step::Ready(value) if self.suspended => Ok(Sent::Return(value)),
+            Step::Ready(value) => self.deliver(py, &port, value),
+            Step::Delegate(coroutine) => self.drive(py, coroutine, Purpose::Delegate),
+            Step::Yield | Step::Pending => match port.get().runtime() {
+                Runtime::Asyncio => {
+                    self.state = State::Turn(None);
+                    Ok(Sent::Yield(py.None()))
+                }
+                Runtime::Trio => self.drive(py, trio::checkpoint(py)?, Purpose::Turn),
+            },
+        }
+    }
+
+    fn poll(&mut self, py: Python<'_>, waker: &Waker) -> PyResult<Step> {
+        let step = self.work.poll(py, &mut Context::from_waker(waker));
+        if let (Err(error), Some(raise_cancel)) = (&step, &self.raise_cancel)
+            && is_cancelled(py, error)
+        {
+            // A COMMIT that gave up its wait for a lock because it was cancelled: now trio may raise.
+            raise_cancel.call0(py)?;
+        }
+        step
+    }
+
+    fn suspend(&mut self, py: Python<'_>, port: Py<LoopPort>, ticket: Ticket) -> PyResult<Sent> {
+        let shared = self.work.waits_for().cloned();
+        match port.get().runtime() {
+            Runtime::Asyncio => {
+                let event_loop = asyncio::running_loop(py)?
+                    .ok_or_else(|| PyRuntimeError::new_err("the event loop stopped running"))?;
+                let waiter = Waiter::new(event_loop.unbind(), port.clone_ref(py), ticket, shared);
+                let waiter = Py::new(py, waiter)?;
+                port.get()
+                    .suspend(ticket, Suspended::Asyncio(waiter.clone_ref(py)));
+                self.state = State::Waiting { port, ticket };
+                Ok(Sent::Yield(waiter.into_any()))
+            }
+            Runtime::Trio => {
+                let task = trio::current_task(py)?;
+                let abort = Py::new(py, Abort::new(port.clone_ref(py), ticket, shared))?;
+                let coroutine = trio::wait(py, &abort)?;
+                port.get().suspend(ticket, Suspended::Trio(task));
+                self.drive(
+                    py,
+                    coroutine,
+                    Purpose::Sleep {
+                        port,
+                        ticket,
+                        abort,
+                    },
+                )
+            }
+        }
+    }
+
+    /// Gives a value that was ready at once, fairly.
+    fn deliver(&mut self, py: Python<'_>, port: &Py<LoopPort>, value: Py<PyAny>) -> PyResult<Sent> {
+        if port.get().runtime() == Runtime::Trio {
+            return self.drive(
+                py,
+                trio::cancel_shielded_checkpoint(py)?,
+                Purpose::Deliver(value),
+            );
+        }
+        if may_continue(py, port)? {
+            return Ok(Sent::Return(value));
+        }
+        self.state = State::Turn(Some(value));
+        Ok(Sent::Yield(py.None()))
+    }
+
+    fn drive(&mut self, py: Python<'_>, coroutine: Py<PyAny>, purpose: Purpose) -> PyResult<Sent> {
+        let stepped = coroutine
+            .bind(py)
+            .call_method1(intern!(py, "send"), (py.None(),));
+        self.driven(py, coroutine, purpose, stepped)
+    }
+
+    fn driven(
+        &mut self,
+        py: Python<'_>,
+        coroutine: Py<PyAny>,
+        purpose: Purpose,
+        stepped: PyResult<Bound<'_, PyAny>>,
+    ) -> PyResult<Sent> {
+        let result = match stepped {
+            Ok(yielded) => {
+                self.state = State::Driving { coroutine, purpose };
+                return Ok(Sent::Yield(yielded.unbind()));
+            }
+            Err(error) if error.is_instance_of::<PyStopIteration>(py) => error
+                .value(py)
+                .getattr(intern!(py, "value"))
+                .map(Bound::unbind),
+            Err(error) => Err(error),
+        };
+        match (purpose, result) {
+            (Purpose::Delegate, result) => {
+                self.suspended = true;
+                self.work.delegated(py, result)?;
+            }
+            (Purpose::Deliver(value), Ok(_)) => return Ok(Sent::Return(value)),
+            (Purpose::Precheck, Ok(_)) => {}
+            (Purpose::Turn, Ok(_)) => self.suspended = true,
+            (
+                Purpose::Sleep {
+                    port,
+                    ticket,
+                    abort,
+                },
+                Ok(_),
+            ) => {
+                drop(port.get().forget(ticket));
+                self.suspended = true;
+                if let Some(raise_cancel) = abort.get().raise_cancel(py) {
+                    self.raise_cancel = Some(raise_cancel.clone_ref(py));
+                }
+                return self.advance(py, port);
+            }
+            (Purpose::Sleep { port, ticket, .. }, Err(error)) => {
+                drop(port.get().forget(ticket));
+                self.work.abandon(py);
+                return Err(error);
+            }
+            (_, Err(error)) => {
+                self.work.abandon(py);
+                return Err(error);
+            }
+        }
+        let port = event_loop::current(py)?;
+        self.advance(py, port)
+    }
+}
+
+/// Whether a ready value may be given without a turn of asyncio's loop.
+pub fn may_continue(py: Python<'_>, port: &Py<LoopPort>) -> PyResult<bool> {
+    port.get().may_continue(|| {
+        let tick = port.getattr(py, intern!(py, "tick"))?;
+        match asyncio::running_loop(py)? {
+            Some(event_loop) => event_loop
+                .call_method1(intern!(py, "call_soon"), (tick,))
+                .map(drop),
+            None => Ok(()),
+        }
+    })
+}
+
+/// The error of a second await.
+pub fn reused() -> PyErr {
+    PyRuntimeError::new_err("cannot reuse already awaited coroutine")
+}
