@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as _datetime
+import collections.abc as _abc
+import datetime as _datetime  # noqa: ICN001 - private, for it is no part of the API
 import time as _time
+from typing import Final as _Final
 
 from aiolibsql._aiolibsql import Connection, Cursor, Row, complete_statement, sqlite_version
 from aiolibsql._connect import connect
@@ -27,9 +29,11 @@ apilevel = "2.0"
 paramstyle = "qmark"
 threadsafety = 3
 
-LEGACY_TRANSACTION_CONTROL = -1
-VERSION = __version__
-sqlite_version_info = tuple(int(part) for part in sqlite_version.split("."))
+LEGACY_TRANSACTION_CONTROL: _Final = -1
+VERSION: str = __version__
+_abc.Sequence.register(Row)
+
+sqlite_version_info: tuple[int, ...] = tuple(int(part) for part in sqlite_version.split("."))
 
 Date = _datetime.date
 Time = _datetime.time
@@ -96,4 +100,3 @@ __all__ = [
     "sqlite_version_info",
     "threadsafety",
 ]
-

@@ -3,16 +3,67 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from aiolibsql._aiolibsql import Connection
 from aiolibsql.exceptions import NotSupportedError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Mapping
+    import sqlite3
+    from collections.abc import Callable
 
-    from aiolibsql._aiolibsql import AutocommitSetting, IsolationLevel, RowFactory, TextFactory
+    from typing_extensions import TypeVar, Unpack
+
+    from aiolibsql._aiolibsql import Cursor, Row
+    from aiolibsql._types import (
+        AutocommitSetting,
+        ConnectOptions,
+        InitHook,
+        IsolationLevel,
+        RowFactory,
+        TextFactory,
+    )
+
+    _RowT = TypeVar("_RowT", default=tuple[Any, ...])
+    _ConnectionT = TypeVar("_ConnectionT", bound=Connection[Any])
+
+
+@overload
+def connect(
+    database: str | bytes | os.PathLike[str] | os.PathLike[bytes] | object,
+    timeout: float = 5.0,
+    isolation_level: IsolationLevel = "",
+    *,
+    row_factory: Callable[[Cursor[Any], tuple[Any, ...]], _RowT] | None = None,
+    factory: None = None,
+    **options: Unpack[ConnectOptions],
+) -> Connection[_RowT]: ...
+
+
+@overload
+def connect(
+    database: str | bytes | os.PathLike[str] | os.PathLike[bytes] | object,
+    timeout: float = 5.0,
+    isolation_level: IsolationLevel = "",
+    *,
+    row_factory: type[sqlite3.Row],
+    factory: None = None,
+    **options: Unpack[ConnectOptions],
+) -> Connection[Row]: ...
+
+
+@overload
+def connect(
+    database: str | bytes | os.PathLike[str] | os.PathLike[bytes] | object,
+    timeout: float = 5.0,
+    isolation_level: IsolationLevel = "",
+    *,
+    row_factory: RowFactory[Any] = None,
+    factory: Callable[..., _ConnectionT],
+    **options: Unpack[ConnectOptions],
+) -> _ConnectionT: ...
+
 
 def connect(
     database: str | bytes | os.PathLike[str] | os.PathLike[bytes] | object,
@@ -21,28 +72,34 @@ def connect(
     *,
     autocommit: AutocommitSetting = -1,
     detect_types: int = 0,
-    check_same_thread: bool = True,
-    factory: Callable[..., Connection] | None = None,
+    check_same_thread: bool = True,  # noqa: ARG001 - a thread is nothing to a connection
+    factory: Callable[..., Connection[Any]] | None = None,
     cached_statements: int = 128,
     uri: bool = False,
     iter_chunk_size: int = 64,
     loop: object = None,
     foreign_keys: bool = False,
-    row_factory: RowFactory = None,
+    row_factory: RowFactory[Any] = None,
     text_factory: TextFactory = str,
-    pragmas: Mapping[str, object] | None = None,
-    init_hook: Callable[[Connection], Awaitable[object]] | None = None,
+    pragmas: dict[str, Any] | None = None,
+    init_hook: InitHook | None = None,
     _check_same_thread: bool = True,
     _uri: bool = False,
-) -> Connection:
+) -> Connection[Any]:
     """Return a connection that is opened when it is awaited or entered with ``async with``.
 
+    Local databases keep the defaults of stock SQLite. The parameters are those of `sqlite3` and
+    aiosqlite, with a few more.
+
     Args:
-        database: A path, ``":memory:"``, or a ``file:`` URI; any other object stands for its ``str()``.
+        database: A path, ``":memory:"``, or a ``file:`` URI; any object but a path stands for its
+            ``str()``.
         timeout: Seconds to wait for another connection's lock before `TimeoutError`.
-        isolation_level: ``""``, ``"DEFERRED"``, ``"IMMEDIATE"`` or ``"EXCLUSIVE"``: the BEGIN that runs before
-            INSERT, UPDATE, DELETE and REPLACE; None leaves transactions to the caller (as `sqlite3`).
-        autocommit: True, False (PEP 249), or `LEGACY_TRANSACTION_CONTROL` for `isolation_level` (as `sqlite3`).
+        isolation_level: ``""``, ``"DEFERRED"``, ``"IMMEDIATE"`` or ``"EXCLUSIVE"``: the BEGIN that
+            runs before INSERT, UPDATE, DELETE and REPLACE; None leaves transactions to the caller
+            (as `sqlite3`).
+        autocommit: True, False (PEP 249), or `LEGACY_TRANSACTION_CONTROL` for `isolation_level` (as
+            `sqlite3`).
         detect_types: 0; converters do not exist yet.
         check_same_thread: Accepted; a connection may be used from any thread.
         factory: A subclass of `Connection`, or a callable that returns one.
@@ -51,21 +108,33 @@ def connect(
         iter_chunk_size: Rows that ``async for`` fetches first; later batches grow.
         loop: Ignored, with a DeprecationWarning (as aiosqlite).
         foreign_keys: Enforce foreign keys.
-        row_factory: None for tuples, `Row`, or a callable ``(cursor, tuple)``.
-        text_factory: `str`, `bytes`, `bytearray`, or a callable ``(bytes)``.
+        row_factory: None for tuples, `Row`, or a callable of the cursor and the tuple.
+        text_factory: `str`, `bytes`, `bytearray`, or a callable of bytes.
         pragmas: Run as ``PRAGMA name=value`` when the connection is opened, in order.
-        init_hook: An async callable that is awaited with the connection when it was opened.
+        init_hook: An async callable that is awaited with the connection when it was opened. If it
+            raises, the open is undone.
+        _check_same_thread: The same as `check_same_thread`.
+        _uri: The same as `uri`.
 
     Returns:
         The connection, not opened yet. Awaiting it again gives the same, open connection.
 
     Raises:
-        TypeError: For an unknown keyword.
-        ValueError: For a null character in the path, or an unknown isolation level.
-        NotSupportedError: For the URL of a remote database.
+        TypeError: For an argument of a wrong type, or an unknown keyword.
+        ValueError: For a null character in the path, an unknown isolation level or setting of
+            autocommit, a NaN, or a pragma whose name is not one.
+        NotSupportedError: For the URL of a remote database, or ``detect_types``.
+        OperationalError: From the await, if the file can't be opened.
+        DatabaseError: From the await, if the file is not a database.
 
     Cancellation:
         Nothing happens before the await. A cancelled open is undone; it may be awaited again.
+
+    Example:
+        ```python
+        async with aiolibsql.connect("planets.db", row_factory=aiolibsql.Row) as conn:
+            planets = await conn.fetch_all("SELECT * FROM planet")
+        ```
     """
     if loop is not None:
         warnings.warn(

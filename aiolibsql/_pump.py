@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-async def pump(wait_readable: Callable[[int], Awaitable[None]], fd: int, drain: Callable[[], None]) -> None:
-    """Drain a run's finished operations whenever its wakeup descriptor is readable, until the run ends."""
+async def pump(
+    wait_readable: Callable[[int], Awaitable[None]], fd: int, drain: Callable[[], None]
+) -> None:
+    """Drain a run's finished operations whenever its wakeup descriptor is readable."""
     while True:
         await wait_readable(fd)
         drain()

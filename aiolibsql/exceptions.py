@@ -75,7 +75,7 @@ class ConnectionClosedError(ProgrammingError, ValueError):
 
 
 class TimeoutError(OperationalError, builtins.TimeoutError):  # noqa: A001 - also the builtin one
-    """A lock was not free within the time allowed, or an operation did not finish within its `timeout`.
+    """A lock was not free in time, or an operation did not finish within its `timeout`.
 
     As a `builtins.TimeoutError` it is an `OSError` too.
     """

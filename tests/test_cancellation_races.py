@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.soak]
 Conn = aiolibsql.Connection[Any]
 
 IS_SOAK = os.environ.get("AIOLIBSQL_SOAK") == "1"
-ROUNDS = 3000 if IS_SOAK else 75
+ROUNDS = 3000 if IS_SOAK else 300
 LATEST = 300e-6
 
 # What a write may leave in the table: nothing, or all of it.

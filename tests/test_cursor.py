@@ -280,11 +280,20 @@ async def test_cursor_without_a_result_has_no_rows(conn: Connection) -> None:
 async def test_iteration_gives_every_row_once_for_each_chunk_size(
     numbers: Connection, size: int
 ) -> None:
-    numbers.iter_chunk_size = size
     cursor = await numbers.execute("SELECT i FROM number ORDER BY i")
+    assert cursor.iter_chunk_size == numbers.iter_chunk_size == 64
+    cursor.iter_chunk_size = size
     assert cursor.iter_chunk_size == size
     assert [row async for row in cursor] == [(i,) for i in range(1, 10_001)]
     await assert_healthy(numbers)
+
+
+async def test_chunk_size_of_connect_is_that_of_its_cursors(backend: Backend) -> None:
+    async with backend.connect(iter_chunk_size=7) as conn:
+        assert conn.iter_chunk_size == 7
+        cursor = await conn.execute(NUMBERS.format(100))
+        assert cursor.iter_chunk_size == 7
+        assert len([row async for row in cursor]) == 100
 
 
 async def test_execute_again_drops_the_rows_that_were_left(numbers: Connection) -> None:
@@ -402,7 +411,7 @@ async def test_rows_before_an_error_come_first(conn: Connection, place: int) -> 
     cursor = await conn.execute(OVERFLOW_AT, (place,))
     with pytest.raises(aiolibsql.OperationalError, match="integer overflow"):
         async for row in cursor:
-            rows.append(row)
+            rows.append(row)  # noqa: PERF401 - a comprehension would lose them with the error
     assert rows == before
     await assert_healthy(conn)
 

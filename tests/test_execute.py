@@ -23,8 +23,10 @@ async def test_sql_without_a_statement_does_nothing(conn: Connection, sql: str) 
     assert await conn.fetch_all(sql) == []
 
 
-@pytest.mark.parametrize("sql", ["SELECT 1;", "SELECT 1; ", "SELECT 1; -- end", "SELECT 1;/* ; */\n",
-                                 "-- first\nSELECT 1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT 1;", "SELECT 1; ", "SELECT 1; -- end", "SELECT 1;/* ; */\n", "-- first\nSELECT 1"],
+)
 async def test_comments_around_a_statement_are_fine(conn: Connection, sql: str) -> None:
     assert await conn.fetch_all(sql) == [(1,)]
 

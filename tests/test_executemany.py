@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
+import anyio.lowlevel
 import pytest
 from healthy import assert_healthy
 
 import aiolibsql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from conftest import Backend
 
@@ -38,7 +37,7 @@ async def table(conn: Connection) -> Connection:
 
 async def asynchronously(rows: Iterable[Any]) -> AsyncIterator[Any]:
     for row in rows:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         yield row
 
 
@@ -252,7 +251,7 @@ async def test_iterable_that_uses_the_same_connection_is_refused(table: Connecti
     await stays_empty(table)
 
 
-async def test_iterable_may_use_another_connection(table: Connection, backend: Backend) -> None:
+async def test_iterable_may_use_another_connection(table: Connection) -> None:
     async with aiolibsql.connect(":memory:") as source:
         await source.execute("CREATE TABLE s AS VALUES (1, 'a'), (2, 'b')")
 

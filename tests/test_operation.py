@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from healthy import assert_healthy
-from situations import ENDLESS, count
+from situations import ENDLESS, SLOW, Attempt, attempt, count, turns
 
 import aiolibsql
 
@@ -43,7 +43,8 @@ async def conn(backend: Backend) -> Any:
     async with backend.connect() as connection:
         await connection.execute("CREATE TABLE t (x)")
         yield connection
-        await connection.rollback()
+        if not connection.closed:
+            await connection.rollback()
 
 
 async def assert_nothing_ran(conn: aiolibsql.Connection[Any]) -> None:
@@ -232,6 +233,28 @@ async def test_operation_within_its_time_returns_from_fail_after(
     with anyio.fail_after(20):
         cursor = await conn.execute("SELECT 1")
         assert await cursor.fetchall() == [(1,)]
+
+
+FETCHES: dict[str, Make] = {
+    "execute_fetchall": lambda conn: conn.execute_fetchall(SLOW),
+    "fetch_all": lambda conn: conn.fetch_all(SLOW),
+    "fetch_one": lambda conn: conn.fetch_one(SLOW),
+    "fetch_optional": lambda conn: conn.fetch_optional(SLOW),
+    "fetch_scalar": lambda conn: conn.fetch_scalar(SLOW),
+}
+
+
+@pytest.mark.parametrize("fetch", FETCHES.values(), ids=FETCHES)
+async def test_fetch_submitted_before_a_close_has_its_rows(
+    conn: aiolibsql.Connection[Any], fetch: Make
+) -> None:
+    outcome = Attempt()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(attempt, fetch(conn), outcome)
+        await turns()
+        await conn.close()
+    assert outcome.error is None
+    assert outcome.value in (300000, (300000,), [(300000,)])
 
 
 async def test_values_arrive_as_they_are_even_tuples_and_exceptions_lookalikes(

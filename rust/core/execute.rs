@@ -51,10 +51,11 @@ impl Session {
         }
         let Some(id) = prepared? else {
             rows.end(Ok(()));
-            return Ok(Outcome {
-                lastrowid: Some(self.handle.last_insert_rowid()),
-                ..Outcome::default()
-            });
+            let given = parameters.rows.width();
+            if parameters.names.is_none() && given > 0 {
+                return Err(wrong_count(0, given));
+            }
+            return Ok(Outcome::default());
         };
         if self.transaction.is_lost() {
             self.give_back(&sql, id);
@@ -148,7 +149,9 @@ impl Session {
         }
         let mut rest: &str = script;
         while !rest.is_empty() && operation.stop().is_none() {
-            let prepared = self.handle.prepare(rest, false)?;
+            let prepared = self.handle.prepare(rest, false);
+            let prepared =
+                prepared.map_err(|error| Error::from(error).with_sql(&Arc::from(rest)))?;
             let sql: Arc<str> = Arc::from(&rest[..prepared.tail]);
             rest = if prepared.tail == 0 {
                 ""
@@ -168,10 +171,7 @@ impl Session {
         }
         match operation.stop() {
             Some(_) => Err(interrupted()),
-            None => Ok(Outcome {
-                lastrowid: Some(self.handle.last_insert_rowid()),
-                ..Outcome::default()
-            }),
+            None => Ok(Outcome::default()),
         }
     }
 
@@ -364,10 +364,7 @@ impl Session {
         let cells = batch.row(row);
         let wanted = statement.parameter_count();
         if places.is_none() && wanted != cells.len() {
-            let given = cells.len();
-            return Err(Error::programming(format!(
-                "Incorrect number of bindings supplied. The current statement uses {wanted}, and there are {given} supplied."
-            )));
+            return Err(wrong_count(wanted, cells.len()));
         }
         for index in 0..wanted {
             let place = places.map_or(index, |places| places[index]);
@@ -465,6 +462,12 @@ impl Session {
             _ => false,
         }
     }
+}
+
+fn wrong_count(wanted: usize, given: usize) -> Error {
+    Error::programming(format!(
+        "Incorrect number of bindings supplied. The current statement uses {wanted}, and there are {given} supplied."
+    ))
 }
 
 fn interrupted() -> Error {

@@ -15,11 +15,13 @@ use crate::core::{Action, Amount, Backend, Command, Local, ModeChange, Phase, Sh
 use super::awaitable::Operation;
 use super::cursor::{Cursor, FIRST_ROWS};
 use super::exceptions;
+use super::executemany::ExecuteMany;
 use super::factories::{RowFactory, TextFactory};
-use super::fetch::FetchAll;
+use super::fetch::FetchOne;
 use super::lifecycle::{Exit, Open, Simple};
-use super::options::{self, Arguments, Control, Level};
-use super::statements::{ExecuteMany, ExecuteScript};
+use super::options::{self, Arguments, Autocommit, Control, Level};
+use super::reentrancy::Reentrancy;
+use super::statements::ExecuteScript;
 use super::work::{Inserted, Ready};
 
 /// A connection to a database.
@@ -28,6 +30,7 @@ pub struct Connection {
     backend: Arc<Local>,
     label: String,
     init_hook: Option<Py<PyAny>>,
+    reentrancy: Reentrancy,
     settings: Mutex<Settings>,
 }
 
@@ -70,6 +73,10 @@ impl Connection {
         }
     }
 
+    pub const fn reentrancy(&self) -> &Reentrancy {
+        &self.reentrancy
+    }
+
     pub fn is_closed(&self) -> bool {
         self.backend.status().phase() == Phase::Closed
     }
@@ -105,7 +112,7 @@ impl Connection {
 impl Connection {
     #[new]
     #[pyo3(signature = (
-        database, timeout=5.0, isolation_level=Level::implicit(), *, autocommit=None, cached_statements=128, uri=false,
+        database, timeout=5.0, isolation_level=Level::implicit(), *, autocommit=Autocommit::Legacy, cached_statements=128, uri=false,
         foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
     ))]
     #[allow(clippy::too_many_arguments, reason = "they are keywords")]
@@ -113,7 +120,7 @@ impl Connection {
         database: &Bound<'_, PyAny>,
         timeout: f64,
         isolation_level: Level,
-        autocommit: Option<&Bound<'_, PyAny>>,
+        autocommit: Autocommit,
         cached_statements: usize,
         uri: bool,
         foreign_keys: bool,
@@ -123,7 +130,7 @@ impl Connection {
         pragmas: Option<&Bound<'_, PyAny>>,
         init_hook: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let control = Control::new(isolation_level, autocommit)?;
+        let control = Control::new(isolation_level, autocommit);
         let arguments = Arguments {
             database,
             timeout,
@@ -137,6 +144,7 @@ impl Connection {
             backend: Local::new(options),
             label,
             init_hook,
+            reentrancy: Reentrancy::default(),
             settings: Mutex::new(Settings {
                 row_factory: row_factory.map_or(Ok(RowFactory::Tuple), RowFactory::new)?,
                 text_factory: text_factory.map_or(Ok(TextFactory::Str), TextFactory::new)?,
@@ -261,13 +269,10 @@ impl Connection {
         parameters: Option<&Bound<'_, PyAny>>,
         timeout: Option<f64>,
     ) -> Operation {
-        let name = "Connection.execute_fetchall";
-        Self::execute_then(
+        Self::all_rows(
             slf,
-            name,
+            "Connection.execute_fetchall",
             (sql, parameters, timeout),
-            Amount::All,
-            |cursor| Some(Box::new(FetchAll::new(name, cursor))),
         )
     }
 
@@ -278,14 +283,7 @@ impl Connection {
         parameters: Option<&Bound<'_, PyAny>>,
         timeout: Option<f64>,
     ) -> Operation {
-        let name = "Connection.fetch_all";
-        Self::execute_then(
-            slf,
-            name,
-            (sql, parameters, timeout),
-            Amount::All,
-            |cursor| Some(Box::new(FetchAll::new(name, cursor))),
-        )
+        Self::all_rows(slf, "Connection.fetch_all", (sql, parameters, timeout))
     }
 
     #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
@@ -329,14 +327,11 @@ impl Connection {
         parameters: Option<&Bound<'_, PyAny>>,
         timeout: Option<f64>,
     ) -> Operation {
-        let absent = |py: Python<'_>| Ok(py.None());
-        Self::only_row(
-            slf,
-            "Connection.fetch_scalar",
-            (sql, parameters, timeout),
-            absent,
-            |row| row.get_item(0).map(Bound::unbind),
-        )
+        let name = "Connection.fetch_scalar";
+        let request = (sql, parameters, timeout);
+        Self::execute_then(slf, name, request, Amount::Rows(1), |cursor| {
+            Some(Box::new(FetchOne::scalar(name, cursor)))
+        })
     }
 
     #[pyo3(signature = (mode="DEFERRED"))]
@@ -373,9 +368,9 @@ impl Connection {
         Operation::new(Box::new(Ready::done("Connection.interrupt", Ok(py.None()))))
     }
 
-    fn set_autocommit(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Operation> {
-        slf.get().set_autocommit_attribute(value)?;
-        Ok(Self::run(slf, "Connection.set_autocommit", Action::SetMode))
+    fn set_autocommit(slf: &Bound<'_, Self>, value: Autocommit) -> Operation {
+        slf.get().set_autocommit_attribute(value);
+        Self::run(slf, "Connection.set_autocommit", Action::SetMode)
     }
 
     #[getter]
@@ -411,10 +406,8 @@ impl Connection {
     }
 
     #[setter(autocommit)]
-    fn set_autocommit_attribute(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let value = options::Autocommit::new(value)?;
+    fn set_autocommit_attribute(&self, value: Autocommit) {
         self.change_control(|control| Some(control.set_autocommit(value)));
-        Ok(())
     }
 
     #[getter]
@@ -446,6 +439,11 @@ impl Connection {
     #[getter]
     fn iter_chunk_size(&self) -> usize {
         self.settings().chunk
+    }
+
+    #[setter]
+    fn set_iter_chunk_size(&self, size: usize) {
+        self.settings().chunk = size.max(1);
     }
 
     fn __repr__(&self) -> String {

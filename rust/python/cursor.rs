@@ -16,10 +16,11 @@ use super::awaitable::Operation;
 use super::connection::Connection;
 use super::convert::RowMaker;
 use super::exceptions;
+use super::executemany::ExecuteMany;
 use super::factories::RowFactory;
 use super::fetch::{FetchAll, FetchMany, FetchOne};
 use super::iterator::RowIterator;
-use super::statements::{CloseCursor, Execute, ExecuteMany, ExecuteScript};
+use super::statements::{CloseCursor, Execute, ExecuteScript};
 use super::work::{Ready, Work};
 
 /// Rows that the first reply to an execute brings along.
@@ -203,7 +204,9 @@ impl Cursor {
                 "Cannot operate on a closed cursor.",
             ));
         }
-        self.connection.get().check_not_closed(py)
+        let connection = self.connection.get();
+        connection.check_not_closed(py)?;
+        connection.reentrancy().check(py)
     }
 
     /// Marks it closed and gives the rows that the backend has to end.

@@ -15,6 +15,7 @@ use crate::core::{Action, Amount, Shared};
 
 use super::convert::RowMaker;
 use super::cursor::{Cursor, Found};
+use super::factories::RowFactory;
 use super::statements::{Pending, SLICE};
 use super::work::{Step, Work};
 
@@ -25,6 +26,14 @@ struct Rows {
 }
 
 impl Rows {
+    /// Refuses a fetch from what is closed; one that was submitted before has its rows.
+    fn check(&self, py: Python<'_>, cursor: &Cursor) -> PyResult<()> {
+        match self.pending.shared() {
+            Some(_) => Ok(()),
+            None => cursor.check(py),
+        }
+    }
+
     /// `Ready`: look again.
     fn poll(
         &mut self,
@@ -58,6 +67,8 @@ pub struct FetchOne {
     finish: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
     /// The statement ends with this row.
     last: bool,
+    /// The row is a tuple, whatever the row factory says.
+    plain: bool,
 }
 
 impl FetchOne {
@@ -70,6 +81,7 @@ impl FetchOne {
             absent,
             finish: |row| Ok(row.unbind()),
             last: false,
+            plain: false,
         }
     }
 
@@ -95,6 +107,16 @@ impl FetchOne {
             absent,
             finish,
             last: true,
+            plain: false,
+        }
+    }
+
+    /// The first value of the only row.
+    pub fn scalar(name: &'static str, cursor: Py<Cursor>) -> Self {
+        let first = |row: Bound<'_, PyAny>| row.get_item(0).map(Bound::unbind);
+        Self {
+            plain: true,
+            ..Self::only(name, cursor, |py| Ok(py.None()), first)
         }
     }
 }
@@ -106,11 +128,15 @@ impl Work for FetchOne {
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let cursor = self.cursor.get();
-        cursor.check(py)?;
+        self.rows.check(py, cursor)?;
         loop {
             let value = match cursor.take_row(py)? {
                 Found::Row(batch, index) => {
-                    let row = Cursor::maker(&self.cursor, py).make(py, &batch, index)?;
+                    let mut maker = Cursor::maker(&self.cursor, py);
+                    if self.plain {
+                        maker.rows = RowFactory::Tuple;
+                    }
+                    let row = maker.make(py, &batch, index)?;
                     (self.finish)(row.into_bound(py))
                 }
                 Found::End => (self.absent)(py),
@@ -171,8 +197,8 @@ impl Work for FetchMany {
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let cursor = self.cursor.get();
-        cursor.check(py)?;
         if self.building.is_none() {
+            self.rows.check(py, cursor)?;
             loop {
                 let have = cursor.available();
                 if have >= self.size || cursor.unfinished().is_none() {
@@ -333,7 +359,7 @@ impl Work for Refill {
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let cursor = self.cursor.get();
-        cursor.check(py)?;
+        self.rows.check(py, cursor)?;
         while !cursor.is_ready() {
             match self
                 .rows

@@ -67,7 +67,10 @@ impl RowIterator {
                         slf.borrow_mut().maker = Some(maker);
                         return row.map(Sent::Return);
                     }
-                    Found::End => return Err(PyStopAsyncIteration::new_err(())),
+                    Found::End => {
+                        cursor.get().check(py)?;
+                        return Err(PyStopAsyncIteration::new_err(()));
+                    }
                     Found::Nothing => {}
                 }
             }

@@ -3,13 +3,14 @@
 //! Owns what an await needs between its submission and its value.
 //! Thread: the driving loop's.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use pyo3::prelude::*;
 
 use crate::core::{Action, Cancelled, Outcome, Shared, Shield};
 
 use super::connection::Connection;
+use super::delegate::{self, Driven};
 use super::statements::Pending;
 use super::work::{Step, Work};
 
@@ -55,7 +56,10 @@ impl Work for Simple {
     }
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
-        self.submit();
+        if self.action.is_some() {
+            self.connection.get().reentrancy().check(py)?;
+            self.submit();
+        }
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(result) => {
@@ -67,7 +71,17 @@ impl Work for Simple {
         }
     }
 
-    fn abandon(&mut self, _py: Python<'_>) {
+    fn abandon(&mut self, py: Python<'_>) {
+        // A close whose task was cancelled has finished by now, and what it discarded must not stay unsaid.
+        if self.shield == Shield::Always
+            && let Poll::Ready(Ok(Some(outcome))) = self
+                .pending
+                .poll(py, &mut Context::from_waker(Waker::noop()))
+            && outcome.discarded
+            && let Err(error) = self.connection.get().warn(py, DISCARDED)
+        {
+            error.write_unraisable(py, None);
+        }
         self.pending.abandon(self.connection.get());
     }
 
@@ -130,8 +144,15 @@ impl Work for Open {
             let outcome = outcome.map_err(|error| super::exceptions::to_python(py, error))?;
             if let (true, Some(hook)) = (outcome.opened, self.connection.get().init_hook()) {
                 self.stage = Stage::Hooking;
-                let awaitable = hook.call1(py, (&self.connection,))?;
-                return Ok(Step::Delegate(awaitable));
+                let hook = hook
+                    .bind(py)
+                    .call1((&self.connection,))
+                    .and_then(delegate::begin);
+                let hook = hook.inspect_err(|_| self.abandon(py))?;
+                match delegate::ended(py, delegate::send(&hook, py.None().bind(py))) {
+                    Driven::Yielded(yielded) => return Ok(Step::Delegate(hook.unbind(), yielded)),
+                    Driven::Ended(result) => self.delegated(py, result)?,
+                }
             }
         }
         Ok(Step::Ready(self.connection.clone_ref(py).into_any()))

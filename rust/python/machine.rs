@@ -6,7 +6,7 @@
 
 use std::task::{Context, Waker};
 
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -14,11 +14,12 @@ use crate::core::Shield;
 use crate::wakeup::Ticket;
 
 use super::asyncio::{self, Waiter};
+use super::delegate::{self, Driven};
 use super::event_loop::{self, LoopPort, Runtime, Suspended};
 use super::exceptions::is_cancelled;
 use super::ffi::Sent;
 use super::trio::{self, Abort};
-use super::work::{Step, Work};
+use super::work::{Resume, Step, Work};
 
 /// A Work on its way.
 pub struct Machine {
@@ -76,6 +77,11 @@ impl Machine {
 
     pub fn send(&mut self, py: Python<'_>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Sent> {
         match std::mem::replace(&mut self.state, State::Finished) {
+            State::Idle if value.is_some() => {
+                self.state = State::Idle;
+                let message = "can't send non-None value to a just-started coroutine";
+                Err(PyTypeError::new_err(message))
+            }
             State::Idle => {
                 let port = event_loop::current(py)?;
                 if port.get().runtime() == Runtime::Trio && self.work.shield() != Shield::Always {
@@ -97,9 +103,8 @@ impl Machine {
             }
             State::Driving { coroutine, purpose } => {
                 let none = py.None().into_bound(py);
-                let stepped = coroutine
-                    .bind(py)
-                    .call_method1(intern!(py, "send"), (value.unwrap_or(&none),));
+                let value = value.unwrap_or(&none);
+                let stepped = self.resume(&purpose, coroutine.bind(py), Resume::Send, value);
                 self.driven(py, coroutine, purpose, stepped)
             }
             State::Finished => Err(reused()),
@@ -126,9 +131,8 @@ impl Machine {
                 Err(error)
             }
             State::Driving { coroutine, purpose } => {
-                let stepped = coroutine
-                    .bind(py)
-                    .call_method1(intern!(py, "throw"), (error.into_value(py),));
+                let error = error.into_value(py).into_bound(py).into_any();
+                let stepped = self.resume(&purpose, coroutine.bind(py), Resume::Throw, &error);
                 self.driven(py, coroutine, purpose, stepped)
             }
             State::Finished => Err(reused()),
@@ -173,7 +177,11 @@ impl Machine {
         match step {
             Step::Ready(value) if self.suspended => Ok(Sent::Return(value)),
             Step::Ready(value) => self.deliver(py, &port, value),
-            Step::Delegate(coroutine) => self.drive(py, coroutine, Purpose::Delegate),
+            Step::Delegate(coroutine, yielded) => {
+                let purpose = Purpose::Delegate;
+                self.state = State::Driving { coroutine, purpose };
+                Ok(Sent::Yield(yielded))
+            }
             Step::Yield | Step::Pending => match port.get().runtime() {
                 Runtime::Asyncio => {
                     self.state = State::Turn(None);
@@ -242,6 +250,19 @@ impl Machine {
         Ok(Sent::Yield(py.None()))
     }
 
+    fn resume<'py>(
+        &mut self,
+        purpose: &Purpose,
+        coroutine: &Bound<'py, PyAny>,
+        how: Resume,
+        value: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match purpose {
+            Purpose::Delegate => self.work.drive(coroutine, how, value),
+            _ => how.call(coroutine, value),
+        }
+    }
+
     fn drive(&mut self, py: Python<'_>, coroutine: Py<PyAny>, purpose: Purpose) -> PyResult<Sent> {
         let stepped = coroutine
             .bind(py)
@@ -256,16 +277,12 @@ impl Machine {
         purpose: Purpose,
         stepped: PyResult<Bound<'_, PyAny>>,
     ) -> PyResult<Sent> {
-        let result = match stepped {
-            Ok(yielded) => {
+        let result = match delegate::ended(py, stepped) {
+            Driven::Yielded(yielded) => {
                 self.state = State::Driving { coroutine, purpose };
-                return Ok(Sent::Yield(yielded.unbind()));
+                return Ok(Sent::Yield(yielded));
             }
-            Err(error) if error.is_instance_of::<PyStopIteration>(py) => error
-                .value(py)
-                .getattr(intern!(py, "value"))
-                .map(Bound::unbind),
-            Err(error) => Err(error),
+            Driven::Ended(result) => result,
         };
         match (purpose, result) {
             (Purpose::Delegate, result) => {

@@ -41,8 +41,10 @@ pub enum Autocommit {
     Off,
 }
 
-impl Autocommit {
-    pub fn new(value: &Bound<'_, PyAny>) -> PyResult<Self> {
+impl<'py> FromPyObject<'_, 'py> for Autocommit {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         if let Ok(flag) = value.cast::<PyBool>() {
             return Ok(if flag.is_true() { Self::On } else { Self::Off });
         }
@@ -59,7 +61,9 @@ impl Autocommit {
             )),
         }
     }
+}
 
+impl Autocommit {
     pub fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(match self {
             Self::Legacy => LEGACY.into_pyobject(py)?.into_any().unbind(),
@@ -70,11 +74,11 @@ impl Autocommit {
 }
 
 impl Control {
-    pub fn new(level: Level, autocommit: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        Ok(Self {
+    pub fn new(level: Level, autocommit: Autocommit) -> Self {
+        Self {
             isolation_level: level.0,
-            autocommit: autocommit.map_or(Ok(Autocommit::Legacy), Autocommit::new)?,
-        })
+            autocommit,
+        }
     }
 
     pub fn mode(&self) -> TransactionMode {

@@ -6,17 +6,20 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PySequence, PyString,
-    PyTuple,
+    PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PySequence, PyString, PyTuple,
 };
 
-use crate::core::{Bindings, RowBatch, parameter_names};
-use crate::sqlite::ValueRef;
+use crate::core::{Bindings, Error, RowBatch, parameter_names};
+use crate::sqlite::{self, ValueRef};
 
 use super::exceptions;
+
+/// SQLITE_MAX_LENGTH as compiled.
+const LONGEST: usize = 1_000_000_000;
 
 /// SQL as the core takes it.
 pub fn sql(sql: &Bound<'_, PyString>) -> PyResult<Arc<str>> {
@@ -192,16 +195,23 @@ fn push(
         })?;
         batch.push(ValueRef::Integer(fits))
     } else if let Ok(text) = value.cast::<PyString>() {
-        batch.push(ValueRef::Text(text.to_str()?.as_bytes()))
+        let text = text.to_str()?;
+        within_limit(text.len()).and_then(|()| batch.push(ValueRef::Text(text.as_bytes())))
     } else if let Ok(real) = value.cast::<PyFloat>() {
         batch.push(ValueRef::Real(real.value()))
     } else if let Ok(bytes) = value.cast::<PyBytes>() {
-        batch.push(ValueRef::Blob(bytes.as_bytes()))
-    } else if let Ok(bytes) = value.cast::<PyByteArray>() {
-        batch.push(ValueRef::Blob(&bytes.to_vec()))
+        let bytes = bytes.as_bytes();
+        within_limit(bytes.len()).and_then(|()| batch.push(ValueRef::Blob(bytes)))
     } else if let Ok(view) = PyMemoryView::from(value) {
-        let bytes = view.call_method0("tobytes")?.cast_into::<PyBytes>()?;
-        batch.push(ValueRef::Blob(bytes.as_bytes()))
+        match within_limit(view.getattr(intern!(py, "nbytes"))?.extract()?) {
+            Ok(()) => {
+                let bytes = view
+                    .call_method0(intern!(py, "tobytes"))?
+                    .cast_into::<PyBytes>()?;
+                batch.push(ValueRef::Blob(bytes.as_bytes()))
+            }
+            Err(error) => Err(error),
+        }
     } else {
         let class = value.get_type();
         let message = format!(
@@ -212,6 +222,15 @@ fn push(
         return Err(exceptions::programming(py, message));
     };
     pushed.map_err(|error| exceptions::to_python(py, error))
+}
+
+/// SQLite's limit, looked at before anything is copied.
+fn within_limit(length: usize) -> Result<(), Error> {
+    if length > LONGEST {
+        let message = format!("string or blob too big: {length} bytes, and SQLite takes {LONGEST}");
+        return Err(sqlite::Error::new(sqlite::code::TOOBIG, message).into());
+    }
+    Ok(())
 }
 
 fn is_sequence(value: &Bound<'_, PyAny>) -> bool {

@@ -11,7 +11,7 @@ use crate::core::{Action, Amount};
 use super::awaitable::Operation;
 use super::connection::Connection;
 use super::cursor::Cursor;
-use super::fetch::FetchOne;
+use super::fetch::{FetchAll, FetchOne};
 use super::lifecycle::Simple;
 use super::statements::Execute;
 use super::work::{Then, Work};
@@ -61,6 +61,17 @@ impl Connection {
     ) -> Operation {
         Self::execute_then(slf, name, request, Amount::Rows(1), |cursor| {
             Some(Box::new(FetchOne::only(name, cursor, absent, finish)))
+        })
+    }
+
+    /// Executes on a new cursor and fetches everything, in one command.
+    pub(super) fn all_rows(
+        slf: &Bound<'_, Self>,
+        name: &'static str,
+        request: (&Bound<'_, PyString>, Option<&Bound<'_, PyAny>>, Option<f64>),
+    ) -> Operation {
+        Self::execute_then(slf, name, request, Amount::All, |cursor| {
+            Some(Box::new(FetchAll::new(name, cursor)))
         })
     }
 }

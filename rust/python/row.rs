@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyInt, PyIterator, PyList, PySlice, PyString, PyTuple}
 use super::cursor::Cursor;
 
 /// A row whose values can be reached by index, slice, and case-insensitive column name.
-#[pyclass(frozen, module = "aiolibsql", sequence, weakref)]
+#[pyclass(frozen, subclass, module = "aiolibsql", sequence, weakref)]
 pub struct Row {
     values: Py<PyTuple>,
     names: Arc<[Box<str>]>,

@@ -1,4 +1,4 @@
-//! The Works that run statements: execute, executemany, executescript, and closing a cursor.
+//! The Works that run statements: execute, executescript, and closing a cursor.
 //!
 //! Owns what an await needs between its submission and its value.
 //! Thread: the driving loop's.
@@ -8,25 +8,21 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyString};
+use pyo3::types::PyString;
 
 use crate::core::{
-    Action, Amount, Bindings, Cancelled, Event, Execute as Statement, Outcome, ParameterFeed,
-    RowStream, Shared, Shield,
+    Action, Amount, Bindings, Cancelled, Event, Execute as Statement, Outcome, RowStream, Shared,
+    Shield,
 };
 
 use super::connection::Connection;
 use super::cursor::Cursor;
 use super::exceptions;
-use super::parameters::{self, Converter, Shape};
+use super::parameters::{self, Converter};
 use super::work::{Step, Work};
 
 /// Converting goes on this long before the loop gets its turn.
 pub const SLICE: Duration = Duration::from_micros(200);
-/// Parameter rows in a batch, at most.
-const BATCH_ROWS: usize = 1000;
-/// Bytes of parameters in a batch, about.
-const BATCH_BYTES: usize = 256 * 1024;
 
 /// A submitted command, as a Work waits for it.
 #[derive(Default)]
@@ -182,174 +178,6 @@ impl Work for Execute {
         if let Some(rows) = cursor.begin(None) {
             drop(cursor.connection().get().submit(Action::CloseRows(rows)));
         }
-    }
-
-    fn waits_for(&self) -> Option<&Shared> {
-        self.pending.shared()
-    }
-
-    fn on_exit(&self, py: Python<'_>, _value: &Py<PyAny>) -> Option<Box<dyn Work>> {
-        Some(Box::new(CloseCursor::new(
-            "Operation.__aexit__",
-            self.cursor.clone_ref(py),
-        )))
-    }
-}
-
-/// `executemany`: one statement for each row of an iterable, which is read here while the statement runs there.
-pub struct ExecuteMany {
-    name: &'static str,
-    cursor: Py<Cursor>,
-    sql: Arc<str>,
-    converter: Converter,
-    rows: Rows,
-    batch: Option<(Bindings, Shape)>,
-    feed: Arc<ParameterFeed>,
-    timeout: Option<Duration>,
-    submitted: bool,
-    pending: Pending,
-}
-
-enum Rows {
-    Iterable(Py<PyAny>),
-    Iterator(Py<PyIterator>),
-    Exhausted,
-    /// The iterable raised; the statement has to undo everything first.
-    Failed(Option<PyErr>),
-}
-
-impl ExecuteMany {
-    pub fn new(
-        name: &'static str,
-        cursor: Py<Cursor>,
-        sql: &Bound<'_, PyString>,
-        rows: &Bound<'_, PyAny>,
-        timeout: Option<f64>,
-    ) -> PyResult<Self> {
-        let sql = parameters::sql(sql)?;
-        Ok(Self {
-            name,
-            cursor,
-            converter: Converter::new(Arc::clone(&sql)),
-            sql,
-            rows: Rows::Iterable(rows.clone().unbind()),
-            batch: None,
-            feed: Arc::default(),
-            timeout: timeout
-                .map(|timeout| parameters::seconds(timeout, "timeout"))
-                .transpose()?,
-            submitted: false,
-            pending: Pending::default(),
-        })
-    }
-
-    /// Converts rows for one slice of time. `true`: there is more, and room for it.
-    fn convert(&mut self, py: Python<'_>) -> bool {
-        let started = Instant::now();
-        let mut count = 0_u32;
-        while self.feed.has_room() {
-            match self.next(py) {
-                Ok(true) => {}
-                Ok(false) => return false,
-                Err(error) => {
-                    self.rows = Rows::Failed(Some(error));
-                    self.feed.fail();
-                    return false;
-                }
-            }
-            count += 1;
-            if count.is_multiple_of(32) && started.elapsed() > SLICE {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Converts one row. `false`: there is none.
-    fn next(&mut self, py: Python<'_>) -> PyResult<bool> {
-        if let Rows::Iterable(iterable) = &self.rows {
-            self.rows = Rows::Iterator(iterable.bind(py).try_iter()?.unbind());
-        }
-        let Rows::Iterator(iterator) = &self.rows else {
-            return Ok(false);
-        };
-        let Some(row) = iterator.bind(py).clone().next().transpose()? else {
-            self.flush();
-            self.rows = Rows::Exhausted;
-            self.feed.end();
-            return Ok(false);
-        };
-        let shape = self.converter.shape(&row)?;
-        if matches!(&self.batch, Some((_, other)) if *other != shape) {
-            self.flush();
-        }
-        let (batch, _) = self
-            .batch
-            .get_or_insert_with(|| (self.converter.start(shape, 64), shape));
-        self.converter.push(batch, &row, shape)?;
-        if batch.rows.len() >= BATCH_ROWS || batch.rows.byte_len() >= BATCH_BYTES {
-            self.flush();
-        }
-        Ok(true)
-    }
-
-    fn flush(&mut self) {
-        if let Some((batch, _)) = self.batch.take() {
-            self.feed.push(batch);
-        }
-    }
-}
-
-impl Work for ExecuteMany {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
-        let more = self.convert(py);
-        let cursor = self.cursor.get();
-        if !self.submitted {
-            if let Rows::Failed(error) = &mut self.rows
-                && let Some(error) = error.take()
-            {
-                return Err(error);
-            }
-            cursor.check(py)?;
-            let replaces = cursor.begin(None);
-            let action = Action::ExecuteMany {
-                sql: Arc::clone(&self.sql),
-                feed: Arc::clone(&self.feed),
-                replaces,
-            };
-            self.pending
-                .submit(py, cursor.connection().get(), action, self.timeout)?;
-            self.submitted = true;
-        }
-        loop {
-            match self.pending.poll(py, context) {
-                Poll::Pending if more => return Ok(Step::Yield),
-                Poll::Pending => return Ok(Step::Pending),
-                Poll::Ready(Ok(None)) if matches!(self.rows, Rows::Iterator(_)) => {
-                    return Ok(Step::Yield);
-                }
-                Poll::Ready(Ok(None)) => {}
-                Poll::Ready(result) => {
-                    if let Rows::Failed(Some(_)) = &self.rows
-                        && let Rows::Failed(Some(error)) =
-                            std::mem::replace(&mut self.rows, Rows::Exhausted)
-                    {
-                        return Err(error);
-                    }
-                    cursor.executed(result?.unwrap_or_default());
-                    return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
-                }
-            }
-        }
-    }
-
-    fn abandon(&mut self, _py: Python<'_>) {
-        self.pending.abandon(self.cursor.get().connection().get());
-        self.feed.fail();
     }
 
     fn waits_for(&self) -> Option<&Shared> {

@@ -6,11 +6,13 @@
 
 use std::task::Context;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::core::{Action, Shared, Shield};
 
 use super::cursor::Cursor;
+use super::delegate;
 
 /// What a poll came to.
 pub enum Step {
@@ -20,8 +22,9 @@ pub enum Step {
     Pending,
     /// There is more to convert; the loop comes first.
     Yield,
-    /// A coroutine of the user's has to run to its end, in the same task; then poll again.
-    Delegate(Py<PyAny>),
+    /// An awaitable of the user's waits in the same task: what takes its `send`, and what it yielded. When it
+    /// has ended, `delegated` is called.
+    Delegate(Py<PyAny>, Py<PyAny>),
 }
 
 /// What an Operation drives.
@@ -56,12 +59,45 @@ pub trait Work: Send + Sync {
         true
     }
 
-    /// The coroutine given by `Delegate` has ended.
+    /// Continues the awaitable given by `Delegate` with `send` or `throw`.
+    ///
+    /// # Errors
+    /// `StopIteration` at its end, or what it raises.
+    fn drive<'py>(
+        &mut self,
+        coroutine: &Bound<'py, PyAny>,
+        method: Resume,
+        value: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        method.call(coroutine, value)
+    }
+
+    /// The awaitable given by `Delegate` has ended; poll again.
     ///
     /// # Errors
     /// Its exception, unless the Work handles it.
     fn delegated(&mut self, _py: Python<'_>, result: PyResult<Py<PyAny>>) -> PyResult<()> {
         result.map(drop)
+    }
+}
+
+/// How a coroutine is continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    Send,
+    Throw,
+}
+
+impl Resume {
+    pub fn call<'py>(
+        self,
+        coroutine: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Send => delegate::send(coroutine, value),
+            Self::Throw => coroutine.call_method1(intern!(coroutine.py(), "throw"), (value,)),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! Tests of the busy slot: who waits for a lock, and how long.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 

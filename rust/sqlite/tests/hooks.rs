@@ -1,3 +1,5 @@
+//! Tests of the hooks: stops, user callbacks beside our own, panics contained.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 

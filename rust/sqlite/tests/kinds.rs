@@ -1,3 +1,5 @@
+//! Tests of how a statement is classified from what was prepared.
+
 use super::super::{Handle, StatementKind};
 use super::{Directory, integer, memory, options, prepare, run};
 

@@ -1,3 +1,5 @@
+//! Tests of opening, closing, keys, and what outlives what.
+
 use super::super::{BusyPolicy, Handle, Limit, OpenOptions, code, initialize};
 use super::{Directory, integer, memory, options, prepare, run};
 

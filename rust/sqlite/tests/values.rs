@@ -1,3 +1,5 @@
+//! Tests of binding and reading values, and of the tables of codes and limits.
+
 use super::super::{ALL_CODES, Error, Limit, ValueRef, code, code_name, complete, version};
 use super::{memory, prepare, run};
 

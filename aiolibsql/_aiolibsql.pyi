@@ -1,0 +1,1035 @@
+# ruff: noqa: PYI021 - this stub is the reference manual
+"""The extension module: connections, cursors and rows, and the operations that methods return."""
+
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from types import GenericAlias, TracebackType
+from typing import Any, Final, Generic, Literal, NoReturn, final, overload
+
+from typing_extensions import Self, TypeVar, disjoint_base
+
+from aiolibsql._types import (
+    AutocommitSetting,
+    Description,
+    InitHook,
+    IsolationLevel,
+    Parameters,
+    RowFactory,
+    TextFactory,
+)
+
+_T_co = TypeVar("_T_co", covariant=True)
+_RowT_co = TypeVar("_RowT_co", covariant=True, default=tuple[Any, ...])
+_CursorT = TypeVar("_CursorT", bound=Cursor[Any])
+
+__all__ = [
+    "Connection",
+    "Cursor",
+    "Operation",
+    "Row",
+    "RowIterator",
+    "_error_for_code",
+    "complete_statement",
+    "sqlite_version",
+]
+
+sqlite_version: Final[str]
+"""The version of the SQLite inside, such as ``"3.45.1"`` (as `sqlite3`)."""
+
+def complete_statement(statement: str) -> bool:
+    """Tell whether a text ends with a whole SQL statement (as `sqlite3`).
+
+    It looks at semicolons, quotes, comments and triggers, not at the grammar.
+
+    Args:
+        statement: SQL, of one statement or several.
+
+    Returns:
+        Whether nothing is missing, so that a shell need not ask for another line.
+    """
+
+def _error_for_code(code: int, message: str) -> Exception:
+    """Return the exception that an SQLite result code becomes; for the tests of that table."""
+
+@disjoint_base
+class Connection(Generic[_RowT_co]):
+    """One database, for any number of tasks under any event loop.
+
+    `aiolibsql.connect` makes it and describes the arguments. It is opened by awaiting it or by
+    ``async with``, and belongs to no event loop: the same object may be used from asyncio, then
+    from trio, or from several loops in several threads. Its operations run one at a time on a
+    thread of its own, in the order in which they were started. Methods that wait return an
+    `Operation`.
+
+    Type checkers know it as ``Connection[R]``, where ``R`` is what `connect`'s ``row_factory``
+    makes of a row; ``Connection`` alone has tuples. A subclass may be given to `connect` as
+    ``factory``.
+
+    Leaving ``async with`` normally commits an open transaction, leaving it by an exception, a
+    cancellation too, rolls it back; then the connection is closed, whatever came of that. An error
+    of the COMMIT is raised, one of the ROLLBACK never hides the block's exception. A connection
+    that is dropped while it is open gives a `ResourceWarning` and is closed.
+
+    Raises:
+        TypeError: For an argument of a wrong type, or an unknown keyword.
+        ValueError: For a null character in the path, an unknown isolation level or setting of
+            autocommit, a NaN, or a pragma whose name is not one.
+        NotSupportedError: For the URL of a remote database.
+
+    Cancellation:
+        An open that is cancelled is undone, and may be repeated. The COMMIT at the end of an
+        ``async with`` is undone if it has not run yet, and kept if it holds its locks; the
+        connection is closed in any case.
+
+    Example:
+        ```python
+        async with aiolibsql.connect("planets.db") as conn:
+            await conn.execute("INSERT INTO planet VALUES (?)", ("Ceres",))
+        ```
+    """
+
+    def __new__(
+        cls,
+        database: object,
+        timeout: float = 5.0,
+        isolation_level: IsolationLevel = ...,
+        *,
+        autocommit: AutocommitSetting = ...,
+        cached_statements: int = 128,
+        uri: bool = False,
+        foreign_keys: bool = False,
+        row_factory: RowFactory[_RowT_co] = None,
+        text_factory: TextFactory | None = None,
+        iter_chunk_size: int = 64,
+        pragmas: dict[str, Any] | None = None,
+        init_hook: InitHook | None = None,
+    ) -> Self: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+    def __await__(self) -> Generator[Any, None, Self]: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+        /,
+    ) -> None: ...
+    def __reduce__(self) -> NoReturn: ...
+    @overload
+    def cursor(self, factory: None = None) -> Cursor[_RowT_co]:
+        """Return a new cursor (as `sqlite3`).
+
+        It may be used at once. As in aiosqlite it may be awaited, which gives the cursor itself,
+        and entered with ``async with``, which closes it.
+
+        Args:
+            factory: Called with the connection, in place of `Cursor`.
+
+        Returns:
+            The cursor. It takes over the connection's `row_factory` and `iter_chunk_size`.
+
+        Raises:
+            TypeError: If ``factory`` returns something else than a cursor.
+            ConnectionClosedError: If the connection is closed.
+        """
+
+    @overload
+    def cursor(self, factory: Callable[[Connection[_RowT_co]], _CursorT]) -> _CursorT: ...
+    def execute(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[Cursor[_RowT_co]]:
+        """Execute one statement on a new cursor.
+
+        Under legacy transaction control a transaction is begun before an INSERT, UPDATE, DELETE or
+        REPLACE (as `sqlite3`). A write with RETURNING has run to its end when the await returns;
+        other statements are read as their rows are fetched.
+
+        Args:
+            sql: One statement. Empty text and comments are fine and do nothing.
+            parameters: A sequence for ``?`` and ``?NNN``, or a mapping for ``:a``, ``@a`` and
+                ``$a``. Values are None, int (bool too), float, str, bytes, or another buffer, which
+                is stored as a BLOB. They are read when the method is called.
+            timeout: Seconds that the operation may wait and run, from its await on; None for no
+                limit but the connection's own for locks.
+
+        Returns:
+            The cursor; under ``async with`` it is closed at the end of the block.
+
+        Raises:
+            ProgrammingError: If there are two statements, parameters are missing or too many, or
+                SQLite has no type for one of them.
+            OverflowError: If an int does not fit in 64 bits.
+            UnicodeEncodeError: If a text has surrogates.
+            IntegrityError: If a constraint fails.
+            TimeoutError: If a lock does not become free within the connection's ``timeout``, or
+                the operation does not end within its own.
+            OperationalError: If SQLite can't do it; also, once, if SQLite has rolled back the
+                transaction since the last operation, which then does not run outside of it.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs. A running read is stopped and leaves an open transaction open. Of
+            a running write outside a transaction all is kept or nothing; inside one, SQLite rolls
+            the whole transaction back, and the next `execute` or `commit` says so. A write that was
+            done stands; a transaction that it began is rolled back unless it was used since.
+
+        Example:
+            ```python
+            cursor = await conn.execute("SELECT mass FROM planet WHERE name = ?", ("Ceres",))
+            row = await cursor.fetchone()
+            ```
+        """
+
+    def executemany(
+        self,
+        sql: str,
+        parameters: Iterable[Parameters] | AsyncIterable[Parameters],
+        *,
+        timeout: float | None = None,
+    ) -> Operation[Cursor[_RowT_co]]:
+        """Execute one INSERT, UPDATE, DELETE or REPLACE for each row of parameters.
+
+        All of it is done, or nothing: outside a transaction in one of its own, which legacy
+        transaction control leaves open, inside one under a savepoint. (In autocommit mode `sqlite3`
+        keeps the rows before an error.) Rows that RETURNING gives are dropped.
+
+        Args:
+            sql: The statement.
+            parameters: An iterable or async iterable of sequences or mappings, as for `execute`.
+                The awaiting task reads it while the statement runs, so that one of any length
+                needs little memory.
+            timeout: Seconds, as for `execute`.
+
+        Returns:
+            The cursor; its `Cursor.rowcount` is the sum.
+
+        Raises:
+            ProgrammingError: If the statement is of another kind, or an async iterable awaits the
+                same connection; also as for `execute`.
+            OverflowError: If an int does not fit in 64 bits.
+            IntegrityError: If a constraint fails.
+            TimeoutError: As for `execute`.
+            OperationalError: As for `execute`.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Exception: Whatever the iterable raises.
+
+        Cancellation:
+            As for `execute`; nothing is kept of what was not done as a whole.
+        """
+
+    def executescript(
+        self, sql_script: str, *, timeout: float | None = None
+    ) -> Operation[Cursor[_RowT_co]]:
+        """Execute any number of statements (as `sqlite3`).
+
+        Under legacy transaction control an open transaction is committed first. The script has no
+        transaction but those that it begins itself, and the rows of its statements are dropped.
+
+        Args:
+            sql_script: The statements.
+            timeout: Seconds, as for `execute`.
+
+        Returns:
+            A cursor without rows.
+
+        Raises:
+            ProgrammingError: If the script has a null character.
+            IntegrityError: If a constraint fails. What the statements before did stays.
+            TimeoutError: As for `execute`.
+            OperationalError: As for `execute`.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs. Running, it ends with the current statement, as for `execute`;
+            what the statements before did stays.
+        """
+
+    def execute_insert(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[tuple[int]]:
+        """Execute an INSERT and return the rowid of its row (as aiosqlite).
+
+        Args:
+            sql: One statement.
+            parameters: As for `execute`.
+            timeout: Seconds, as for `execute`.
+
+        Returns:
+            A tuple with the rowid that the connection inserted last, 0 before the first. It is a
+            tuple under every row factory.
+
+        Raises:
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `execute`.
+        """
+
+    def execute_fetchall(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[list[_RowT_co]]:
+        """Execute one statement and return all its rows (as aiosqlite); the same as `fetch_all`.
+
+        Args:
+            sql: One statement.
+            parameters: As for `execute`.
+            timeout: Seconds, as for `execute`.
+
+        Returns:
+            The rows.
+
+        Raises:
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `execute`.
+        """
+
+    def fetch_all(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[list[_RowT_co]]:
+        """Execute one statement and return all its rows.
+
+        A large result becomes Python objects in slices of about 0.2 ms, between which the event
+        loop has its turn.
+
+        Args:
+            sql: One statement.
+            parameters: As for `execute`.
+            timeout: Seconds, as for `execute`.
+
+        Returns:
+            The rows; none for a statement that gives none.
+
+        Raises:
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `execute`.
+        """
+
+    def fetch_one(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[_RowT_co]:
+        """Execute one statement and return its first row, which there has to be.
+
+        Args:
+            sql: One statement. It ends with the first row, except that a write runs to its end.
+            parameters: As for `execute`.
+            timeout: Seconds, as for `execute`.
+
+        Returns:
+            The row.
+
+        Raises:
+            DatabaseError: If there is no row.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `execute`.
+        """
+
+    def fetch_optional(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[_RowT_co | None]:
+        """Execute one statement and return its first row, or None.
+
+        Args:
+            sql: One statement. It ends with the first row, except that a write runs to its end.
+            parameters: As for `execute`.
+            timeout: Seconds, as for `execute`.
+
+        Returns:
+            The row, or None if there is none.
+
+        Raises:
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `execute`.
+        """
+
+    def fetch_scalar(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[Any]:
+        """Execute one statement and return the first value of its first row, or None.
+
+        Args:
+            sql: One statement. It ends with the first row, except that a write runs to its end.
+            parameters: As for `execute`.
+            timeout: Seconds, as for `execute`.
+
+        Returns:
+            The value, whatever the row factory, or None if there is no row.
+
+        Raises:
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `execute`.
+
+        Example:
+            ```python
+            count = await conn.fetch_scalar("SELECT count(*) FROM planet")
+            ```
+        """
+
+    def begin(
+        self, mode: Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE"] = "DEFERRED"
+    ) -> Operation[None]:
+        """Begin a transaction.
+
+        It belongs to the connection: operations of other tasks on it take part.
+
+        Args:
+            mode: ``"DEFERRED"`` takes locks when they are needed, ``"IMMEDIATE"`` the write lock at
+                once, ``"EXCLUSIVE"`` keeps readers out too where there is no WAL. Case is ignored.
+
+        Raises:
+            ValueError: For another mode.
+            TimeoutError: If the lock does not become free within the connection's ``timeout``.
+            OperationalError: If a transaction is open; also, once, if SQLite has rolled back the
+                one before.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs; a wait for a lock ends at once. A transaction that was begun is
+            rolled back unless it was used since.
+        """
+
+    def commit(self) -> Operation[None]:
+        """Commit the open transaction (as `sqlite3`).
+
+        Without one it does nothing, as it does under ``autocommit=True``. Under
+        ``autocommit=False`` the next transaction begins.
+
+        Raises:
+            IntegrityError: If a deferred constraint fails. The transaction stays open.
+            TimeoutError: If a lock does not become free within the connection's ``timeout``. The
+                transaction stays open.
+            OperationalError: If SQLite can't do it; also, once, if SQLite has rolled the
+                transaction back.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs; a wait for a lock ends at once, and the transaction stays open.
+            Once it holds its locks it runs to its end while the cancelled caller waits.
+        """
+
+    def rollback(self) -> Operation[None]:
+        """Roll the open transaction back (as `sqlite3`).
+
+        Without one it does nothing, as it does under ``autocommit=True``. Under
+        ``autocommit=False`` the next transaction begins. It also settles a transaction that SQLite
+        has rolled back by itself, so that nothing raises because of it.
+
+        Raises:
+            OperationalError: If SQLite can't do it.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            It is done even if the caller was cancelled before; the cancelled caller waits for it.
+        """
+
+    def close(self) -> Operation[None]:
+        """Close the connection, after the operations before it.
+
+        Changes that were not committed are rolled back, with a `ResourceWarning`. Closing again
+        does nothing.
+
+        Raises:
+            DatabaseError: If SQLite reports an error; the connection is closed all the same.
+
+        Cancellation:
+            It is done even if the caller was cancelled before; the cancelled caller waits for it.
+        """
+
+    def stop(self) -> Operation[None]:
+        """Close the connection without waiting for it (as aiosqlite).
+
+        The close is queued when the method is called, which needs no event loop.
+
+        Returns:
+            An operation that ends when the connection is closed; it need not be awaited.
+
+        Raises:
+            DatabaseError: From the await, as for `close`.
+
+        Cancellation:
+            It goes on, and the cancelled caller waits for it.
+        """
+
+    def interrupt(self) -> Operation[None]:
+        """Stop the running statement now (as `sqlite3`).
+
+        Nothing is queued: the method acts when it is called. The interrupted operation raises
+        `OperationalError` in its own task. COMMIT, ROLLBACK and a close are not interrupted.
+
+        Returns:
+            An operation that has ended; it may be awaited (as aiosqlite) and need not be.
+
+        Cancellation:
+            It has acted before.
+        """
+
+    def set_autocommit(self, value: AutocommitSetting) -> Operation[None]:
+        """Assign to `autocommit`, and run what the assignment asks for now.
+
+        Args:
+            value: As for `autocommit`.
+
+        Raises:
+            ValueError: For another value, when the method is called.
+            TimeoutError: If a lock that COMMIT needs does not become free within the connection's
+                ``timeout``.
+            OperationalError: If SQLite can't do it.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            The assignment stays; it is applied before the next operation at the latest.
+        """
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, as the last finished operation left it (as `sqlite3`).
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+        """
+
+    @property
+    def total_changes(self) -> int:
+        """Rows inserted, updated or deleted since the connection was opened (as `sqlite3`).
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+        """
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was closed; False before it is opened."""
+
+    @property
+    def isolation_level(self) -> IsolationLevel:
+        """The BEGIN that legacy transaction control runs before a write (as `sqlite3`).
+
+        ``""`` (a plain BEGIN), ``"DEFERRED"``, ``"IMMEDIATE"`` or ``"EXCLUSIVE"``; None leaves
+        transactions to the caller. Case is ignored. It counts only while `autocommit` is
+        `LEGACY_TRANSACTION_CONTROL`.
+
+        An assignment applies before the next operation. Assigning None commits an open transaction
+        then, and an error of that COMMIT is that operation's.
+
+        Raises:
+            TypeError: On assigning something else than a str or None.
+            ValueError: On assigning another level.
+        """
+
+    @isolation_level.setter
+    def isolation_level(self, level: IsolationLevel) -> None: ...
+    @property
+    def autocommit(self) -> AutocommitSetting:
+        """Who begins and ends transactions (as `sqlite3` since Python 3.12, on every version).
+
+        True: SQLite, around each statement. False: PEP 249, a transaction is always open.
+        `LEGACY_TRANSACTION_CONTROL`: `isolation_level` decides. 1 and 0 stand for True and False.
+
+        An assignment applies before the next operation: True commits an open transaction then,
+        False begins one, and an error of that is that operation's. `set_autocommit` does it now.
+
+        Raises:
+            ValueError: On assigning another value.
+        """
+
+    @autocommit.setter
+    def autocommit(self, value: AutocommitSetting) -> None: ...
+    @property
+    def row_factory(self) -> RowFactory[Any]:
+        """What new cursors make of a row (as `sqlite3`).
+
+        None for a tuple, `Row` (`sqlite3.Row` stands for it), or a callable of the cursor and the
+        tuple. Type checkers do not see an assignment; they take ``row_factory`` of `connect`.
+
+        Raises:
+            TypeError: On assigning something else.
+        """
+
+    @row_factory.setter
+    def row_factory(self, factory: RowFactory[Any]) -> None: ...
+    @property
+    def text_factory(self) -> TextFactory:
+        """What a TEXT becomes (as `sqlite3`): `str`, `bytes`, `bytearray`, or a callable of bytes.
+
+        With `str`, text that is not UTF-8 raises `OperationalError` when it is fetched. An
+        assignment applies to the next fetch of every cursor.
+
+        Raises:
+            TypeError: On assigning something else.
+        """
+
+    @text_factory.setter
+    def text_factory(self, factory: TextFactory) -> None: ...
+    @property
+    def iter_chunk_size(self) -> int:
+        """Rows that a new cursor's iteration fetches first (as aiosqlite).
+
+        Raises:
+            OverflowError: On assigning a negative number.
+        """
+
+    @iter_chunk_size.setter
+    def iter_chunk_size(self, size: int) -> None: ...
+
+@disjoint_base
+class Cursor(Generic[_RowT_co]):
+    """Executes statements and fetches their rows, of one statement at a time.
+
+    It may be awaited, which gives the cursor itself, and entered with ``async with``, which closes
+    it. ``async for`` fetches ahead, in batches that grow from `iter_chunk_size` to 1024 rows. While
+    rows are left the statement is open and holds a read snapshot; the next execution, closing the
+    cursor and dropping it end it.
+
+    Args:
+        connection: The connection to execute on.
+
+    Example:
+        ```python
+        async with conn.cursor() as cursor:
+            await cursor.execute("SELECT name, mass FROM planet")
+            async for name, mass in cursor:
+                print(name, mass)
+        ```
+    """
+
+    def __new__(cls, connection: Connection[_RowT_co]) -> Self: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+    def __await__(self) -> Generator[Any, None, Self]: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_args: object) -> None: ...
+    def __aiter__(self) -> RowIterator[_RowT_co]: ...
+    def __anext__(self) -> Operation[_RowT_co]: ...
+    def __reduce__(self) -> NoReturn: ...
+    def execute(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[Self]:
+        """Execute one statement; rows that are left of the one before are dropped.
+
+        Args:
+            sql: One statement, as for `Connection.execute`.
+            parameters: As for `Connection.execute`.
+            timeout: Seconds, as for `Connection.execute`.
+
+        Returns:
+            The cursor itself.
+
+        Raises:
+            ProgrammingError: If the cursor is closed; also as for `Connection.execute`.
+            Error: As for `Connection.execute`.
+
+        Cancellation:
+            As for `Connection.execute`; the cursor has no rows then.
+        """
+
+    def executemany(
+        self,
+        sql: str,
+        parameters: Iterable[Parameters] | AsyncIterable[Parameters],
+        *,
+        timeout: float | None = None,
+    ) -> Operation[Self]:
+        """Execute one statement for each row of parameters; all of it is done, or nothing.
+
+        Args:
+            sql: An INSERT, UPDATE, DELETE or REPLACE, as for `Connection.executemany`.
+            parameters: An iterable, as for `Connection.executemany`.
+            timeout: Seconds, as for `Connection.execute`.
+
+        Returns:
+            The cursor itself.
+
+        Raises:
+            ProgrammingError: If the cursor is closed; also as for `Connection.executemany`.
+            Error: As for `Connection.executemany`.
+
+        Cancellation:
+            As for `Connection.executemany`.
+        """
+
+    def executescript(self, sql_script: str, *, timeout: float | None = None) -> Operation[Self]:
+        """Execute any number of statements (as `sqlite3`).
+
+        Args:
+            sql_script: The statements, as for `Connection.executescript`.
+            timeout: Seconds, as for `Connection.execute`.
+
+        Returns:
+            The cursor itself, without rows.
+
+        Raises:
+            ProgrammingError: If the cursor is closed; also as for `Connection.executescript`.
+            Error: As for `Connection.executescript`.
+
+        Cancellation:
+            As for `Connection.executescript`.
+        """
+
+    def fetchone(self) -> Operation[_RowT_co | None]:
+        """Fetch the next row (PEP 249).
+
+        Returns:
+            The row, or None if no more are left or nothing was executed.
+
+        Raises:
+            ProgrammingError: If the cursor is closed.
+            OperationalError: If reading on fails, after the rows before the error.
+            ConnectionClosedError: If the connection is closed.
+
+        Cancellation:
+            Queued, it loses no row. Running, it stops the statement: the rows that were read before
+            can still be fetched, then an `OperationalError` comes.
+        """
+
+    def fetchmany(self, size: int | None = None) -> Operation[list[_RowT_co]]:
+        """Fetch the next rows (PEP 249).
+
+        Args:
+            size: How many rows; None for `arraysize`, a negative number for all.
+
+        Returns:
+            The rows; fewer if fewer are left.
+
+        Raises:
+            ProgrammingError: If the cursor is closed.
+            OperationalError: If reading on fails.
+            ConnectionClosedError: If the connection is closed.
+
+        Cancellation:
+            As for `fetchone`; rows are taken from the cursor only when all of them are there.
+        """
+
+    def fetchall(self) -> Operation[list[_RowT_co]]:
+        """Fetch all the rows that are left (PEP 249).
+
+        A large result becomes Python objects in slices of about 0.2 ms, between which the event
+        loop has its turn.
+
+        Returns:
+            The rows.
+
+        Raises:
+            ProgrammingError: If the cursor is closed.
+            OperationalError: If reading on fails.
+            ConnectionClosedError: If the connection is closed.
+
+        Cancellation:
+            The statement is stopped, and rows that were taken are lost.
+        """
+
+    def close(self) -> Operation[None]:
+        """Close the cursor and end its statement. Closing again does nothing.
+
+        Cancellation:
+            It is done even if the caller was cancelled before; the cancelled caller waits for it.
+        """
+
+    def setinputsizes(self, _sizes: object) -> None:
+        """Do nothing (PEP 249).
+
+        Args:
+            _sizes: Ignored.
+        """
+
+    def setoutputsize(self, _size: object, _column: object = None) -> None:
+        """Do nothing (PEP 249).
+
+        Args:
+            _size: Ignored.
+            _column: Ignored.
+        """
+
+    @property
+    def connection(self) -> Connection[_RowT_co]:
+        """The connection that the cursor belongs to."""
+
+    @property
+    def description(self) -> Description | None:
+        """The columns of the last execution (PEP 249), or None if it gave no rows.
+
+        For each column a tuple of its name and six times None (as `sqlite3`).
+        """
+
+    @property
+    def rowcount(self) -> int:
+        """Rows that the last execution changed (as `sqlite3`).
+
+        -1 for what is no INSERT, UPDATE, DELETE or REPLACE, and before the first execution;
+        `executemany` gives the sum. Rows of RETURNING are counted at once, before they are fetched.
+        """
+
+    @property
+    def lastrowid(self) -> int | None:
+        """The rowid that the connection inserted last, as the last `execute` found it.
+
+        None before the first; `executemany` and `executescript` leave it as it was (as `sqlite3`).
+        """
+
+    @property
+    def arraysize(self) -> int:
+        """Rows that `fetchmany` fetches (PEP 249); 1 at first.
+
+        Raises:
+            OverflowError: On assigning a negative number.
+        """
+
+    @arraysize.setter
+    def arraysize(self, size: int) -> None: ...
+    @property
+    def iter_chunk_size(self) -> int:
+        """Rows that iteration asks SQLite for next (as aiosqlite); it doubles, up to 1024.
+
+        Raises:
+            OverflowError: On assigning a negative number.
+        """
+
+    @iter_chunk_size.setter
+    def iter_chunk_size(self, size: int) -> None: ...
+    @property
+    def row_factory(self) -> RowFactory[Any]:
+        """What this cursor makes of a row; `Connection.row_factory` describes the values.
+
+        Raises:
+            TypeError: On assigning something else.
+        """
+
+    @row_factory.setter
+    def row_factory(self, factory: RowFactory[Any]) -> None: ...
+
+@disjoint_base
+class Row(Sequence[Any]):
+    """A row whose values can be reached by index, slice and column name (as `sqlite3.Row`).
+
+    Names are compared without regard to the case of ASCII letters; of equal names the first one
+    counts. Rows are equal if their names and values are. Iteration and ``in`` look at values.
+
+    Args:
+        cursor: The cursor whose columns give the names.
+        values: The values.
+
+    Example:
+        ```python
+        async with aiolibsql.connect("planets.db", row_factory=aiolibsql.Row) as conn:
+            row = await conn.fetch_one("SELECT name, mass FROM planet")
+            assert row["NAME"] == row[0]
+        ```
+    """
+
+    def __new__(cls, cursor: Cursor[Any], values: tuple[Any, ...]) -> Self: ...
+    @overload
+    def __getitem__(self, key: int | str, /) -> Any: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> tuple[Any, ...]: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, value: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> NoReturn: ...
+    def keys(self) -> list[str]:
+        """Return the column names, in order (as `sqlite3`)."""
+
+    def values(self) -> list[Any]:
+        """Return the values, in order."""
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Return pairs of name and value, in order."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a column, or a default.
+
+        Args:
+            name: The column's name, in any case.
+            default: What to return if there is no such column.
+
+        Returns:
+            The value, which may be None.
+        """
+
+    def asdict(self) -> dict[str, Any]:
+        """Return the row as a dict; of equal names the last one stays."""
+
+    def _asdict(self) -> dict[str, Any]:
+        """Return the row as a dict, by the name that named tuples have for it."""
+
+    def astuple(self) -> tuple[Any, ...]:
+        """Return the values as a tuple."""
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        """The column names, as named tuples have them."""
+
+@final
+class Operation(Coroutine[Any, Any, _T_co]):
+    """A coroutine that does what a method promises, once it is awaited.
+
+    Nothing happens before that, and dropping it un-awaited gives a `RuntimeWarning`. It runs under
+    asyncio, uvloop and trio alike, and wherever a coroutine may: in `asyncio.create_task`, in task
+    groups, as ``nursery.start_soon(conn.execute, sql)``. It can be awaited once.
+
+    As an async context manager (as aiosqlite) it gives its value to the block; a cursor that it
+    gave is closed at the end.
+
+    Cancellation:
+        An operation that is queued behind others of its connection never runs. One that runs is
+        told to stop: a statement stops at SQLite's next look, after at most 500 steps of its
+        program, a wait for a lock at once. The caller does not wait for that, and the connection
+        stays usable.
+        `Connection.rollback` and whatever closes something run to their end, even if the caller was
+        cancelled before it awaited them; a COMMIT that holds its locks runs to its end too. For
+        these the cancelled caller waits. Each method says what stays of its work.
+
+    Example:
+        ```python
+        async with conn.execute("SELECT name FROM planet") as cursor:
+            async for (name,) in cursor:
+                print(name)
+        ```
+    """
+
+    @property
+    def __name__(self) -> str:
+        """The name of the method that returned it, such as ``"execute"``."""
+
+    @property
+    def __qualname__(self) -> str:
+        """The same with its class, such as ``"Connection.execute"``."""
+
+    @property
+    def cr_await(self) -> None:
+        """None; for `inspect`."""
+
+    @property
+    def cr_frame(self) -> None:
+        """None, for it is not written in Python; for `inspect`."""
+
+    @property
+    def cr_running(self) -> bool:
+        """Whether it is being resumed right now; for `inspect`."""
+
+    @property
+    def cr_suspended(self) -> bool:
+        """Whether it was started and has not ended; for `inspect`."""
+
+    def __await__(self) -> Generator[Any, None, _T_co]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    async def __aenter__(self) -> _T_co: ...
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+        /,
+    ) -> None: ...
+    def send(self, value: Any) -> Any:
+        """Continue the operation, as `coroutine.send`; event loops call it.
+
+        Args:
+            value: None, or what the event loop answers.
+
+        Returns:
+            What the event loop is to wait for.
+
+        Raises:
+            StopIteration: When the operation has ended; its value is the result.
+            RuntimeError: If it had ended before, or neither asyncio nor trio runs.
+        """
+
+    def throw(
+        self,
+        typ: type[BaseException] | BaseException,
+        val: object = None,
+        tb: TracebackType | None = None,
+        /,
+    ) -> Any:
+        """Raise an exception where the operation waits, as `coroutine.throw`.
+
+        Args:
+            typ: The exception, or its class.
+            val: The exception or its argument, if the first one is a class.
+            tb: The exception's traceback.
+
+        Returns:
+            What the event loop is to wait for, if the operation goes on.
+
+        Raises:
+            BaseException: The exception, as a rule.
+        """
+
+    def close(self) -> None:
+        """End the operation without a result, as `coroutine.close`.
+
+        One that was started is abandoned as by a cancellation.
+        """
+
+@final
+class RowIterator(AsyncIterator[_T_co]):
+    """The rows of a cursor, as ``async for`` takes them.
+
+    Each step is an await of the iterator itself. It returns a row that is there at once, but the
+    event loop has a turn between batches and after 64 rows.
+
+    Cancellation:
+        As for `Cursor.fetchone`.
+    """
+
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Self: ...
+    def __await__(self) -> Generator[Any, None, _T_co]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any) -> Any:
+        """Continue the wait for a row, as `coroutine.send`; event loops call it.
+
+        Args:
+            value: None, or what the event loop answers.
+
+        Returns:
+            What the event loop is to wait for.
+
+        Raises:
+            StopIteration: When there is a row; its value is the row.
+            StopAsyncIteration: If no more rows are left.
+        """
+
+    def throw(
+        self,
+        typ: type[BaseException] | BaseException,
+        val: object = None,
+        tb: TracebackType | None = None,
+        /,
+    ) -> Any:
+        """Raise an exception where the iteration waits, as `coroutine.throw`.
+
+        Args:
+            typ: The exception, or its class.
+            val: The exception or its argument, if the first one is a class.
+            tb: The exception's traceback.
+
+        Returns:
+            What the event loop is to wait for, if the wait goes on.
+
+        Raises:
+            BaseException: The exception, as a rule.
+        """
+
+    def close(self) -> None:
+        """End the wait for a row, as `coroutine.close`."""

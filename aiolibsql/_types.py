@@ -1,0 +1,38 @@
+"""The types that signatures are written in; imported by type checkers only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
+
+if TYPE_CHECKING:
+    from aiolibsql._aiolibsql import Connection, Cursor
+
+T = TypeVar("T")
+
+IsolationLevel: TypeAlias = Literal["", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"] | None
+AutocommitSetting: TypeAlias = bool | Literal[-1, 0, 1]
+Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
+Description: TypeAlias = tuple[tuple[str, None, None, None, None, None, None], ...]
+RowFactory: TypeAlias = Callable[["Cursor[Any]", tuple[Any, ...]], T] | type[sqlite3.Row] | None
+TextFactory: TypeAlias = Callable[[bytes], Any]
+InitHook: TypeAlias = Callable[["Connection[Any]"], Awaitable[object]]
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The keywords of `connect` that have no say in the type of its result."""
+
+    autocommit: AutocommitSetting
+    detect_types: int
+    check_same_thread: bool
+    cached_statements: int
+    uri: bool
+    iter_chunk_size: int
+    loop: object
+    foreign_keys: bool
+    text_factory: TextFactory
+    pragmas: dict[str, Any] | None
+    init_hook: InitHook | None
+    _check_same_thread: bool
+    _uri: bool
