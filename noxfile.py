@@ -16,6 +16,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "virtualenv"  # it brings pip, which builds the wheel
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 # The full matrix comes last, so that its result stands at the end of the output.
@@ -96,6 +97,12 @@ def wheel(session: nox.Session) -> str:
     return str(next(folder.glob(pattern)))
 
 
+def pytest(session: nox.Session, *args: str, **env: str) -> None:
+    """Run pytest on the installed package."""
+    # Safe path: a test's own `python -c` would import the source folder, which has no extension.
+    session.run("pytest", *args, *session.posargs, env={"PYTHONSAFEPATH": "1", **env})
+
+
 def install(session: nox.Session, *groups: str) -> None:
     """Install the wheel and dependency groups into the session."""
     # By force: an environment that is used again may hold an older build of the same version.
@@ -159,7 +166,7 @@ def sdist(session: nox.Session) -> None:
     session.install(
         "--force-reinstall", str(archive), env={"CARGO_TARGET_DIR": str(TARGET / "sdist")}
     )
-    session.run("pytest", "tests/test_build.py")
+    pytest(session, "tests/test_build.py")
 
 
 @nox.session(python=MAIN_PYTHON)
@@ -167,28 +174,25 @@ def bare(session: nox.Session) -> None:
     """Run the tests for a user who has neither trio nor anyio."""
     install(session, "bare")
     # The tests' own conftest imports both, so it stays out.
-    session.run("pytest", "--confcutdir=tests/bare", "tests/bare", *session.posargs)
+    pytest(session, "--confcutdir=tests/bare", "tests/bare")
 
 
 @nox.session(python=INSTALLED or False)
 def smoke(session: nox.Session) -> None:
     """Run a short selection on every Python the machine has."""
     install(session, "test")
-    session.run("pytest", "-m", "not slow and not soak", "tests/test_smoke.py", *session.posargs)
+    pytest(session, "-m", "not slow and not soak", "tests/test_smoke.py")
 
 
 @nox.session(python=MAIN_PYTHON)
 def tests(session: nox.Session) -> None:
     """Run the whole suite under every event loop."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    pytest(session)
 
 
 @nox.session(python=MAIN_PYTHON)
 def soak(session: nox.Session) -> None:
     """Run the long tests with their full counts."""
     install(session, "test")
-    session.run(
-        "pytest", "-m", "soak", "--timeout=1800", *session.posargs,
-        env={"AIOLIBSQL_SOAK": "1"},
-    )  # fmt: skip
+    pytest(session, "-m", "soak", "--timeout=1800", AIOLIBSQL_SOAK="1")

@@ -12,7 +12,7 @@ from collections.abc import (
     Sequence,
 )
 from types import GenericAlias, TracebackType
-from typing import Any, Final, Generic, Literal, NoReturn, final, overload
+from typing import Any, Final, Generic, Literal, final, overload
 
 from typing_extensions import Self, TypeVar, disjoint_base
 
@@ -66,7 +66,7 @@ class Connection(Generic[_RowT_co]):
     `aiolibsql.connect` makes it and describes the arguments. It is opened by awaiting it or by
     ``async with``, and belongs to no event loop: the same object may be used from asyncio, then
     from trio, or from several loops in several threads. Its operations run one at a time on a
-    thread of its own, in the order in which they were started. Methods that wait return an
+    worker thread, in the order in which they were started. Methods that wait return an
     `Operation`.
 
     Type checkers know it as ``Connection[R]``, where ``R`` is what `connect`'s ``row_factory``
@@ -85,9 +85,9 @@ class Connection(Generic[_RowT_co]):
         NotSupportedError: For the URL of a remote database.
 
     Cancellation:
-        An open that is cancelled is undone, and may be repeated. The COMMIT at the end of an
-        ``async with`` is undone if it has not run yet, and kept if it holds its locks; the
-        connection is closed in any case.
+        An open that is cancelled is undone, and may be repeated. At the end of an ``async with`` a
+        COMMIT that holds its locks is kept, one that has not come so far gives way to a ROLLBACK;
+        the connection is closed in any case.
 
     Example:
         ```python
@@ -122,7 +122,6 @@ class Connection(Generic[_RowT_co]):
         tb: TracebackType | None,
         /,
     ) -> None: ...
-    def __reduce__(self) -> NoReturn: ...
     @overload
     def cursor(self, factory: None = None) -> Cursor[_RowT_co]:
         """Return a new cursor (as `sqlite3`).
@@ -148,8 +147,8 @@ class Connection(Generic[_RowT_co]):
     ) -> Operation[Cursor[_RowT_co]]:
         """Execute one statement on a new cursor.
 
-        Under legacy transaction control a transaction is begun before an INSERT, UPDATE, DELETE or
-        REPLACE (as `sqlite3`). A write with RETURNING has run to its end when the await returns;
+        Where `isolation_level` asks for it, a transaction is begun before an INSERT, UPDATE, DELETE
+        or REPLACE (as `sqlite3`). A write with RETURNING has run to its end when the await returns;
         other statements are read as their rows are fetched.
 
         Args:
@@ -197,8 +196,8 @@ class Connection(Generic[_RowT_co]):
     ) -> Operation[Cursor[_RowT_co]]:
         """Execute one INSERT, UPDATE, DELETE or REPLACE for each row of parameters.
 
-        All of it is done, or nothing: outside a transaction in one of its own, which legacy
-        transaction control leaves open, inside one under a savepoint. (In autocommit mode `sqlite3`
+        All of it is done, or nothing: inside a transaction under a savepoint, else in a transaction
+        of its own, which stays open where `isolation_level` asks for one. (Without one, `sqlite3`
         keeps the rows before an error.) Rows that RETURNING gives are dropped.
 
         Args:
@@ -230,8 +229,8 @@ class Connection(Generic[_RowT_co]):
     ) -> Operation[Cursor[_RowT_co]]:
         """Execute any number of statements (as `sqlite3`).
 
-        Under legacy transaction control an open transaction is committed first. The script has no
-        transaction but those that it begins itself, and the rows of its statements are dropped.
+        Under legacy transaction control an open transaction is committed first, and the statements
+        run outside of one unless the script begins it. Their rows are dropped.
 
         Args:
             sql_script: The statements.
@@ -616,7 +615,6 @@ class Cursor(Generic[_RowT_co]):
     async def __aexit__(self, *_args: object) -> None: ...
     def __aiter__(self) -> RowIterator[_RowT_co]: ...
     def __anext__(self) -> Operation[_RowT_co]: ...
-    def __reduce__(self) -> NoReturn: ...
     def execute(
         self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
     ) -> Operation[Self]:
@@ -817,7 +815,8 @@ class Row(Sequence[Any]):
     """A row whose values can be reached by index, slice and column name (as `sqlite3.Row`).
 
     Names are compared without regard to the case of ASCII letters; of equal names the first one
-    counts. Rows are equal if their names and values are. Iteration and ``in`` look at values.
+    counts. An unknown name raises `IndexError`. Rows are equal if their names and values are.
+    Iteration and ``in`` look at values.
 
     Args:
         cursor: The cursor whose columns give the names.
@@ -842,7 +841,6 @@ class Row(Sequence[Any]):
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    def __reduce__(self) -> NoReturn: ...
     def keys(self) -> list[str]:
         """Return the column names, in order (as `sqlite3`)."""
 
@@ -904,13 +902,11 @@ class Operation(Coroutine[Any, Any, _T_co]):
         ```
     """
 
-    @property
-    def __name__(self) -> str:
-        """The name of the method that returned it, such as ``"execute"``."""
+    __name__: str
+    """The name of the method that returned it, such as ``"execute"``."""
 
-    @property
-    def __qualname__(self) -> str:
-        """The same with its class, such as ``"Connection.execute"``."""
+    __qualname__: str
+    """The same with its class, such as ``"Connection.execute"``."""
 
     @property
     def cr_await(self) -> None:
@@ -929,7 +925,8 @@ class Operation(Coroutine[Any, Any, _T_co]):
         """Whether it was started and has not ended; for `inspect`."""
 
     def __await__(self) -> Generator[Any, None, _T_co]: ...
-    def __iter__(self) -> Self: ...
+    # By its methods it is a Generator too, and checkers look here for the type of its value.
+    def __iter__(self) -> Generator[Any, None, _T_co]: ...
     def __next__(self) -> Any: ...
     async def __aenter__(self) -> _T_co: ...
     async def __aexit__(
@@ -994,7 +991,7 @@ class RowIterator(AsyncIterator[_T_co]):
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Self: ...
     def __await__(self) -> Generator[Any, None, _T_co]: ...
-    def __iter__(self) -> Self: ...
+    def __iter__(self) -> Generator[Any, None, _T_co]: ...
     def __next__(self) -> Any: ...
     def send(self, value: Any) -> Any:
         """Continue the wait for a row, as `coroutine.send`; event loops call it.

@@ -22,6 +22,10 @@ T = TypeVar("T")
 Main = Callable[[], Coroutine[Any, Any, T]]
 Conn = aiolibsql.Connection[Any]
 
+# Python 3.10 has neither.
+timeout: Any = getattr(asyncio, "timeout", None)
+TaskGroup: Any = getattr(asyncio, "TaskGroup", None)
+
 since_311 = pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout, cancelling()")
 
 
@@ -47,7 +51,7 @@ def run(request: pytest.FixtureRequest) -> Any:
     """Run a coroutine function in a fresh loop of each kind."""
 
     def run_in_loop(main: Main[T]) -> T:
-        loop = request.param()
+        loop: asyncio.AbstractEventLoop = request.param()
         try:
             return loop.run_until_complete(main())
         finally:
@@ -232,12 +236,11 @@ def test_timeout_over_a_shielded_operation_fires_after_it_and_stays_right(
 ) -> None:
     async def main() -> None:
         async with connection() as conn:
-            task = asyncio.current_task()
-            assert task is not None
+            task: Any = asyncio.current_task()
             await conn.begin("DEFERRED")
             async with behind_a_slow_query(conn):
                 with pytest.raises(TimeoutError) as caught:
-                    async with asyncio.timeout(0.005):
+                    async with timeout(0.005):
                         await getattr(conn, method)()
                 assert not isinstance(caught.value, aiolibsql.Error)
                 is_done = conn.closed if method == "close" else not conn.in_transaction
@@ -279,7 +282,7 @@ def test_task_group_that_fails_waits_for_a_shielded_operation(run: Any) -> None:
             await conn.execute("INSERT INTO t VALUES (1)")
             async with behind_a_slow_query(conn):
                 with pytest.raises(BaseException) as caught:  # noqa: PT011 - a group
-                    async with asyncio.TaskGroup() as tasks:
+                    async with TaskGroup() as tasks:
                         tasks.create_task(conn.rollback())
                         tasks.create_task(fail())
                 (error,) = caught.value.exceptions  # type: ignore[attr-defined]
@@ -300,7 +303,7 @@ def test_task_group_that_fails_stops_a_running_query(run: Any) -> None:
         async with connection() as conn:
             began = time.perf_counter()
             with pytest.raises(BaseException) as caught:  # noqa: PT011 - a group
-                async with asyncio.TaskGroup() as tasks:
+                async with TaskGroup() as tasks:
                     tasks.create_task(conn.execute(ENDLESS))
                     tasks.create_task(fail())
             assert len(caught.value.exceptions) == 1  # type: ignore[attr-defined]
@@ -336,14 +339,13 @@ def test_timeout_over_a_commit_that_ran_becomes_a_time_out_and_commits(run: Any)
             loop = asyncio.get_running_loop()
             async with behind_a_slow_query(conn):
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(None) as scope:
+                    async with timeout(None) as scope:
                         loop.call_soon(block_until, lambda: not conn.in_transaction)
                         loop.call_soon(lambda: scope.reschedule(loop.time()))
                         loop.call_soon(time.sleep, 0.001)
                         await conn.commit()
                         await asyncio.sleep(1)
-                task = asyncio.current_task()
-                assert task is not None
+                task: Any = asyncio.current_task()
                 assert task.cancelling() == 0
             await conn.rollback()
             assert await count(conn) == 1

@@ -1,4 +1,4 @@
-"""Cancellation of waits for another process's lock, on every runtime, and of the commit that waits."""
+"""Cancellation of waits for another process's lock, on every runtime; a commit waits too."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,6 +17,8 @@ from situations import NUMBERS, Attempt, attempt, count, turns
 import aiolibsql
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
     from conftest import Backend
 
 pytestmark = [pytest.mark.anyio, pytest.mark.soak]

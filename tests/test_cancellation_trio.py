@@ -9,13 +9,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from healthy import assert_healthy
 from situations import BEGUN, ENDLESS, NUMBERS, PROMPT, SLOW, block_until, count
 
 import aiolibsql
-
-trio = pytest.importorskip("trio")
-import trio.testing  # noqa: E402 - trio may be absent
 
 Conn = aiolibsql.Connection[Any]
 Use = Callable[[Conn], Awaitable[Any]]

@@ -16,7 +16,7 @@ import pytest
 from healthy import assert_healthy
 
 import aiolibsql
-from aiolibsql._aiolibsql import _error_for_code  # type: ignore[attr-defined]
+from aiolibsql._aiolibsql import _error_for_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

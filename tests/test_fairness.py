@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,8 @@ from situations import (
 import aiolibsql
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
     from conftest import Backend
 
 pytestmark = pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""Life and death: what connections cost while they come and go, and how a process ends with them."""
+"""Life and death: what connections cost as they come and go, and how a process ends with them."""
 
 from __future__ import annotations
 
@@ -35,11 +35,19 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def threads() -> int:
-    return len(os.listdir("/proc/self/task"))
+def workers() -> int:
+    """Count the driver's threads by their name; one that ends while it is looked at is none."""
+    return sum(is_worker(task) for task in Path("/proc/self/task").iterdir())
+
+
+def is_worker(task: Path) -> bool:
+    try:
+        return (task / "comm").read_text(encoding="ascii").startswith("aiolibsql-work")
+    except OSError:
+        return False
 
 
 def resident_bytes() -> int:
@@ -57,16 +65,6 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     return True
 
 
-def idle_threads() -> int:
-    """Return the number of threads once those that tests before this one left have ended."""
-    lowest, since = threads(), time.monotonic()
-    while time.monotonic() - since < 0.6:
-        if threads() < lowest:
-            lowest, since = threads(), time.monotonic()
-        time.sleep(0.02)
-    return lowest
-
-
 @linux
 @soak
 @pytest.mark.anyio
@@ -79,14 +77,16 @@ async def test_descriptors_and_threads_stay_flat_while_connections_come_and_go(
 
     await cycle()
     gc.collect()
-    open_before, threads_before = descriptors(), threads()
+    assert wait_until(lambda: workers() == 0)
+    before, most_workers = descriptors(), 0
     for _ in range(CYCLES):
         await cycle()
+        most_workers = max(most_workers, workers())
     gc.collect()
-    assert descriptors() == open_before
-    # A worker that has just been given back may not have ended yet.
-    assert threads() <= threads_before + 20
-    assert wait_until(lambda: threads() <= threads_before)
+    assert descriptors() <= before
+    # One at a time needs one; a few more may not have been given back yet.
+    assert most_workers <= 10
+    assert wait_until(lambda: workers() == 0)
 
 
 @linux
@@ -108,15 +108,16 @@ async def test_forgotten_connections_give_their_descriptors_back(file_backend: B
 @linux
 @pytest.mark.anyio
 async def test_worker_threads_come_for_work_and_end_when_idle() -> None:
-    before = idle_threads()
+    assert wait_until(lambda: workers() == 0)
     connections = [await aiolibsql.connect(":memory:") for _ in range(30)]
     async with anyio.create_task_group() as tasks:
         for conn in connections:
             tasks.start_soon(attempt, conn.execute(ENDLESS), Attempt())
         await anyio.sleep(0.1)
-        assert threads() >= before + 30, "a busy connection has no thread of its own"
+        busy = workers()
         tasks.cancel_scope.cancel()
-    assert wait_until(lambda: threads() <= before), f"{threads()} threads, {before} before"
+    assert busy >= 30, "a busy connection has no thread of its own"
+    assert wait_until(lambda: workers() == 0), f"{workers()} did not end"
     for conn in connections:
         await assert_healthy(conn)
         await conn.close()
@@ -130,7 +131,7 @@ def test_loops_that_come_and_go_leave_no_descriptor_behind(run: Any) -> None:
 
     async def use() -> None:
         assert await conn.fetch_all("SELECT 1") == [(1,)]
-        await (attempt_cancelled(conn.execute(ENDLESS), lambda: anyio.sleep(0.001)))
+        await attempt_cancelled(conn.execute(ENDLESS), lambda: anyio.sleep(0.001))
 
     def in_a_new_loop() -> None:
         trio.run(use) if run is None else run(use())
@@ -142,7 +143,8 @@ def test_loops_that_come_and_go_leave_no_descriptor_behind(run: Any) -> None:
     for _ in range(CYCLES // 6):
         in_a_new_loop()
     gc.collect()
-    assert wait_until(lambda: descriptors() <= before), f"{descriptors()} open, {before} before"
+    # The last one or two loops' may be kept until another loop comes.
+    assert wait_until(lambda: descriptors() <= before + 2), f"{descriptors()} open, {before} before"
     asyncio.run(conn.close())
 
 
@@ -174,8 +176,9 @@ async def test_cancelled_operations_leave_no_memory_behind(backend: Backend) -> 
 # to a file with one committed row and one that is not.
 ENDINGS = {
     "open cursor": """
-        cursor = await conn.execute("SELECT * FROM kept, kept, kept")
-        await cursor.fetchone()
+        cursor = await conn.execute(THOUSAND)
+        leave(cursor)
+        assert await cursor.fetchone() == (1,)
         """,
     "open transaction": """
         await conn.execute("INSERT INTO kept VALUES (3)")
@@ -218,6 +221,7 @@ import sys
 import aiolibsql
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+THOUSAND = ENDLESS.replace("count(*) FROM n", "i FROM n LIMIT 1000")
 left = []
 leave = left.append
 

@@ -1,7 +1,7 @@
 """Connection and cursors beside the stdlib's ``sqlite3``: the same calls give the same answers.
 
-One difference is kept out of the way: sqlite3 reads one row ahead, aiolibsql a batch, so a table that
-a cursor is still reading from is not changed before that cursor was read to its end.
+One difference is kept out of the way: sqlite3 reads one row ahead, aiolibsql a batch, so a table
+that a cursor is still reading from is not changed before that cursor was read to its end.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.ours = self.run(self.opened())
-        self.theirs = sqlite3.connect(":memory:", isolation_level="")
+        self.theirs = sqlite3.connect(":memory:")
         for sql in (
             "CREATE TABLE t (id INTEGER PRIMARY KEY, v)",
             "CREATE TABLE strict_t (n CHECK (n > 0))",
@@ -184,9 +184,7 @@ class Machine(RuleBasedStateMachine):
     def fetchmany(self, cursor: int, size: int) -> None:
         pair = self.pairs[cursor]
         # A size of 0 fetches everything in sqlite3 up to 3.14, and nothing elsewhere.
-        self.both(
-            lambda: pair.ours.fetchmany(size or 1), lambda: pair.theirs.fetchmany(size or 1)
-        )
+        self.both(lambda: pair.ours.fetchmany(size or 1), lambda: pair.theirs.fetchmany(size or 1))
 
     @rule(cursor=CURSORS)
     def fetchall(self, cursor: int) -> None:

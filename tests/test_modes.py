@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from healthy import assert_healthy
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import aiolibsql
@@ -38,9 +38,6 @@ DATA: list[Step] = [
     ("execute", "CREATE TABLE IF NOT EXISTS u (a)"),
     ("execute", "DROP TABLE IF EXISTS u"),
     ("execute", "INSERT INTO nowhere VALUES (1)"),
-    ("execute", "SAVEPOINT s"),
-    ("execute", "RELEASE s"),
-    ("execute", "ROLLBACK TO s"),
     ("executemany", "INSERT INTO t VALUES (?)"),
     ("executescript", "INSERT INTO t VALUES (10); SELECT 1;"),
     ("commit", None),
@@ -52,6 +49,9 @@ VERBS: list[Step] = [
     ("execute", "COMMIT"),
     ("execute", "END"),
     ("execute", "ROLLBACK"),
+    ("execute", "SAVEPOINT s"),
+    ("execute", "RELEASE s"),
+    ("execute", "ROLLBACK TO s"),
     ("executescript", "COMMIT"),
     ("executescript", "BEGIN; INSERT INTO t VALUES (20)"),
 ]
@@ -61,6 +61,7 @@ LEVELS: list[Step] = [
 AUTOCOMMIT: list[Step] = [("autocommit", mode) for mode in (True, False, LEGACY)]
 
 legacy_steps = st.lists(st.sampled_from(DATA + VERBS + LEVELS), max_size=25)
+# No verbs: where they left autocommit=False without a transaction, sqlite3's methods fail for good.
 modern_steps = st.lists(st.sampled_from(DATA + LEVELS + AUTOCOMMIT), max_size=25)
 
 
@@ -114,16 +115,19 @@ async def compare(steps: list[Step], **options: Any) -> None:
         oracle.close()
 
 
+@settings(max_examples=300)
 @given(steps=legacy_steps, level=st.sampled_from(["", None, "DEFERRED", "IMMEDIATE", "EXCLUSIVE"]))
 @example(steps=DATA + VERBS + LEVELS, level="")
 @example(steps=VERBS + DATA, level=None)
 @example(steps=[DATA[0], ("isolation_level", None), DATA[0], ("rollback", None)], level="")
 @example(steps=[("execute", "BEGIN"), DATA[0], ("isolation_level", None)], level=None)
+@example(steps=[("execute", "SAVEPOINT s"), DATA[0], ("execute", "RELEASE s"), DATA[0]], level="")
 async def test_legacy_steps_end_as_in_sqlite3(steps: list[Step], level: Any) -> None:
     await compare(steps, isolation_level=level)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the oracle's autocommit came with 3.12")
+@settings(max_examples=300)
 @given(steps=modern_steps, mode=st.sampled_from([True, False, LEGACY]))
 @example(steps=DATA + AUTOCOMMIT + DATA + LEVELS, mode=False)
 @example(steps=[DATA[0], ("autocommit", True), DATA[0], ("rollback", None)], mode=False)
@@ -290,6 +294,33 @@ async def test_autocommit_false_always_has_a_transaction(file_backend: Backend) 
         await conn.rollback()
 
 
+@pytest.mark.parametrize("verb", ["COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize("method", ["commit", "rollback"])
+async def test_autocommit_false_has_a_transaction_again_after_one_ended_by_a_verb(
+    backend: Backend, verb: str, method: str
+) -> None:
+    async with backend.connect(autocommit=False) as conn:
+        await conn.execute(verb)
+        assert not conn.in_transaction  # as in sqlite3
+        await getattr(conn, method)()
+        assert conn.in_transaction
+        await conn.execute("CREATE TABLE t (a)")
+        await conn.rollback()
+        assert await conn.fetch_all("SELECT name FROM sqlite_master") == []
+
+
+async def test_isolation_level_none_commits_in_pep_249_mode_as_in_sqlite3(
+    backend: Backend,
+) -> None:
+    async with backend.connect(autocommit=False) as conn:
+        await conn.execute("CREATE TABLE t (a)")
+        conn.isolation_level = None
+        await conn.execute("SELECT 1")
+        assert conn.in_transaction
+        await conn.rollback()
+        assert await conn.fetch_all("SELECT name FROM sqlite_master") == [("t",)]
+
+
 async def test_autocommit_true_never_begins_and_its_methods_do_nothing(backend: Backend) -> None:
     async with backend.connect(autocommit=True, isolation_level="IMMEDIATE") as conn:
         assert conn.autocommit is True
@@ -366,6 +397,23 @@ async def test_failing_commit_of_an_assignment_is_the_next_operations_error(
         assert conn.in_transaction
         await conn.rollback()
         assert await conn.fetch_all("SELECT * FROM p") == []
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["execute", "executescript"])
+async def test_release_of_the_outermost_savepoint_commits_and_is_no_loss(
+    conn: Connection, at_once: bool
+) -> None:
+    await conn.execute("CREATE TABLE t (a)")
+    statements = ["SAVEPOINT outermost", "INSERT INTO t VALUES (1)", "RELEASE outermost"]
+    if at_once:
+        await conn.executescript(";".join(statements))
+    else:
+        for sql in statements:
+            await conn.execute(sql)
+    assert not conn.in_transaction
+    assert await conn.fetch_all("SELECT a FROM t") == [(1,)]
+    await conn.commit()
+    await assert_healthy(conn)
 
 
 # A transaction that SQLite itself ended.

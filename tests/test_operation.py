@@ -90,8 +90,11 @@ async def test_operation_dropped_before_its_await_warns_with_its_name(
     conn: aiolibsql.Connection[Any], make: Make, request: pytest.FixtureRequest
 ) -> None:
     method = request.node.callspec.id.split("-")[-1]
-    with pytest.warns(RuntimeWarning, match=rf"^coroutine 'Connection\.{method}' was never awaited"):
-        make(conn)
+    with pytest.warns(
+        RuntimeWarning, match=rf"^coroutine 'Connection\.{method}' was never awaited"
+    ):
+        _ = make(conn)
+        del _
         gc.collect()
     await assert_nothing_ran(conn)
 

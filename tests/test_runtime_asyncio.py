@@ -21,6 +21,10 @@ import aiolibsql
 Conn = aiolibsql.Connection[Any]
 Main = Callable[[], Coroutine[Any, Any, Any]]
 
+# Python 3.10 has neither.
+timeout: Any = getattr(asyncio, "timeout", None)
+TaskGroup: Any = getattr(asyncio, "TaskGroup", None)
+
 since_311 = pytest.mark.skipif(sys.version_info < (3, 11), reason="TaskGroup and timeout")
 since_312 = pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks")
 
@@ -49,7 +53,7 @@ def eager_run(main: Coroutine[Any, Any, Any]) -> Any:
 RUNNERS = {"asyncio": asyncio.run, "debug": debug_run, "uvloop": uvloop_run, "eager": eager_run}
 
 
-@pytest.fixture(params=RUNNERS.values(), ids=RUNNERS)
+@pytest.fixture(params=list(RUNNERS.values()), ids=list(RUNNERS))
 def run(request: pytest.FixtureRequest) -> Any:
     return request.param
 
@@ -78,7 +82,7 @@ def test_create_task_runs_an_operation(run: Any) -> None:
 def test_task_group_runs_operations(run: Any) -> None:
     async def main() -> None:
         async with connection() as conn:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 for value in range(50):
                     tasks.create_task(conn.execute("INSERT INTO t VALUES (?)", (value,)))
             assert await count(conn) == 50
@@ -115,10 +119,10 @@ def test_wait_for_returns_the_value(run: Any) -> None:
 def test_timeout_block_takes_an_operation(run: Any) -> None:
     async def main() -> None:
         async with connection() as conn:
-            async with asyncio.timeout(20):
+            async with timeout(20):
                 assert await conn.fetch_scalar("SELECT 1") == 1
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.02):
+                async with timeout(0.02):
                     await conn.execute(ENDLESS)
 
     run(main())
@@ -362,7 +366,8 @@ def test_debug_mode_reports_no_slow_callback_for_a_large_result(
 @since_312
 def test_eager_task_that_needs_no_wait_ends_at_once() -> None:
     async def main() -> None:
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        factory: Any = getattr(asyncio, "eager_task_factory", None)
+        asyncio.get_running_loop().set_task_factory(factory)
         async with connection() as conn:
             cursor = await conn.execute("SELECT 1")
             task = asyncio.ensure_future(cursor.fetchone())

@@ -8,15 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
+import trio
+import trio.testing
 from healthy import assert_healthy
 from situations import ENDLESS, NUMBERS, SLOW, count
 
 import aiolibsql
-
-anyio = pytest.importorskip("anyio")
-trio = pytest.importorskip("trio")
-import trio.testing  # noqa: E402 - trio may be absent
 
 Conn = aiolibsql.Connection[Any]
 Use = Callable[[Conn], Awaitable[Any]]
@@ -274,7 +273,7 @@ def test_guest_mode_has_both_loops_on_one_thread_and_one_connection() -> None:
     conn = trio.run(opened)
 
     async def in_trio() -> int:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         rows = 0
         for value in range(100):
             with trio.testing.assert_checkpoints():
@@ -301,7 +300,10 @@ def test_guest_mode_has_both_loops_on_one_thread_and_one_connection() -> None:
 def test_trio_run_on_a_thread_inside_another_run_uses_the_same_connection() -> None:
     async def main() -> None:
         async with connection() as conn:
-            inner = trio.to_thread.run_sync(trio.run, conn.fetch_scalar, SLOW)
-            assert await inner == 300000
+
+            def run_another() -> Any:
+                return trio.run(conn.fetch_scalar, SLOW)
+
+            assert await trio.to_thread.run_sync(run_another) == 300000
 
     trio.run(main)

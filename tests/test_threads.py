@@ -1,4 +1,4 @@
-"""One connection belongs to no loop: used from several threads and several kinds of loop at once."""
+"""A connection belongs to no loop: several kinds of loop in several threads use it at once."""
 
 from __future__ import annotations
 

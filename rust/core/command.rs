@@ -96,8 +96,6 @@ pub struct Outcome {
     pub began: Option<u64>,
     /// This command opened the database.
     pub opened: bool,
-    /// A close that threw uncommitted changes away.
-    pub discarded: bool,
 }
 
 impl Action {

@@ -175,11 +175,12 @@ impl Session {
         }
     }
 
-    /// Binds, begins the implicit transaction, and leaves the statement ready to step.
+    /// Begins the implicit transaction, binds, and leaves the statement ready to step.
     fn start(&mut self, id: StatementId, parameters: &Bindings) -> Result<()> {
+        // As sqlite3: the transaction is begun before the parameters are looked at.
+        self.begin_implicitly(id)?;
         let places = self.places_of(id, parameters)?;
-        self.bind(id, parameters, 0, places.as_deref())?;
-        self.begin_implicitly(id)
+        self.bind(id, parameters, 0, places.as_deref())
     }
 
     fn begin_implicitly(&mut self, id: StatementId) -> Result<()> {
@@ -263,13 +264,13 @@ impl Session {
         }
     }
 
-    /// COMMIT and ROLLBACK as SQL end the transaction on request, like the methods.
+    /// COMMIT, ROLLBACK and the RELEASE of an outermost savepoint end the transaction on request, like the methods.
     fn note_end(&mut self, id: StatementId, succeeded: bool) {
-        let kind = self.handle.statement(id).kind();
-        if succeeded
-            && matches!(kind, StatementKind::Commit | StatementKind::Rollback)
-            && self.handle.is_autocommit()
-        {
+        let ends = matches!(
+            self.handle.statement(id).kind(),
+            StatementKind::Commit | StatementKind::Rollback | StatementKind::Savepoint
+        );
+        if succeeded && ends && self.handle.is_autocommit() {
             self.transaction.ended = true;
         }
     }

@@ -157,17 +157,16 @@ impl Session {
     ///
     /// # Errors
     /// SQLite's, as when the disk is full; the database is closed all the same.
-    pub fn close(mut self) -> Result<Outcome> {
-        let discarded = !self.handle.is_autocommit() && self.handle.holds_write_lock();
+    pub fn close(mut self, status: &Status) -> Result<Outcome> {
+        if !self.handle.is_autocommit() && self.handle.holds_write_lock() {
+            status.set_discarded();
+        }
         for (_, reading) in self.reading.drain() {
             reading.rows.clear();
             reading.rows.end(Err(Error::closed()));
         }
         self.handle.close()?;
-        Ok(Outcome {
-            discarded,
-            ..Outcome::default()
-        })
+        Ok(Outcome::default())
     }
 
     fn dispatch(&mut self, operation: &Shared, action: Action) -> Result<Outcome> {

@@ -20,6 +20,7 @@ pub struct Status {
     phase: AtomicU8,
     in_transaction: AtomicBool,
     total_changes: AtomicI64,
+    discarded: AtomicBool,
 }
 
 impl Status {
@@ -46,5 +47,15 @@ impl Status {
     pub fn publish(&self, in_transaction: bool, total_changes: i64) {
         self.in_transaction.store(in_transaction, Ordering::SeqCst);
         self.total_changes.store(total_changes, Ordering::SeqCst);
+    }
+
+    /// A close threw uncommitted changes away.
+    pub fn set_discarded(&self) {
+        self.discarded.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether changes were thrown away that nobody has been told of.
+    pub fn take_discarded(&self) -> bool {
+        self.discarded.swap(false, Ordering::SeqCst)
     }
 }

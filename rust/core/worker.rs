@@ -159,7 +159,7 @@ impl Local {
             (Database::Open(session), Action::Close) => {
                 self.status.set_phase(Phase::Closed);
                 self.status.publish(false, 0);
-                (Database::Closed, session.close())
+                (Database::Closed, session.close(&self.status))
             }
             (database @ Database::Open(_), Action::UndoOpen) => {
                 (self.undo_open(database), Ok(Outcome::default()))

@@ -3,6 +3,7 @@
 //! Owns the backend and the settings that new cursors take over.
 //! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
 
+use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
@@ -21,8 +22,12 @@ use super::fetch::FetchOne;
 use super::lifecycle::{Exit, Open, Simple};
 use super::options::{self, Arguments, Autocommit, Control, Level};
 use super::reentrancy::Reentrancy;
+use super::settings::Settings;
 use super::statements::ExecuteScript;
 use super::work::{Inserted, Ready};
+
+const FORGOTTEN: &str = "was deleted before being closed. Please use 'async with' or '.close()' to close the \
+                         connection properly.";
 
 /// A connection to a database.
 #[pyclass(frozen, subclass, weakref, generic, module = "aiolibsql")]
@@ -32,15 +37,6 @@ pub struct Connection {
     init_hook: Option<Py<PyAny>>,
     reentrancy: Reentrancy,
     settings: Mutex<Settings>,
-}
-
-struct Settings {
-    row_factory: RowFactory,
-    text_factory: TextFactory,
-    control: Control,
-    /// Assignments to `isolation_level` and `autocommit` that the next command applies.
-    modes: Vec<ModeChange>,
-    chunk: usize,
 }
 
 impl Connection {
@@ -81,11 +77,20 @@ impl Connection {
         self.backend.status().phase() == Phase::Closed
     }
 
-    /// Warns of changes that a close threw away.
-    pub fn warn(&self, py: Python<'_>, what: &str) -> PyResult<()> {
-        let message =
-            std::ffi::CString::new(format!("<aiolibsql.Connection '{}'> {what}", self.label))
-                .unwrap_or_default();
+    /// Warns of changes that a close threw away, once.
+    pub fn report_discarded(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.backend.status().take_discarded() {
+            return Ok(());
+        }
+        self.warn(
+            py,
+            "was closed with uncommitted changes, which are rolled back",
+        )
+    }
+
+    fn warn(&self, py: Python<'_>, what: &str) -> PyResult<()> {
+        let message = format!("<aiolibsql.Connection '{}'> {what}", self.label);
+        let message = CString::new(message).unwrap_or_default();
         PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
     }
 
@@ -455,41 +460,33 @@ impl Connection {
         format!("<aiolibsql.Connection '{}' ({phase})>", self.label)
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err(
-            "cannot pickle 'aiolibsql.Connection' object",
-        ))
-    }
-
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.init_hook)?;
         match self.settings.try_lock() {
-            Ok(settings) => settings
-                .row_factory
-                .traverse(visit)
-                .and_then(|()| settings.text_factory.traverse(visit)),
+            Ok(settings) => settings.traverse(visit),
             Err(_) => Ok(()),
         }
     }
 
     fn __clear__(&self) {
-        let mut settings = self.settings();
-        let rows = std::mem::replace(&mut settings.row_factory, RowFactory::Tuple);
-        let texts = std::mem::replace(&mut settings.text_factory, TextFactory::Str);
-        drop(settings);
-        drop((rows, texts));
+        let factories = self.settings().take_factories();
+        drop(factories);
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.backend.status().phase() != Phase::Open {
-            return;
+        let forgotten = self.backend.status().phase() == Phase::Open;
+        if forgotten {
+            drop(self.submit(Action::Close));
         }
-        drop(self.submit(Action::Close));
         let _ = Python::try_attach(|py| {
-            let what = "was deleted before being closed. Please use 'async with' or '.close()' to close the connection properly.";
-            if let Err(error) = self.warn(py, what) {
+            let warned = if forgotten {
+                self.warn(py, FORGOTTEN)
+            } else {
+                self.report_discarded(py)
+            };
+            if let Err(error) = warned {
                 error.write_unraisable(py, None);
             }
         });

@@ -23,15 +23,24 @@ use super::work::{Step, Work};
 #[derive(Default)]
 struct Rows {
     pending: Pending,
+    /// The statement was executed in the same await: the rows are wanted even if a close came between.
+    executed_here: bool,
 }
 
 impl Rows {
+    fn executed_here() -> Self {
+        Self {
+            executed_here: true,
+            ..Self::default()
+        }
+    }
+
     /// Refuses a fetch from what is closed; one that was submitted before has its rows.
     fn check(&self, py: Python<'_>, cursor: &Cursor) -> PyResult<()> {
-        match self.pending.shared() {
-            Some(_) => Ok(()),
-            None => cursor.check(py),
+        if self.executed_here || self.pending.shared().is_some() {
+            return Ok(());
         }
+        cursor.check(py)
     }
 
     /// `Ready`: look again.
@@ -103,7 +112,7 @@ impl FetchOne {
         Self {
             name,
             cursor,
-            rows: Rows::default(),
+            rows: Rows::executed_here(),
             absent,
             finish,
             last: true,
@@ -249,6 +258,14 @@ impl FetchAll {
             building: None,
         }
     }
+
+    /// The rows of a statement that is executed for them.
+    pub fn executed(name: &'static str, cursor: Py<Cursor>) -> Self {
+        Self {
+            rows: Rows::executed_here(),
+            ..Self::new(name, cursor)
+        }
+    }
 }
 
 impl Work for FetchAll {
@@ -259,7 +276,7 @@ impl Work for FetchAll {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let cursor = self.cursor.get();
         if self.building.is_none() {
-            cursor.check(py)?;
+            self.rows.check(py, cursor)?;
             self.building = Some(Building::new(py, &self.cursor));
         }
         let Some(building) = &mut self.building else {

@@ -32,7 +32,8 @@ impl RowIterator {
             cursor,
             maker: None,
             refill: None,
-            rows: 0,
+            // The first step is a checkpoint, also of a result without rows.
+            rows: ROWS_PER_LOOK,
         }
     }
 

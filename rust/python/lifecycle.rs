@@ -3,7 +3,7 @@
 //! Owns what an await needs between its submission and its value.
 //! Thread: the driving loop's.
 
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use pyo3::prelude::*;
 
@@ -63,25 +63,14 @@ impl Work for Simple {
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(result) => {
-                if result?.is_some_and(|outcome| outcome.discarded) {
-                    self.connection.get().warn(py, DISCARDED)?;
-                }
+                result?;
+                self.connection.get().report_discarded(py)?;
                 Ok(Step::Ready(py.None()))
             }
         }
     }
 
-    fn abandon(&mut self, py: Python<'_>) {
-        // A close whose task was cancelled has finished by now, and what it discarded must not stay unsaid.
-        if self.shield == Shield::Always
-            && let Poll::Ready(Ok(Some(outcome))) = self
-                .pending
-                .poll(py, &mut Context::from_waker(Waker::noop()))
-            && outcome.discarded
-            && let Err(error) = self.connection.get().warn(py, DISCARDED)
-        {
-            error.write_unraisable(py, None);
-        }
+    fn abandon(&mut self, _py: Python<'_>) {
         self.pending.abandon(self.connection.get());
     }
 
@@ -97,8 +86,6 @@ impl Work for Simple {
         !self.submitted_at_call
     }
 }
-
-const DISCARDED: &str = "was closed with uncommitted changes, which are rolled back";
 
 /// Opening; then the user's `init_hook`, in the same task. The value is the connection.
 pub struct Open {
@@ -260,6 +247,7 @@ impl Work for Exit {
             // After an exception of the block a failing close must not hide it.
             if self.commits {
                 result?;
+                connection.report_discarded(py)?;
             }
             return Ok(Step::Ready(py.None()));
         }

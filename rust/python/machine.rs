@@ -59,8 +59,8 @@ pub enum Purpose {
     },
     /// trio: a turn for the loop.
     Turn,
-    /// trio: the checkpoint after a value that was ready at once.
-    Deliver(Py<PyAny>),
+    /// trio: the checkpoint before a result that was there at once.
+    Deliver(PyResult<Py<PyAny>>),
     /// The Work's own.
     Delegate,
 }
@@ -166,23 +166,23 @@ impl Machine {
 
     /// Polls the Work until it has to wait, or is through.
     fn advance(&mut self, py: Python<'_>, port: Py<LoopPort>) -> PyResult<Sent> {
-        let mut step = self.poll(py, Waker::noop())?;
-        if matches!(step, Step::Pending) {
+        let mut step = self.poll(py, Waker::noop());
+        if matches!(step, Ok(Step::Pending)) {
             let (ticket, waker) = port.get().ticket();
-            step = self.poll(py, &waker)?;
-            if matches!(step, Step::Pending) {
+            step = self.poll(py, &waker);
+            if matches!(step, Ok(Step::Pending)) {
                 return self.suspend(py, port, ticket);
             }
         }
         match step {
-            Step::Ready(value) if self.suspended => Ok(Sent::Return(value)),
-            Step::Ready(value) => self.deliver(py, &port, value),
-            Step::Delegate(coroutine, yielded) => {
+            Ok(Step::Ready(value)) => self.deliver(py, &port, Ok(value)),
+            Err(error) => self.deliver(py, &port, Err(error)),
+            Ok(Step::Delegate(coroutine, yielded)) => {
                 let purpose = Purpose::Delegate;
                 self.state = State::Driving { coroutine, purpose };
                 Ok(Sent::Yield(yielded))
             }
-            Step::Yield | Step::Pending => match port.get().runtime() {
+            Ok(Step::Yield | Step::Pending) => match port.get().runtime() {
                 Runtime::Asyncio => {
                     self.state = State::Turn(None);
                     Ok(Sent::Yield(py.None()))
@@ -234,20 +234,32 @@ impl Machine {
         }
     }
 
-    /// Gives a value that was ready at once, fairly.
-    fn deliver(&mut self, py: Python<'_>, port: &Py<LoopPort>, value: Py<PyAny>) -> PyResult<Sent> {
+    /// Gives the result; one that was there at once, fairly.
+    fn deliver(
+        &mut self,
+        py: Python<'_>,
+        port: &Py<LoopPort>,
+        result: PyResult<Py<PyAny>>,
+    ) -> PyResult<Sent> {
+        if self.suspended {
+            return result.map(Sent::Return);
+        }
         if port.get().runtime() == Runtime::Trio {
-            return self.drive(
-                py,
-                trio::cancel_shielded_checkpoint(py)?,
-                Purpose::Deliver(value),
-            );
+            // What is shielded had no other point where it could have been cancelled; it is done by now.
+            let checkpoint = if self.work.shield() == Shield::Always {
+                trio::checkpoint(py)?
+            } else {
+                trio::cancel_shielded_checkpoint(py)?
+            };
+            return self.drive(py, checkpoint, Purpose::Deliver(result));
         }
-        if may_continue(py, port)? {
-            return Ok(Sent::Return(value));
+        match result {
+            Ok(value) if !may_continue(py, port)? => {
+                self.state = State::Turn(Some(value));
+                Ok(Sent::Yield(py.None()))
+            }
+            result => result.map(Sent::Return),
         }
-        self.state = State::Turn(Some(value));
-        Ok(Sent::Yield(py.None()))
     }
 
     fn resume<'py>(
@@ -289,7 +301,7 @@ impl Machine {
                 self.suspended = true;
                 self.work.delegated(py, result)?;
             }
-            (Purpose::Deliver(value), Ok(_)) => return Ok(Sent::Return(value)),
+            (Purpose::Deliver(result), Ok(_)) => return result.map(Sent::Return),
             (Purpose::Precheck, Ok(_)) => {}
             (Purpose::Turn, Ok(_)) => self.suspended = true,
             (

@@ -24,6 +24,7 @@ mod parameters;
 mod queries;
 mod reentrancy;
 mod row;
+mod settings;
 mod statements;
 mod trio;
 mod work;

@@ -71,7 +71,7 @@ impl Connection {
         request: (&Bound<'_, PyString>, Option<&Bound<'_, PyAny>>, Option<f64>),
     ) -> Operation {
         Self::execute_then(slf, name, request, Amount::All, |cursor| {
-            Some(Box::new(FetchAll::new(name, cursor)))
+            Some(Box::new(FetchAll::executed(name, cursor)))
         })
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pyo3::basic::CompareOp;
-use pyo3::exceptions::{PyIndexError, PyTypeError};
+use pyo3::exceptions::PyIndexError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyIterator, PyList, PySlice, PyString, PyTuple};
@@ -109,12 +109,6 @@ impl Row {
             .map(|(name, value)| Ok(format!("{name}={}", value.repr()?)))
             .collect();
         Ok(format!("<aiolibsql.Row {}>", shown?.join(" ")))
-    }
-
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err(
-            "cannot pickle 'aiolibsql.Row' object: pickle row.asdict() or tuple(row)",
-        ))
     }
 
     /// Return the column names, in order.

@@ -1,0 +1,36 @@
+//! Settings: what a connection's attributes hold between operations.
+//!
+//! Owns the factories that new cursors take over, and the transaction attributes with their unapplied changes.
+//! Thread: under the connection's lock. Must not know: backends.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+
+use crate::core::ModeChange;
+
+use super::factories::{RowFactory, TextFactory};
+use super::options::Control;
+
+/// What may be assigned to a connection.
+pub struct Settings {
+    pub row_factory: RowFactory,
+    pub text_factory: TextFactory,
+    pub control: Control,
+    /// Assignments to `isolation_level` and `autocommit` that the next command applies.
+    pub modes: Vec<ModeChange>,
+    pub chunk: usize,
+}
+
+impl Settings {
+    pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.row_factory.traverse(visit)?;
+        self.text_factory.traverse(visit)
+    }
+
+    /// Takes the factories out, to be dropped without the lock.
+    pub fn take_factories(&mut self) -> (RowFactory, TextFactory) {
+        (
+            std::mem::replace(&mut self.row_factory, RowFactory::Tuple),
+            std::mem::replace(&mut self.text_factory, TextFactory::Str),
+        )
+    }
+}

@@ -1,0 +1,233 @@
+"""Types: what a checker makes of the package, and whether the stub describes all of it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aiolibsql
+from aiolibsql import _aiolibsql
+
+PACKAGE = Path(aiolibsql.__file__).parent
+
+# What a checker has to infer, and what it has to refuse.
+
+PRELUDE = """
+import asyncio, sqlite3
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+from typing_extensions import assert_type
+import aiolibsql
+from aiolibsql import Connection, Cursor, Row, connect
+from aiolibsql._aiolibsql import Operation
+
+Tuple = tuple[Any, ...]
+
+def as_dict(cursor: Cursor[Any], row: Tuple) -> dict[str, Any]: ...
+def use(value: object) -> None: ...
+async def rows() -> AsyncIterator[tuple[int]]: yield (1,)
+async def hook(conn: Connection[Any]) -> None: ...
+class MyConnection(Connection[Row]): ...
+class MyCursor(Cursor[Row]): ...
+
+async def cases(conn: Connection, named: Connection[Row], cursor: Cursor[Row]) -> None:
+"""
+
+INFERRED = {
+    'connect(":memory:")': "Connection[Tuple]",
+    'connect(":memory:", row_factory=None)': "Connection[Tuple]",
+    'connect(":memory:", row_factory=Row)': "Connection[Row]",
+    'connect(":memory:", row_factory=sqlite3.Row)': "Connection[Row]",
+    'connect(":memory:", row_factory=as_dict)': "Connection[dict[str, Any]]",
+    'connect(":memory:", row_factory=lambda cursor, row: len(row))': "Connection[int]",
+    'connect(":memory:", factory=MyConnection)': "MyConnection",
+    'connect(b"x", 1, None, pragmas={"user_version": 1}, init_hook=hook)': "Connection[Tuple]",
+    'connect("x", autocommit=aiolibsql.LEGACY_TRANSACTION_CONTROL)': "Connection[Tuple]",
+    'Connection(":memory:")': "Connection[Tuple]",
+    'Connection(":memory:", row_factory=Row)': "Connection[Row]",
+    "conn": "Connection[Tuple]",
+    "await named": "Connection[Row]",
+    "named.execute('')": "Operation[Cursor[Row]]",
+    "await named.execute('', (1,))": "Cursor[Row]",
+    "await named.execute('', {'a': 1}, timeout=1)": "Cursor[Row]",
+    "await named.executemany('', [(1,), {'a': 1}])": "Cursor[Row]",
+    "await named.executemany('', rows())": "Cursor[Row]",
+    "await named.executescript('')": "Cursor[Row]",
+    "await named.execute_insert('')": "tuple[int]",
+    "await named.execute_fetchall('')": "list[Row]",
+    "await named.fetch_all('')": "list[Row]",
+    "await conn.fetch_all('')": "list[Tuple]",
+    "await named.fetch_one('')": "Row",
+    "await named.fetch_optional('')": "Row | None",
+    "await named.fetch_scalar('')": "Any",
+    "named.commit()": "Operation[None]",
+    "conn.stop()": "Operation[None]",
+    "named.cursor()": "Cursor[Row]",
+    "named.cursor(MyCursor)": "MyCursor",
+    "await named.cursor()": "Cursor[Row]",
+    "Cursor(named)": "Cursor[Row]",
+    "await cursor.execute('')": "Cursor[Row]",
+    "await MyCursor(named).execute('')": "MyCursor",
+    "await cursor.fetchone()": "Row | None",
+    "await cursor.fetchmany(2)": "list[Row]",
+    "await cursor.fetchall()": "list[Row]",
+    "[row async for row in cursor]": "list[Row]",
+    "cursor.connection": "Connection[Row]",
+    "cursor.lastrowid": "int | None",
+    "Row(cursor, (1,))[0]": "Any",
+    "Row(cursor, (1,))[:]": "Tuple",
+    "Row(cursor, (1,)).keys()": "list[str]",
+    "asyncio.create_task(named.fetch_one(''))": "asyncio.Task[Row]",
+    "await asyncio.gather(named.fetch_one(''), named.commit())": "tuple[Row, None]",
+    "await asyncio.wait_for(named.fetch_all(''), 1)": "list[Row]",
+    "await AsyncExitStack().enter_async_context(named)": "Connection[Row]",
+    "await AsyncExitStack().enter_async_context(named.execute(''))": "Cursor[Row]",
+    "(await conn.fetch_one('')).count(1)": "int",
+}
+
+REFUSED = {
+    'connect(":memory:", frobnicate=1)': "call-overload",
+    'connect(":memory:", row_factory=1)': "call-overload",
+    'connect(":memory:", isolation_level="SERIALIZABLE")': "call-overload",
+    'connect(":memory:", init_hook=print)': "arg-type",
+    "await conn.execute(b'')": "arg-type",
+    "await conn.execute('', 1)": "arg-type",
+    "await conn.executemany('')": "call-arg",
+    "conn.in_transaction = True": "misc",
+    "conn.autocommit = 2": "assignment",
+    "(await cursor.fetchone())[0]": "index",
+    "_: Connection[Row] = conn": "assignment",
+    "conn.commit()": "unused-awaitable",
+}
+
+
+@pytest.fixture(scope="module")
+def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Run mypy once over all cases; return the error that each of them met, if any."""
+    if importlib.util.find_spec("mypy") is None:
+        pytest.skip("mypy is not installed")
+    statements = {
+        case: f"value{place} = {case}; use(assert_type(value{place}, {expected}))"
+        for place, (case, expected) in enumerate(INFERRED.items())
+    }
+    statements |= {case: case for case in REFUSED}
+    folder = tmp_path_factory.mktemp("typing")
+    source = folder / "cases.py"
+    source.write_text(PRELUDE + "".join(f"    {line}\n" for line in statements.values()))
+    environment = dict(os.environ)
+    # mypy finds an installed package by itself; it wants to be shown a folder of sources.
+    if PACKAGE.parent.name != "site-packages":
+        environment["MYPYPATH"] = str(PACKAGE.parent)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-pretty"]
+    command += [f"--cache-dir={folder}", "--allow-empty-bodies"]
+    command += ["--enable-error-code=unused-awaitable", str(source)]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = {
+        int(line): f"{code}: {message}"
+        for line, message, code in re.findall(
+            r"cases\.py:(\d+): error: (.*)  \[([\w-]+)\]$", done.stdout, re.MULTILINE
+        )
+    }
+    first = PRELUDE.count("\n") + 1
+    met = {case: found.pop(line, "") for line, case in enumerate(statements, first)}
+    assert found == {}, "an error outside the cases"
+    return met
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", INFERRED)
+def test_checker_infers(errors: dict[str, str], case: str) -> None:
+    assert errors[case] == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "code"), REFUSED.items(), ids=REFUSED)
+def test_checker_refuses(errors: dict[str, str], case: str, code: str) -> None:
+    assert errors[case].startswith(f"{code}: ")
+
+
+def test_package_is_marked_as_typed() -> None:
+    assert (PACKAGE / "py.typed").exists()
+
+
+# The stub is the manual.
+
+
+def documented(body: list[ast.stmt], prefix: str = "") -> dict[str, str]:
+    """Return what a stub says about each name; of overloads, the first one speaks."""
+    found: dict[str, str] = {}
+    for statement, following in zip(body, [*body[1:], ast.Pass()], strict=True):
+        if isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            found.setdefault(prefix + statement.name, ast.get_docstring(statement) or "")
+            if isinstance(statement, ast.ClassDef):
+                found |= documented(statement.body, f"{prefix}{statement.name}.")
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            match following:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    found[prefix + statement.target.id] = text
+                case _:
+                    pass
+    return found
+
+
+STUB = ast.parse(PACKAGE.joinpath("_aiolibsql.pyi").read_text(encoding="utf-8"))
+DOCUMENTED = documented(STUB.body)
+CLASSES = [value for value in vars(_aiolibsql).values() if isinstance(value, type)]
+PUBLIC = [
+    *(name for name in vars(_aiolibsql) if not name.startswith("_")),
+    *(
+        f"{class_.__name__}.{name}"
+        for class_ in CLASSES
+        for name in vars(class_)
+        if not name.startswith("_")
+    ),
+]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_name_is_documented_in_the_stub(name: str) -> None:
+    first = DOCUMENTED[name].partition("\n")[0]
+    assert first.endswith(".")
+
+
+def methods() -> dict[str, ast.FunctionDef]:
+    return {
+        f"{class_.name}.{method.name}": method
+        for class_ in STUB.body
+        if isinstance(class_, ast.ClassDef)
+        for method in class_.body
+        if isinstance(method, ast.FunctionDef)
+        and not method.name.startswith("_")
+        and not method.decorator_list
+    }
+
+
+@pytest.mark.parametrize(("name", "method"), methods().items(), ids=methods())
+def test_method_has_the_sections_of_the_manual(name: str, method: ast.FunctionDef) -> None:
+    text = DOCUMENTED[name]
+    arguments = [*method.args.posonlyargs, *method.args.args, *method.args.kwonlyargs][1:]
+    for argument in arguments:
+        assert re.search(rf"^    {argument.arg}: \S", text, re.MULTILINE), argument.arg
+    assert method.returns is not None
+    returns = ast.unparse(method.returns)
+    if returns.startswith("Operation["):
+        assert "\nCancellation:\n" in text
+    if returns not in ("None", "Operation[None]") and arguments:
+        assert "\nReturns:\n" in text
+
+
+@pytest.mark.parametrize("class_", CLASSES, ids=lambda class_: class_.__name__)
+def test_built_class_has_a_docstring_too(class_: type) -> None:
+    assert inspect.getdoc(class_)
