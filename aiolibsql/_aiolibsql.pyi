@@ -738,19 +738,19 @@ class Cursor(Generic[_RowT_co]):
             It is done even if the caller was cancelled before; the cancelled caller waits for it.
         """
 
-    def setinputsizes(self, _sizes: object) -> None:
+    def setinputsizes(self, sizes: object, /) -> None:
         """Do nothing (PEP 249).
 
         Args:
-            _sizes: Ignored.
+            sizes: Ignored.
         """
 
-    def setoutputsize(self, _size: object, _column: object = None) -> None:
+    def setoutputsize(self, size: object, column: object = None, /) -> None:
         """Do nothing (PEP 249).
 
         Args:
-            _size: Ignored.
-            _column: Ignored.
+            size: Ignored.
+            column: Ignored.
         """
 
     @property

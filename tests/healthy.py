@@ -22,9 +22,9 @@ async def assert_healthy(conn: aiolibsql.Connection[Any], *, is_writable: bool =
     row_factory, conn.row_factory = conn.row_factory, None
     try:
         assert await conn.fetch_all("SELECT 6 * 7, 'ok'") == [(42, "ok")]
+        await _assert_no_open_statement(conn)
         if is_writable:
             await _assert_writes(conn)
-        await _assert_no_open_statement(conn)
     finally:
         conn.row_factory = row_factory
 

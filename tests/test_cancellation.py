@@ -30,7 +30,7 @@ from situations import (
 import aiolibsql
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from conftest import Backend
 
@@ -218,17 +218,25 @@ async def test_rollback_clears_the_mark_of_a_lost_transaction(conn: Conn, as_sql
     await assert_healthy(conn)
 
 
-async def endless_rows() -> AsyncIterator[tuple[int]]:
+async def endless_rows() -> AsyncGenerator[tuple[int], None]:
     for value in itertools.count():
         yield (value,)
         if value % 100 == 0:
             await anyio.lowlevel.checkpoint()
 
 
+async def cancelled_executemany(conn: Conn, *, is_async: bool) -> Attempt:
+    sql = "INSERT INTO t VALUES (?)"
+    if not is_async:
+        endless = ((value,) for value in itertools.count())
+        return await attempt_cancelled(conn.executemany(sql, endless))
+    async with contextlib.aclosing(endless_rows()) as rows:
+        return await attempt_cancelled(conn.executemany(sql, rows))
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["iterable", "async iterable"])
 async def test_executemany_cancelled_leaves_no_row_of_it(autocommit: Conn, is_async: bool) -> None:
-    rows = endless_rows() if is_async else ((value,) for value in itertools.count())
-    outcome = await attempt_cancelled(autocommit.executemany("INSERT INTO t VALUES (?)", rows))
+    outcome = await cancelled_executemany(autocommit, is_async=is_async)
     assert outcome.is_cancelled
     assert outcome.seconds < 1
     assert await count(autocommit) == 0
@@ -240,8 +248,7 @@ async def test_executemany_cancelled_in_a_transaction_leaves_the_rows_before_it(
     conn: Conn, is_async: bool
 ) -> None:
     await conn.execute("INSERT INTO t VALUES ('before')")
-    rows = endless_rows() if is_async else ((value,) for value in itertools.count())
-    outcome = await attempt_cancelled(conn.executemany("INSERT INTO t VALUES (?)", rows))
+    outcome = await cancelled_executemany(conn, is_async=is_async)
     assert outcome.is_cancelled
     # A statement of it that was interrupted takes the transaction along; between two it does not.
     rest = Attempt()

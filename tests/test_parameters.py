@@ -216,8 +216,10 @@ async def test_refused_parameters_change_nothing(conn: Connection) -> None:
     await conn.execute("CREATE TABLE t (a)")
     with pytest.raises(aiolibsql.ProgrammingError):
         await conn.execute("INSERT INTO t VALUES (?)", (1, 2))
-    assert not conn.in_transaction
+    assert conn.total_changes == 0
     assert await conn.fetch_all("SELECT * FROM t") == []
+    await conn.rollback()
+    await assert_healthy(conn)
 
 
 async def test_parameters_of_the_last_execution_do_not_linger(conn: Connection) -> None:

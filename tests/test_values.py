@@ -194,6 +194,7 @@ async def test_int_outside_64_bits_leaves_nothing_behind(conn: Connection) -> No
     with pytest.raises(OverflowError):
         await conn.execute("INSERT INTO t VALUES (?)", (2**63,))
     assert await conn.fetch_all("SELECT * FROM t") == []
+    await conn.rollback()
     await assert_healthy(conn)
 
 

@@ -73,6 +73,8 @@ pub enum Amount {
     /// About this many; fewer if reading them takes long.
     Rows(usize),
     All,
+    /// No more than this many; the statement ends with them.
+    Only(usize),
 }
 
 /// Rows of values for a statement's parameters.

@@ -218,7 +218,7 @@ impl Session {
         };
         self.answer_busy_timeout(id, rows)?;
         let outcome = self.outcome(id, (is_dml && read.done).then(|| self.handle.changes()));
-        if read.done {
+        if read.done || matches!(amount, Amount::Only(_)) {
             self.note_end(id, true);
             self.give_back(sql, id);
             rows.end(Ok(()));
@@ -287,7 +287,7 @@ impl Session {
         let mut statement = self.handle.statement(id);
         let started = Instant::now();
         let wanted = match amount {
-            Amount::Rows(count) => count.max(1),
+            Amount::Rows(count) | Amount::Only(count) => count.max(1),
             Amount::All => usize::MAX,
         };
         let mut batch: Option<RowBatch> = None;
@@ -321,7 +321,8 @@ impl Session {
                 break Ok(false);
             }
             let look = read.is_power_of_two() || read.is_multiple_of(64);
-            if amount != Amount::All && (full || look && started.elapsed() > READ_AHEAD) {
+            if matches!(amount, Amount::Rows(_)) && (full || look && started.elapsed() > READ_AHEAD)
+            {
                 break Ok(false);
             }
         };

@@ -162,7 +162,6 @@ impl Session {
             status.set_discarded();
         }
         for (_, reading) in self.reading.drain() {
-            reading.rows.clear();
             reading.rows.end(Err(Error::closed()));
         }
         self.handle.close()?;

@@ -73,13 +73,11 @@ impl Transaction {
 }
 
 impl Session {
-    /// Reports a lost transaction, once.
+    /// Reports a lost transaction, once; begins the one that PEP 249 mode wants.
     pub(super) fn check_transaction(&mut self) -> Result<()> {
-        let Some(lost) = self.transaction.lost.take() else {
-            return Ok(());
-        };
+        let lost = self.transaction.lost.take();
         self.keep_transaction_open()?;
-        Err(lost)
+        lost.map_or(Ok(()), Err)
     }
 
     pub(super) fn begin(&mut self, begin: Begin) -> Result<Outcome> {
@@ -114,17 +112,12 @@ impl Session {
     }
 
     pub(super) fn change_mode(&mut self, change: ModeChange) -> Result<()> {
-        let previous = std::mem::replace(&mut self.transaction.mode, change.mode);
-        let done = match change.effect {
-            ModeEffect::Nothing => Ok(()),
-            ModeEffect::Commit if self.handle.is_autocommit() => Ok(()),
-            ModeEffect::Commit => self.end_with("COMMIT"),
+        self.transaction.mode = change.mode;
+        match change.effect {
+            ModeEffect::Commit if !self.handle.is_autocommit() => self.end_with("COMMIT"),
             ModeEffect::Begin => self.keep_transaction_open(),
-        };
-        if done.is_err() {
-            self.transaction.mode = previous;
+            ModeEffect::Nothing | ModeEffect::Commit => Ok(()),
         }
-        done
     }
 
     /// In PEP 249 mode a transaction is always open.

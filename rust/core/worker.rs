@@ -71,6 +71,10 @@ impl Local {
         let mut mailbox = self.lock();
         loop {
             let Some(command) = mailbox.commands.pop_front() else {
+                if !matches!(mailbox.database, Database::Open(_)) {
+                    mailbox.lent = false;
+                    return;
+                }
                 let (guard, waited) = self
                     .arrived
                     .wait_timeout(mailbox, LINGER)

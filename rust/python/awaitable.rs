@@ -6,16 +6,19 @@
 //! Invariant: while Python code may run, the machine is out of the object, so a re-entrant call is an error and
 //! never a second borrow.
 
+use std::ffi::CString;
+
 use pyo3::exceptions::{PyRuntimeWarning, PyStopIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use super::exceptions::in_destructor;
 use super::ffi::{Coroutine, Sent};
 use super::machine::{Machine, State, reused};
 use super::work::{Ready, Work};
 
 /// An operation: awaitable, and a coroutine for task groups and nurseries.
-#[pyclass(module = "aiolibsql._aiolibsql", weakref)]
+#[pyclass(generic, module = "aiolibsql._aiolibsql", weakref)]
 pub struct Operation {
     name: &'static str,
     /// `None` while it executes.
@@ -215,14 +218,16 @@ impl Drop for Operation {
             return;
         };
         let name = self.name;
-        let _ = Python::try_attach(|py| match machine.state {
-            State::Finished => {}
-            State::Idle => {
-                if machine.work.must_be_awaited() && !self.awaited {
-                    warn_never_awaited(py, name);
-                }
+        let awaited = self.awaited;
+        in_destructor(|py| match machine.state {
+            State::Idle if machine.work.must_be_awaited() && !awaited => {
+                warn_never_awaited(py, name)
             }
-            _ => machine.forget(py),
+            State::Idle | State::Finished => Ok(()),
+            _ => {
+                machine.forget(py);
+                Ok(())
+            }
         });
     }
 }
@@ -254,11 +259,7 @@ pub fn thrown(
     Ok(PyErr::from_value(exception))
 }
 
-fn warn_never_awaited(py: Python<'_>, name: &str) {
-    let message =
-        std::ffi::CString::new(format!("coroutine '{name}' was never awaited")).unwrap_or_default();
-    let category = py.get_type::<PyRuntimeWarning>();
-    if let Err(error) = PyErr::warn(py, &category, &message, 1) {
-        error.write_unraisable(py, None);
-    }
+fn warn_never_awaited(py: Python<'_>, name: &str) -> PyResult<()> {
+    let message = CString::new(format!("coroutine '{name}' was never awaited")).unwrap_or_default();
+    PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &message, 1)
 }

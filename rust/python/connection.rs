@@ -105,11 +105,10 @@ impl Connection {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change_control(&self, change: impl FnOnce(&mut Control) -> Option<ModeChange>) {
+    fn change_control(&self, change: impl FnOnce(&mut Control) -> ModeChange) {
         let mut settings = self.settings();
-        if let Some(change) = change(&mut settings.control) {
-            settings.modes.push(change);
-        }
+        let change = change(&mut settings.control);
+        settings.modes.push(change);
     }
 }
 
@@ -262,7 +261,7 @@ impl Connection {
             slf,
             "Connection.execute_insert",
             request,
-            Amount::Rows(1),
+            Amount::Only(1),
             |cursor| Some(Box::new(Inserted::new(cursor))),
         )
     }
@@ -334,7 +333,7 @@ impl Connection {
     ) -> Operation {
         let name = "Connection.fetch_scalar";
         let request = (sql, parameters, timeout);
-        Self::execute_then(slf, name, request, Amount::Rows(1), |cursor| {
+        Self::execute_then(slf, name, request, Amount::Only(1), |cursor| {
             Some(Box::new(FetchOne::scalar(name, cursor)))
         })
     }
@@ -412,7 +411,7 @@ impl Connection {
 
     #[setter(autocommit)]
     fn set_autocommit_attribute(&self, value: Autocommit) {
-        self.change_control(|control| Some(control.set_autocommit(value)));
+        self.change_control(|control| control.set_autocommit(value));
     }
 
     #[getter]
@@ -480,14 +479,11 @@ impl Drop for Connection {
         if forgotten {
             drop(self.submit(Action::Close));
         }
-        let _ = Python::try_attach(|py| {
-            let warned = if forgotten {
+        exceptions::in_destructor(|py| {
+            if forgotten {
                 self.warn(py, FORGOTTEN)
             } else {
                 self.report_discarded(py)
-            };
-            if let Err(error) = warned {
-                error.write_unraisable(py, None);
             }
         });
     }

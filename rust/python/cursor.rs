@@ -332,11 +332,14 @@ impl Cursor {
     }
 
     /// PEP 249: accepted, without effect.
-    fn setinputsizes(&self, _sizes: &Bound<'_, PyAny>) {}
+    #[pyo3(signature = (sizes, /))]
+    #[allow(unused_variables, reason = "PEP 249 allows to ignore it")]
+    fn setinputsizes(&self, sizes: &Bound<'_, PyAny>) {}
 
     /// PEP 249: accepted, without effect.
-    #[pyo3(signature = (_size, _column=None))]
-    fn setoutputsize(&self, _size: &Bound<'_, PyAny>, _column: Option<&Bound<'_, PyAny>>) {}
+    #[pyo3(signature = (size, column=None, /))]
+    #[allow(unused_variables, reason = "PEP 249 allows to ignore it")]
+    fn setoutputsize(&self, size: &Bound<'_, PyAny>, column: Option<&Bound<'_, PyAny>>) {}
 
     #[getter(connection)]
     fn connection_of(&self, py: Python<'_>) -> Py<Connection> {

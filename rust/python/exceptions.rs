@@ -60,6 +60,20 @@ pub fn to_python(py: Python<'_>, error: Error) -> PyErr {
     make(py, class_name(error.kind), &error).unwrap_or_else(|failed| failed)
 }
 
+/// Runs code of a destructor, which must neither see nor change the exception that is being raised around it.
+/// Does nothing where the interpreter is going down.
+pub fn in_destructor(work: impl FnOnce(Python<'_>) -> PyResult<()>) {
+    let _ = Python::try_attach(|py| {
+        let pending = PyErr::take(py);
+        if let Err(error) = work(py) {
+            error.write_unraisable(py, None);
+        }
+        if let Some(pending) = pending {
+            pending.restore(py);
+        }
+    });
+}
+
 /// Whether an operation failed only because its caller was cancelled.
 pub fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<Abandoned>(py)

@@ -11,7 +11,7 @@ use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::core::{Action, Amount, Shared};
+use crate::core::{Amount, Shared};
 
 use super::convert::RowMaker;
 use super::cursor::{Cursor, Found};
@@ -74,8 +74,6 @@ pub struct FetchOne {
     absent: fn(Python<'_>) -> PyResult<Py<PyAny>>,
     /// What the row becomes.
     finish: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
-    /// The statement ends with this row.
-    last: bool,
     /// The row is a tuple, whatever the row factory says.
     plain: bool,
 }
@@ -89,7 +87,6 @@ impl FetchOne {
             rows: Rows::default(),
             absent,
             finish: |row| Ok(row.unbind()),
-            last: false,
             plain: false,
         }
     }
@@ -115,7 +112,6 @@ impl FetchOne {
             rows: Rows::executed_here(),
             absent,
             finish,
-            last: true,
             plain: false,
         }
     }
@@ -162,11 +158,6 @@ impl Work for FetchOne {
                     }
                 }
             };
-            if self.last
-                && let Some(rows) = cursor.begin(None)
-            {
-                drop(cursor.connection().get().submit(Action::CloseRows(rows)));
-            }
             return value.map(Step::Ready);
         }
     }

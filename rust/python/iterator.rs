@@ -18,7 +18,7 @@ use super::ffi::{Coroutine, Sent};
 const ROWS_PER_LOOK: u32 = 64;
 
 /// Iterates over the rows of a cursor.
-#[pyclass(module = "aiolibsql._aiolibsql")]
+#[pyclass(generic, module = "aiolibsql._aiolibsql")]
 pub struct RowIterator {
     cursor: Py<Cursor>,
     maker: Option<RowMaker>,

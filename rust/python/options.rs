@@ -7,7 +7,7 @@ use std::ffi::CString;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyString};
+use pyo3::types::{PyBool, PyBytes, PyInt, PyMapping, PyString};
 
 use crate::core::{Begin, ModeChange, ModeEffect, Options, TransactionMode};
 
@@ -90,22 +90,19 @@ impl Control {
         }
     }
 
-    /// Assigning None commits, as in `sqlite3`; without legacy control nothing else happens.
-    pub fn set_isolation_level(&mut self, level: Option<String>) -> Option<ModeChange> {
-        let commits = level.is_none();
+    /// Assigning None commits, as in `sqlite3`, unless `autocommit` is True.
+    pub fn set_isolation_level(&mut self, level: Option<String>) -> ModeChange {
+        let commits = level.is_none() && self.autocommit != Autocommit::On;
         self.isolation_level = level;
-        if self.autocommit != Autocommit::Legacy {
-            return None;
-        }
         let effect = if commits {
             ModeEffect::Commit
         } else {
             ModeEffect::Nothing
         };
-        Some(ModeChange {
+        ModeChange {
             mode: self.mode(),
             effect,
-        })
+        }
     }
 
     pub fn set_autocommit(&mut self, value: Autocommit) -> ModeChange {
@@ -216,12 +213,10 @@ fn path(database: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, String)> {
 
 fn pragmas(pragmas: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     let pragmas = pragmas
-        .cast::<PyDict>()
-        .map_err(|_| PyTypeError::new_err("pragmas must be a dict"))?;
-    pragmas
-        .iter()
-        .map(|(name, value)| pragma(&name, &value))
-        .collect()
+        .cast::<PyMapping>()
+        .map_err(|_| PyTypeError::new_err("pragmas must be a mapping"))?;
+    let statement = |item: Bound<'_, PyAny>| pragma(&item.get_item(0)?, &item.get_item(1)?);
+    pragmas.items()?.iter().map(statement).collect()
 }
 
 fn pragma(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -59,7 +59,7 @@ impl Connection {
         absent: fn(Python<'_>) -> PyResult<Py<PyAny>>,
         finish: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
     ) -> Operation {
-        Self::execute_then(slf, name, request, Amount::Rows(1), |cursor| {
+        Self::execute_then(slf, name, request, Amount::Only(1), |cursor| {
             Some(Box::new(FetchOne::only(name, cursor, absent, finish)))
         })
     }

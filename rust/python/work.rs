@@ -9,7 +9,7 @@ use std::task::Context;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::core::{Action, Shared, Shield};
+use crate::core::{Shared, Shield};
 
 use super::cursor::Cursor;
 use super::delegate;
@@ -217,9 +217,6 @@ impl Work for Inserted {
 
     fn poll(&mut self, py: Python<'_>, _context: &mut Context<'_>) -> PyResult<Step> {
         let cursor = self.cursor.get();
-        if let Some(rows) = cursor.begin(None) {
-            drop(cursor.connection().get().submit(Action::CloseRows(rows)));
-        }
         Ok(Step::Ready(
             (cursor.lastrowid(),).into_pyobject(py)?.into_any().unbind(),
         ))
