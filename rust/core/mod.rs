@@ -25,6 +25,9 @@ mod threads;
 mod transaction;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use backend::Backend;
 pub use batch::{Cell, RowBatch, Span};
 pub use command::{Action, Amount, Bindings, Command, Execute, Outcome, Shared};

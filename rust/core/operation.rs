@@ -194,6 +194,12 @@ impl<T> Operation<T> {
         }
     }
 
+    /// Whether the backend has claimed it and not ended it.
+    #[cfg(test)]
+    pub fn is_running(&self) -> bool {
+        self.phase.load(Ordering::SeqCst) == RUNNING
+    }
+
     /// Why it must stop, if it must.
     pub fn stop(&self) -> Option<Stop> {
         match self.stop.load(Ordering::SeqCst) {

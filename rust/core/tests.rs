@@ -1,0 +1,284 @@
+//! Tests of sessions and the local backend as the Python layer drives them, without Python.
+
+use std::ffi::CString;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::sqlite::{self, ValueRef};
+
+use super::session::Session;
+use super::{
+    Action, Amount, Backend, Begin, Bindings, Cancelled, Cell, Command, Error, Event, Execute,
+    Kind, Local, Next, Observer, Options, Outcome, Phase, Result, RowBatch, RowStream, Shared,
+    TransactionMode, end_at,
+};
+
+fn options(mode: TransactionMode) -> Options {
+    Options {
+        filename: CString::new(":memory:").unwrap(),
+        uri: false,
+        timeout: Duration::from_secs(5),
+        cached_statements: 8,
+        foreign_keys: false,
+        pragmas: Vec::new(),
+        mode,
+    }
+}
+
+fn execute(sql: &str, rows: &Arc<RowStream>, amount: Amount) -> Action {
+    let mut values = RowBatch::new(0, 1);
+    values.finish_row();
+    Action::Execute(Execute {
+        sql: sql.into(),
+        parameters: Bindings {
+            names: None,
+            rows: values,
+        },
+        rows: Arc::clone(rows),
+        replaces: None,
+        amount,
+    })
+}
+
+fn wait(operation: &Shared) -> Result<Outcome> {
+    let limit = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < limit {
+        match operation.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Event::Finished(result)) => return result,
+            Poll::Ready(Event::Progress) => {}
+            Poll::Pending => std::thread::yield_now(),
+        }
+    }
+    panic!("the operation did not finish");
+}
+
+fn submit(connection: &Arc<Local>, action: Action) -> Shared {
+    let command = Command::new(action, Vec::new());
+    let operation = Arc::clone(&command.operation);
+    connection.submit(command);
+    operation
+}
+
+fn run(connection: &Arc<Local>, sql: &str) -> Result<Outcome> {
+    wait(&submit(
+        connection,
+        execute(sql, &Arc::default(), Amount::All),
+    ))
+}
+
+fn opened(mode: TransactionMode) -> Arc<Local> {
+    let connection = Local::new(options(mode));
+    assert!(wait(&submit(&connection, Action::Open)).unwrap().opened);
+    connection
+}
+
+const IMPLICIT: TransactionMode = TransactionMode::Implicit(Begin::Plain);
+const ENDLESS: &str =
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c";
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn add(&self, line: String) {
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Observer for Log {
+    fn started(&mut self, sql: &str) {
+        self.add(format!("start {sql}"));
+    }
+
+    fn rows(&mut self, _sql: &str, count: usize) {
+        self.add(format!("rows {count}"));
+    }
+
+    fn ended(&mut self, sql: &str, _took: Duration) {
+        self.add(format!("end {sql}"));
+    }
+
+    fn failed(&mut self, sql: &str, error: &Error) {
+        self.add(format!("error {sql}: {error}"));
+    }
+}
+
+#[test]
+fn observer_sees_start_rows_end_and_error_of_every_step_of_work() {
+    let mut session = Session::open(&options(IMPLICIT)).unwrap();
+    let log = Log::default();
+    session.observer = Some(Box::new(log.clone()));
+    let operation = Command::new(Action::SetMode, Vec::new()).operation;
+    let rows = Arc::<RowStream>::default();
+    let sql = "VALUES (1), (2), (3)";
+
+    session
+        .run(&operation, execute(sql, &rows, Amount::Rows(2)), &[])
+        .unwrap();
+    let fetch = Action::Fetch {
+        rows: Arc::clone(&rows),
+        amount: Amount::All,
+    };
+    session.run(&operation, fetch, &[]).unwrap();
+    let failing = "SELECT abs(-9223372036854775808)";
+    session
+        .run(
+            &operation,
+            execute(failing, &Arc::default(), Amount::All),
+            &[],
+        )
+        .unwrap_err();
+
+    let error = format!("error {failing}: integer overflow");
+    let expected = [
+        "start VALUES (1), (2), (3)",
+        "rows 2",
+        "end VALUES (1), (2), (3)",
+        "start VALUES (1), (2), (3)",
+        "rows 1",
+        "end VALUES (1), (2), (3)",
+        &format!("start {failing}"),
+        &error,
+    ];
+    assert_eq!(*log.0.lock().unwrap(), expected);
+}
+
+#[test]
+fn rows_read_before_an_error_come_before_it() {
+    let connection = opened(IMPLICIT);
+    let rows = Arc::<RowStream>::default();
+    let sql = "SELECT abs(column1) FROM (VALUES (1), (2), (-9223372036854775808))";
+    wait(&submit(&connection, execute(sql, &rows, Amount::Rows(64)))).unwrap();
+
+    let Next::Batch(batch) = rows.next() else {
+        panic!("no rows")
+    };
+    assert_eq!((batch.len(), batch.row(1)), (2, &[Cell::Integer(2)][..]));
+    let Next::Failed(error) = rows.next() else {
+        panic!("no error")
+    };
+    assert_eq!(error.sql.as_deref(), Some(sql));
+    assert!(matches!(rows.next(), Next::End));
+}
+
+#[test]
+fn begin_that_nobody_heard_of_is_undone_unless_something_ran_in_it() {
+    let connection = opened(IMPLICIT);
+    let serial = wait(&submit(&connection, Action::Begin(Begin::Immediate)))
+        .unwrap()
+        .began
+        .unwrap();
+    wait(&submit(&connection, Action::UndoBegin(serial))).unwrap();
+    assert!(!connection.status().in_transaction());
+
+    let serial = wait(&submit(&connection, Action::Begin(Begin::Immediate)))
+        .unwrap()
+        .began
+        .unwrap();
+    run(&connection, "CREATE TABLE t (a)").unwrap();
+    wait(&submit(&connection, Action::UndoBegin(serial))).unwrap();
+    assert!(connection.status().in_transaction());
+}
+
+#[test]
+fn cancelled_write_in_a_transaction_is_reported_once_and_never_autocommits() {
+    let connection = opened(TransactionMode::Autocommit { manual_end: true });
+    run(&connection, "CREATE TABLE t (a)").unwrap();
+    wait(&submit(&connection, Action::Begin(Begin::Immediate))).unwrap();
+    let endless = format!("INSERT INTO t {ENDLESS}");
+    let operation = submit(&connection, execute(&endless, &Arc::default(), Amount::All));
+    while !operation.is_running() {
+        std::thread::yield_now();
+    }
+    assert!(matches!(operation.cancel(), Cancelled::Stopping));
+
+    let error = run(&connection, "INSERT INTO t VALUES (1)").unwrap_err();
+    assert_eq!(error.kind, Kind::Operational);
+    assert!(
+        error.message.starts_with("the transaction was rolled back"),
+        "{error}"
+    );
+    assert!(!connection.status().in_transaction());
+    run(&connection, "INSERT INTO t VALUES (2)").unwrap();
+}
+
+#[test]
+fn abandoned_open_leaves_the_connection_unopened_and_it_can_be_opened_again() {
+    let connection = Local::new(options(IMPLICIT));
+    let operation = submit(&connection, Action::Open);
+    while connection.status().phase() != Phase::Open {
+        std::thread::yield_now();
+    }
+    if let Cancelled::Undelivered(Ok(outcome)) = operation.cancel() {
+        assert!(outcome.opened);
+        wait(&submit(&connection, Action::UndoOpen)).unwrap();
+    } else {
+        // It was cancelled before its result was stored: the worker undoes it.
+        assert!(run(&connection, "SELECT 1").is_err());
+    }
+    assert_eq!(connection.status().phase(), Phase::Unopened);
+    assert!(wait(&submit(&connection, Action::Open)).unwrap().opened);
+}
+
+#[test]
+fn deadline_ends_a_running_and_a_queued_operation() {
+    let connection = opened(IMPLICIT);
+    let soon = Instant::now() + Duration::from_millis(30);
+    let running = submit(&connection, execute(ENDLESS, &Arc::default(), Amount::All));
+    let queued = submit(
+        &connection,
+        execute("SELECT 1", &Arc::default(), Amount::All),
+    );
+    end_at(soon, &queued).unwrap();
+    assert_eq!(wait(&queued).unwrap_err().kind, Kind::Timeout);
+    end_at(soon, &running).unwrap();
+    assert_eq!(wait(&running).unwrap_err().kind, Kind::Timeout);
+    run(&connection, "SELECT 1").unwrap();
+}
+
+#[test]
+fn interrupt_stops_the_running_statement_only() {
+    let connection = opened(IMPLICIT);
+    connection.interrupt();
+    let running = submit(&connection, execute(ENDLESS, &Arc::default(), Amount::All));
+    let queued = submit(
+        &connection,
+        execute("SELECT 1", &Arc::default(), Amount::All),
+    );
+    let limit = Instant::now() + Duration::from_secs(20);
+    let error = loop {
+        connection.interrupt();
+        if let Poll::Ready(Event::Finished(result)) =
+            running.poll(&mut Context::from_waker(Waker::noop()))
+        {
+            break result.unwrap_err();
+        }
+        assert!(Instant::now() < limit);
+    };
+    assert_eq!(error.primary_code(), Some(sqlite::code::INTERRUPT));
+    drop(wait(&queued));
+    run(&connection, "SELECT 1").unwrap();
+}
+
+#[test]
+fn batch_keeps_text_with_nul_apart_from_blobs_and_other_text() {
+    let mut batch = RowBatch::new(3, 1);
+    for value in [
+        ValueRef::Text(b"a\0b"),
+        ValueRef::Text("\u{e9}".as_bytes()),
+        ValueRef::Blob(b""),
+    ] {
+        batch.push(value).unwrap();
+    }
+    batch.finish_row();
+    batch.push(ValueRef::Null).unwrap();
+    batch.discard_unfinished();
+    let [Cell::Ascii(ascii), Cell::Text(text), Cell::Blob(blob)] = *batch.row(0) else {
+        panic!("{batch:?}")
+    };
+    assert_eq!(batch.bytes(ascii), b"a\0b");
+    assert_eq!(batch.bytes(text), "\u{e9}".as_bytes());
+    assert_eq!(batch.bytes(blob), b"");
+    assert_eq!(batch.len(), 1);
+}
