@@ -1,5 +1,7 @@
 //! Tests of sessions and the local backend as the Python layer drives them, without Python.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
 use std::ffi::CString;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
