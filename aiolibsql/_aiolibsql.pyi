@@ -381,6 +381,27 @@ class Connection(Generic[_RowT_co]):
             ```
         """
 
+    def fetch_blob(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[bytes | None]:
+        """Execute one statement and return the first value of its first row, a BLOB, or None (as rapsqlite).
+
+        Args:
+            sql: One statement. It ends with the first row, except that a write runs to its end.
+            parameters: As for `execute`.
+            timeout: Seconds, as for `execute`.
+
+        Returns:
+            The bytes, whatever the row factory; None if the value is NULL or there is no row.
+
+        Raises:
+            TypeError: If the value is not a BLOB.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `execute`.
+        """
+
     def begin(
         self, mode: Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE"] = "DEFERRED"
     ) -> Operation[None]:

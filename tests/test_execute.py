@@ -138,6 +138,16 @@ async def test_fetch_optional_gives_the_first_row_or_none(conn: Connection) -> N
     await assert_healthy(conn)
 
 
+async def test_fetch_blob_gives_bytes_and_refuses_other_types(conn: Connection) -> None:
+    assert await conn.fetch_blob("SELECT x'00ff', 2") == b"\x00\xff"
+    assert await conn.fetch_blob("SELECT x''") == b""
+    assert await conn.fetch_blob("SELECT NULL") is None
+    assert await conn.fetch_blob("SELECT 1 WHERE 0") is None
+    with pytest.raises(TypeError, match="not a BLOB but 'str'"):
+        await conn.fetch_blob("SELECT 'text'")
+    await assert_healthy(conn)
+
+
 async def test_fetch_scalar_gives_the_first_value(conn: Connection) -> None:
     assert await conn.fetch_scalar("SELECT ?, 2", ("x",)) == "x"
     assert await conn.fetch_scalar("VALUES (1), (2)") == 1

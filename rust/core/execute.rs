@@ -433,10 +433,10 @@ impl Session {
     ) -> Result<i64> {
         let mut changed = 0;
         loop {
-            let batch = match feed.take(|| operation.progress()) {
+            let batch = match feed.take(|| operation.must_stop_running(), || operation.progress()) {
                 Parameters::Batch(batch) => batch,
                 Parameters::End => return Ok(changed),
-                Parameters::Failed => return Err(Error::cancelled()),
+                Parameters::Failed => return Err(interrupted()),
             };
             let places = self.places_of(id, &batch)?;
             for row in 0..batch.rows.len() {

@@ -8,11 +8,15 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::command::Bindings;
 
 /// Batches that may wait before the caller stops converting.
 const CAPACITY: usize = 4;
+
+/// A stop is seen this late, at most, while no parameters come.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Parameter rows for one `executemany`.
 #[derive(Debug, Default)]
@@ -33,7 +37,7 @@ struct State {
 pub enum Parameters {
     Batch(Bindings),
     End,
-    /// The iterable raised, or the caller went away: undo everything.
+    /// The iterable raised, the caller went away, or the operation has to stop: undo everything.
     Failed,
 }
 
@@ -64,11 +68,12 @@ impl ParameterFeed {
         self.arrived.notify_one();
     }
 
-    /// Waits for the next batch. `made_room` is called, without the lock, after a batch was taken.
-    pub fn take(&self, made_room: impl FnOnce()) -> Parameters {
+    /// Waits for the next batch, or until `must_stop`. `made_room` is called, without the lock, after a batch was
+    /// taken.
+    pub fn take(&self, must_stop: impl Fn() -> bool, made_room: impl FnOnce()) -> Parameters {
         let mut state = self.lock();
         loop {
-            if state.failed {
+            if state.failed || must_stop() {
                 return Parameters::Failed;
             }
             if let Some(batch) = state.batches.pop_front() {
@@ -79,10 +84,8 @@ impl ParameterFeed {
             if state.ended {
                 return Parameters::End;
             }
-            state = self
-                .arrived
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            let waited = self.arrived.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

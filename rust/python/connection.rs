@@ -18,9 +18,9 @@ use super::cursor::{Cursor, FIRST_ROWS};
 use super::exceptions;
 use super::executemany::ExecuteMany;
 use super::factories::{RowFactory, TextFactory};
-use super::fetch::FetchOne;
 use super::lifecycle::{Exit, Open, Simple};
 use super::options::{self, Arguments, Autocommit, Control, Level};
+use super::queries;
 use super::reentrancy::Reentrancy;
 use super::settings::Settings;
 use super::statements::ExecuteScript;
@@ -331,11 +331,21 @@ impl Connection {
         parameters: Option<&Bound<'_, PyAny>>,
         timeout: Option<f64>,
     ) -> Operation {
-        let name = "Connection.fetch_scalar";
         let request = (sql, parameters, timeout);
-        Self::execute_then(slf, name, request, Amount::Only(1), |cursor| {
-            Some(Box::new(FetchOne::scalar(name, cursor)))
+        Self::only_value(slf, "Connection.fetch_scalar", request, |value| {
+            Ok(value.unbind())
         })
+    }
+
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
+    fn fetch_blob(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let request = (sql, parameters, timeout);
+        Self::only_value(slf, "Connection.fetch_blob", request, queries::blob)
     }
 
     #[pyo3(signature = (mode="DEFERRED"))]

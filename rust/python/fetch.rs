@@ -74,8 +74,8 @@ pub struct FetchOne {
     absent: fn(Python<'_>) -> PyResult<Py<PyAny>>,
     /// What the row becomes.
     finish: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
-    /// The row is a tuple, whatever the row factory says.
-    plain: bool,
+    /// Only the row's first value is wanted, whatever the row factory says.
+    scalar: bool,
 }
 
 impl FetchOne {
@@ -87,7 +87,7 @@ impl FetchOne {
             rows: Rows::default(),
             absent,
             finish: |row| Ok(row.unbind()),
-            plain: false,
+            scalar: false,
         }
     }
 
@@ -112,15 +112,18 @@ impl FetchOne {
             rows: Rows::executed_here(),
             absent,
             finish,
-            plain: false,
+            scalar: false,
         }
     }
 
-    /// The first value of the only row.
-    pub fn scalar(name: &'static str, cursor: Py<Cursor>) -> Self {
-        let first = |row: Bound<'_, PyAny>| row.get_item(0).map(Bound::unbind);
+    /// What `first` makes of the first value of the only row; None without a row.
+    pub fn scalar(
+        name: &'static str,
+        cursor: Py<Cursor>,
+        first: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
+    ) -> Self {
         Self {
-            plain: true,
+            scalar: true,
             ..Self::only(name, cursor, |py| Ok(py.None()), first)
         }
     }
@@ -138,11 +141,14 @@ impl Work for FetchOne {
             let value = match cursor.take_row(py)? {
                 Found::Row(batch, index) => {
                     let mut maker = Cursor::maker(&self.cursor, py);
-                    if self.plain {
+                    if self.scalar {
                         maker.rows = RowFactory::Tuple;
                     }
-                    let row = maker.make(py, &batch, index)?;
-                    (self.finish)(row.into_bound(py))
+                    let mut row = maker.make(py, &batch, index)?.into_bound(py);
+                    if self.scalar {
+                        row = row.get_item(0)?;
+                    }
+                    (self.finish)(row)
                 }
                 Found::End => (self.absent)(py),
                 Found::Nothing => {

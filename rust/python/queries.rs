@@ -3,8 +3,9 @@
 //! Owns no state: each makes a cursor where one is needed, and the Works that the operation drives.
 //! Thread: the caller's.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyBytes, PyString};
 
 use crate::core::{Action, Amount};
 
@@ -74,4 +75,27 @@ impl Connection {
             Some(Box::new(FetchAll::executed(name, cursor)))
         })
     }
+
+    pub(super) fn only_value(
+        slf: &Bound<'_, Self>,
+        name: &'static str,
+        request: (&Bound<'_, PyString>, Option<&Bound<'_, PyAny>>, Option<f64>),
+        finish: fn(Bound<'_, PyAny>) -> PyResult<Py<PyAny>>,
+    ) -> Operation {
+        Self::execute_then(slf, name, request, Amount::Only(1), |cursor| {
+            Some(Box::new(FetchOne::scalar(name, cursor, finish)))
+        })
+    }
+}
+
+/// A value that must be a BLOB, or NULL.
+pub fn blob(value: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    if value.is_none() || value.is_instance_of::<PyBytes>() {
+        return Ok(value.unbind());
+    }
+    let class = value.get_type();
+    Err(PyTypeError::new_err(format!(
+        "the value is not a BLOB but '{}'",
+        class.name()?
+    )))
 }
