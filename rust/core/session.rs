@@ -117,6 +117,9 @@ impl Session {
         let was_open = !self.handle.is_autocommit();
         let wrote = was_open && self.handle.holds_write_lock();
         self.transaction.ended = false;
+        if !was_open {
+            self.transaction.note_changes(self.handle.total_changes());
+        }
         self.handle
             .set_stop(Some(Arc::clone(operation) as Arc<dyn sqlite::Stop>));
         self.wait.begin(operation);
@@ -158,7 +161,8 @@ impl Session {
     /// # Errors
     /// SQLite's, as when the disk is full; the database is closed all the same.
     pub fn close(mut self, status: &Status) -> Result<Outcome> {
-        if !self.handle.is_autocommit() && self.handle.holds_write_lock() {
+        let touched = self.transaction.is_touched(self.handle.total_changes());
+        if !self.handle.is_autocommit() && self.handle.holds_write_lock() && touched {
             status.set_discarded();
         }
         for (_, reading) in self.reading.drain() {

@@ -19,6 +19,8 @@ pub(super) struct Transaction {
     pub(super) began: Option<u64>,
     serial: u64,
     operations: u64,
+    /// The connection's count of changes when it began.
+    changes_before: i64,
     lost: Option<Error>,
 }
 
@@ -30,6 +32,7 @@ impl Transaction {
             began: None,
             serial: 0,
             operations: 0,
+            changes_before: 0,
             lost: None,
         }
     }
@@ -61,6 +64,16 @@ impl Transaction {
             )));
         }
         self.began
+    }
+
+    /// A command is about to run outside of a transaction, and may begin one.
+    pub(super) const fn note_changes(&mut self, total: i64) {
+        self.changes_before = total;
+    }
+
+    /// Whether something may have been changed in it.
+    pub(super) const fn is_touched(&self, total_changes: i64) -> bool {
+        self.operations > 0 || total_changes != self.changes_before
     }
 
     pub(super) const fn is_lost(&self) -> bool {

@@ -300,12 +300,30 @@ pub fn current_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
         event_loop: PyWeakrefReference::new(&event_loop)?.unbind(),
         port: port.clone_ref(py),
     };
-    let mut dead = Vec::new();
-    let mut guard = ports();
-    let registry = guard.get_or_insert_default();
-    dead.extend(registry.extract_if(|_, entry| entry.event_loop.bind(py).upgrade().is_none()));
-    let replaced = registry.insert(key, entry);
-    drop(guard);
-    drop((dead, replaced));
+    let replaced = ports().get_or_insert_default().insert(key, entry);
+    drop(replaced);
+    forget_dead_loops(py)?;
     Ok(port)
+}
+
+/// Closes the descriptors of loops that will not run again.
+fn forget_dead_loops(py: Python<'_>) -> PyResult<()> {
+    let known: Vec<_> = ports()
+        .iter()
+        .flatten()
+        .map(|(key, entry)| (*key, entry.event_loop.clone_ref(py)))
+        .collect();
+    for (key, weak) in known {
+        let is_dead = match weak.bind(py).upgrade() {
+            Some(event_loop) => event_loop
+                .call_method0(intern!(py, "is_closed"))?
+                .is_truthy()?,
+            None => true,
+        };
+        if is_dead {
+            let removed = ports().as_mut().and_then(|ports| ports.remove(&key));
+            drop(removed);
+        }
+    }
+    Ok(())
 }
