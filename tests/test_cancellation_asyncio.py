@@ -402,3 +402,34 @@ def test_operation_in_a_cancelled_task_of_another_connection_does_not_disturb(ru
                 await doomed
 
     run(main)
+
+
+def test_fetchone_cancelled_whenever_the_loop_turns_loses_no_row(run: Any) -> None:
+    count = 20000
+    numbers = f"WITH RECURSIVE n(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n LIMIT {count})"
+
+    async def main() -> None:
+        async with connection() as conn:
+            # A write hands over all the rows it returns, so no fetch has to wait.
+            cursor = await conn.execute(f"{numbers} INSERT INTO t SELECT x FROM n RETURNING x")
+            got: list[int] = []
+
+            async def read() -> None:
+                while (row := await cursor.fetchone()) is not None:
+                    got.append(row[0])
+
+            cancelled = 0
+            while True:
+                task = asyncio.ensure_future(read())
+                await asyncio.sleep(0)
+                if task.done():
+                    break
+                task.cancel()
+                cancelled += 1
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            assert got == list(range(count))
+            assert cancelled > 10
+            await conn.commit()
+
+    run(main)

@@ -65,6 +65,8 @@ WITH RECURSIVE needed (id) AS (
 SELECT count(*) - 1 FROM needed
 """
 
+REVIEWS = "SELECT count(*) FROM review WHERE runtime = ?"
+
 ENDLESS = """
 WITH RECURSIVE counter (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter)
 SELECT count(*) FROM counter
@@ -149,13 +151,6 @@ class Runtime:
     give_up_after: Callable[[float, Job], Awaitable[bool]]
 
 
-async def value(conn: aiolibsql.Connection[Any], sql: str, *params: object) -> Any:
-    """Return the only column of the only row."""
-    cursor = await conn.execute(sql, params)
-    (result,) = await cursor.fetchone()
-    return result
-
-
 async def tour(database: Path, runtime: Runtime) -> None:
     """Read and write concurrently, roll back, iterate and cancel."""
     async with aiolibsql.connect(database, foreign_keys=True) as writer:
@@ -169,7 +164,7 @@ async def read_while_writing(
     database: Path, writer: aiolibsql.Connection[Any], runtime: Runtime
 ) -> None:
     """Read on three connections for as long as a fourth one writes."""
-    packages = await value(writer, "SELECT count(*) FROM package")
+    packages = await writer.fetch_scalar("SELECT count(*) FROM package")
     reads = 0
     states = set()
     writing = True
@@ -191,12 +186,8 @@ async def read_while_writing(
         nonlocal reads
         async with aiolibsql.connect(database) as reader:
             while writing:
-                await value(reader, CLOSURE, 1 + reads % packages)
-                states.add(
-                    await value(
-                        reader, "SELECT count(*) FROM review WHERE runtime = ?", runtime.name
-                    )
-                )
+                await reader.fetch_scalar(CLOSURE, (1 + reads % packages,))
+                states.add(await reader.fetch_scalar(REVIEWS, (runtime.name,)))
                 reads += 2
 
     start = time.perf_counter()
@@ -215,12 +206,12 @@ async def read_while_writing(
 async def roll_back(conn: aiolibsql.Connection[Any]) -> None:
     """Delete everything, then think better of it."""
     count = "SELECT count(*) FROM review"
-    before = await value(conn, count)
+    before = await conn.fetch_scalar(count)
     await conn.begin("IMMEDIATE")
     await conn.execute("DELETE FROM review")
-    inside = await value(conn, count)
+    inside = await conn.fetch_scalar(count)
     await conn.rollback()
-    after = await value(conn, count)
+    after = await conn.fetch_scalar(count)
     if (inside, after) != (0, before):
         message = f"{before} rows, {inside} in the transaction, {after} after its rollback"
         raise AssertionError(message)
@@ -248,7 +239,7 @@ async def cancel(conn: aiolibsql.Connection[Any], runtime: Runtime) -> None:
         message = "an endless query ended"
         raise AssertionError(message)
     stopped = time.perf_counter()
-    await value(conn, "SELECT 1")
+    await conn.fetch_scalar("SELECT 1")
     usable = time.perf_counter()
     print(
         f"  endless query: given up after {patience * 1000:.0f} ms, back"

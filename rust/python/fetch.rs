@@ -172,6 +172,10 @@ impl Work for FetchOne {
         self.rows.abandon(self.cursor.get());
     }
 
+    fn takes_at_once(&self) -> bool {
+        self.cursor.get().is_ready()
+    }
+
     fn waits_for(&self) -> Option<&Shared> {
         self.rows.pending.shared()
     }
@@ -231,6 +235,10 @@ impl Work for FetchMany {
 
     fn abandon(&mut self, _py: Python<'_>) {
         self.rows.abandon(self.cursor.get());
+    }
+
+    fn takes_at_once(&self) -> bool {
+        self.cursor.get().is_ready()
     }
 
     fn waits_for(&self) -> Option<&Shared> {
@@ -299,6 +307,10 @@ impl Work for FetchAll {
 
     fn abandon(&mut self, _py: Python<'_>) {
         self.rows.abandon(self.cursor.get());
+    }
+
+    fn takes_at_once(&self) -> bool {
+        self.cursor.get().is_ready()
     }
 
     fn waits_for(&self) -> Option<&Shared> {
@@ -389,6 +401,10 @@ impl Work for Refill {
 
     fn abandon(&mut self, _py: Python<'_>) {
         self.rows.abandon(self.cursor.get());
+    }
+
+    fn takes_at_once(&self) -> bool {
+        self.cursor.get().is_ready()
     }
 
     fn waits_for(&self) -> Option<&Shared> {

@@ -25,8 +25,8 @@ use super::work::{Resume, Step, Work};
 pub struct Machine {
     pub work: Box<dyn Work>,
     pub state: State,
-    /// The loop had a turn since the await began.
-    suspended: bool,
+    /// The loop had a turn since the await began, or needs none.
+    had_turn: bool,
     /// What raises trio's `Cancelled`, once a shielded wait was asked to end.
     raise_cancel: Option<Py<PyAny>>,
 }
@@ -70,7 +70,7 @@ impl Machine {
         Self {
             work,
             state: State::Idle,
-            suspended: false,
+            had_turn: false,
             raise_cancel: None,
         }
     }
@@ -84,20 +84,31 @@ impl Machine {
             }
             State::Idle => {
                 let port = event_loop::current(py)?;
-                if port.get().runtime() == Runtime::Trio && self.work.shield() != Shield::Always {
-                    return self.drive(py, trio::checkpoint_if_cancelled(py)?, Purpose::Precheck);
+                match port.get().runtime() {
+                    Runtime::Trio if self.work.shield() != Shield::Always => {
+                        let check = trio::checkpoint_if_cancelled(py)?;
+                        return self.drive(py, check, Purpose::Precheck);
+                    }
+                    Runtime::Asyncio if self.work.takes_at_once() => {
+                        if !may_continue(py, &port)? {
+                            self.state = State::Turn(None);
+                            return Ok(Sent::Yield(py.None()));
+                        }
+                        self.had_turn = true;
+                    }
+                    Runtime::Trio | Runtime::Asyncio => {}
                 }
                 self.advance(py, port)
             }
             State::Waiting { port, ticket } => {
                 // Absent after a resume; present if something else sent first.
                 drop(port.get().forget(ticket));
-                self.suspended = true;
+                self.had_turn = true;
                 self.advance(py, port)
             }
             State::Turn(Some(value)) => Ok(Sent::Return(value)),
             State::Turn(None) => {
-                self.suspended = true;
+                self.had_turn = true;
                 let port = event_loop::current(py)?;
                 self.advance(py, port)
             }
@@ -140,12 +151,13 @@ impl Machine {
     }
 
     pub fn close(&mut self, py: Python<'_>) -> PyResult<()> {
-        if let State::Driving { coroutine, .. } = &self.state {
-            let coroutine = coroutine.clone_ref(py);
-            coroutine.call_method0(py, intern!(py, "close"))?;
-        }
+        let driven = match &self.state {
+            State::Driving { coroutine, .. } => Some(coroutine.clone_ref(py)),
+            _ => None,
+        };
+        let closed = driven.map(|coroutine| coroutine.call_method0(py, intern!(py, "close")));
         self.forget(py);
-        Ok(())
+        closed.transpose().map(drop)
     }
 
     /// Nobody will drive it any more.
@@ -241,7 +253,7 @@ impl Machine {
         port: &Py<LoopPort>,
         result: PyResult<Py<PyAny>>,
     ) -> PyResult<Sent> {
-        if self.suspended {
+        if self.had_turn {
             return result.map(Sent::Return);
         }
         if port.get().runtime() == Runtime::Trio {
@@ -298,12 +310,12 @@ impl Machine {
         };
         match (purpose, result) {
             (Purpose::Delegate, result) => {
-                self.suspended = true;
+                self.had_turn = true;
                 self.work.delegated(py, result)?;
             }
             (Purpose::Deliver(result), Ok(_)) => return result.map(Sent::Return),
             (Purpose::Precheck, Ok(_)) => {}
-            (Purpose::Turn, Ok(_)) => self.suspended = true,
+            (Purpose::Turn, Ok(_)) => self.had_turn = true,
             (
                 Purpose::Sleep {
                     port,
@@ -313,7 +325,7 @@ impl Machine {
                 Ok(_),
             ) => {
                 drop(port.get().forget(ticket));
-                self.suspended = true;
+                self.had_turn = true;
                 if let Some(raise_cancel) = abort.get().raise_cancel(py) {
                     self.raise_cancel = Some(raise_cancel.clone_ref(py));
                 }

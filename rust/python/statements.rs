@@ -173,6 +173,9 @@ impl Work for Execute {
     }
 
     fn abandon(&mut self, _py: Python<'_>) {
+        if self.request.is_some() {
+            return;
+        }
         let cursor = self.cursor.get();
         self.pending.abandon(cursor.connection().get());
         if let Some(rows) = cursor.begin(None) {

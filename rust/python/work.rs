@@ -49,6 +49,12 @@ pub trait Work: Send + Sync {
         Shield::None
     }
 
+    /// Whether the first poll will take something that only it can give, so that the loop's turn has to come
+    /// before and not after it: a cancellation in that turn must not lose a row.
+    fn takes_at_once(&self) -> bool {
+        false
+    }
+
     /// What `async with` closes at its end.
     fn on_exit(&self, _py: Python<'_>, _value: &Py<PyAny>) -> Option<Box<dyn Work>> {
         None
