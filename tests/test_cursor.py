@@ -429,3 +429,19 @@ async def test_error_in_the_first_row_is_that_of_execute(conn: Connection) -> No
     with pytest.raises(aiolibsql.OperationalError, match="integer overflow"):
         await conn.execute(OVERFLOW_AT, (1,))
     await assert_healthy(conn)
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 66, 128, 1000])
+async def test_statement_is_at_its_end_once_its_last_row_was_fetched(
+    conn: Connection, count: int
+) -> None:
+    conn.isolation_level = None
+    await conn.execute("CREATE TABLE t (x)")
+    await conn.executemany("INSERT INTO t VALUES (?)", ((i,) for i in range(count)))
+    by_one = await conn.execute("SELECT x FROM t")
+    by_many = await conn.execute("SELECT x FROM t")
+    for i in range(count):
+        assert await by_one.fetchone() == (i,)
+    assert await by_many.fetchmany(count) == [(i,) for i in range(count)]
+    # As in sqlite3; with a statement in progress this would fail.
+    await conn.execute("VACUUM")

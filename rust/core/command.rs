@@ -70,8 +70,10 @@ pub struct Execute {
 /// How many rows to read before the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
-    /// About this many; fewer if reading them takes long.
-    Rows(usize),
+    /// About this many before anybody asks; fewer if that takes long.
+    Ahead(usize),
+    /// This many, unless there are fewer.
+    Exactly(usize),
     All,
     /// No more than this many; the statement ends with them.
     Only(usize),

@@ -18,6 +18,8 @@ use super::options::TransactionMode;
 use super::rows::RowStream;
 use super::session::{Reading, Session, explain_stop};
 
+/// Rows that a batch has room for at first.
+const FIRST_ALLOCATION: usize = 64;
 /// Rows in a batch, at most.
 const BATCH_ROWS: usize = 512;
 /// Bytes of text and blobs in a batch, about.
@@ -287,11 +289,13 @@ impl Session {
         let mut statement = self.handle.statement(id);
         let started = Instant::now();
         let wanted = match amount {
-            Amount::Rows(count) | Amount::Only(count) => count.max(1),
+            Amount::Ahead(count) | Amount::Exactly(count) | Amount::Only(count) => count.max(1),
             Amount::All => usize::MAX,
         };
         let mut batch: Option<RowBatch> = None;
-        let mut read = 0;
+        let mut read = 0_usize;
+        let mut bytes = 0;
+        let mut is_last = false;
         let ended = loop {
             match statement.step() {
                 Ok(true) => {}
@@ -300,7 +304,7 @@ impl Session {
             }
             let width = statement.column_count();
             let current =
-                batch.get_or_insert_with(|| RowBatch::new(width, wanted.min(BATCH_ROWS).min(64)));
+                batch.get_or_insert_with(|| RowBatch::new(width, wanted.min(FIRST_ALLOCATION)));
             let stored = (0..width).try_for_each(|i| current.push(statement.column(i)?));
             if let Err(error) = stored {
                 current.discard_unfinished();
@@ -308,8 +312,8 @@ impl Session {
             }
             current.finish_row();
             read += 1;
-            let full = current.len() >= BATCH_ROWS || current.byte_len() >= BATCH_BYTES;
-            if full {
+            if current.len() >= BATCH_ROWS || current.byte_len() >= BATCH_BYTES {
+                bytes += current.byte_len();
                 if let Some(batch) = batch.take() {
                     rows.push(batch);
                 }
@@ -317,14 +321,18 @@ impl Session {
                     operation.progress();
                 }
             }
-            if read >= wanted {
+            if is_last {
                 break Ok(false);
             }
-            let look = read.is_power_of_two() || read.is_multiple_of(64);
-            if matches!(amount, Amount::Rows(_)) && (full || look && started.elapsed() > READ_AHEAD)
-            {
+            let looks = read.is_power_of_two() || read.is_multiple_of(64);
+            let is_enough = read >= wanted
+                || matches!(amount, Amount::Ahead(_))
+                    && (bytes >= BATCH_BYTES || looks && started.elapsed() > READ_AHEAD);
+            if is_enough && matches!(amount, Amount::Only(_)) {
                 break Ok(false);
             }
+            // One more step, as sqlite3 does: after its last row a statement is at its end and holds no lock.
+            is_last = is_enough;
         };
         if let Some(batch) = batch {
             rows.push(batch);

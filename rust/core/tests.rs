@@ -113,10 +113,10 @@ fn observer_sees_start_rows_end_and_error_of_every_step_of_work() {
     session.observer = Some(Box::new(log.clone()));
     let operation = Command::new(Action::SetMode, Vec::new()).operation;
     let rows = Arc::<RowStream>::default();
-    let sql = "VALUES (1), (2), (3)";
+    let sql = "VALUES (1), (2), (3), (4)";
 
     session
-        .run(&operation, execute(sql, &rows, Amount::Rows(2)), &[])
+        .run(&operation, execute(sql, &rows, Amount::Ahead(2)), &[])
         .unwrap();
     let fetch = Action::Fetch {
         rows: Arc::clone(&rows),
@@ -134,12 +134,12 @@ fn observer_sees_start_rows_end_and_error_of_every_step_of_work() {
 
     let error = format!("error {failing}: integer overflow");
     let expected = [
-        "start VALUES (1), (2), (3)",
-        "rows 2",
-        "end VALUES (1), (2), (3)",
-        "start VALUES (1), (2), (3)",
+        "start VALUES (1), (2), (3), (4)",
+        "rows 3",
+        "end VALUES (1), (2), (3), (4)",
+        "start VALUES (1), (2), (3), (4)",
         "rows 1",
-        "end VALUES (1), (2), (3)",
+        "end VALUES (1), (2), (3), (4)",
         &format!("start {failing}"),
         &error,
     ];
@@ -151,7 +151,7 @@ fn rows_read_before_an_error_come_before_it() {
     let connection = opened(IMPLICIT);
     let rows = Arc::<RowStream>::default();
     let sql = "SELECT abs(column1) FROM (VALUES (1), (2), (-9223372036854775808))";
-    wait(&submit(&connection, execute(sql, &rows, Amount::Rows(64)))).unwrap();
+    wait(&submit(&connection, execute(sql, &rows, Amount::Ahead(64)))).unwrap();
 
     let Next::Batch(batch) = rows.next() else {
         panic!("no rows")

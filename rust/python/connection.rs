@@ -213,7 +213,7 @@ impl Connection {
             slf,
             "Connection.execute",
             request,
-            Amount::Rows(FIRST_ROWS),
+            Amount::Ahead(FIRST_ROWS),
             |_| None,
         )
     }

@@ -176,7 +176,7 @@ impl Cursor {
         let Some(rows) = state.rows.clone().filter(|rows| !rows.has_ended()) else {
             return;
         };
-        let amount = Amount::Rows(state.chunk);
+        let amount = Amount::Ahead(state.chunk);
         state.chunk = (state.chunk * 2).clamp(1, 1024);
         drop(state);
         let ahead = self.request(rows, amount);
@@ -238,7 +238,7 @@ impl Cursor {
         parameters: Option<&Bound<'_, PyAny>>,
         timeout: Option<f64>,
     ) -> Operation {
-        let amount = Amount::Rows(FIRST_ROWS);
+        let amount = Amount::Ahead(FIRST_ROWS);
         match Execute::new(
             "Cursor.execute",
             slf.clone().unbind(),

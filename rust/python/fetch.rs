@@ -154,7 +154,7 @@ impl Work for FetchOne {
                 Found::Nothing => {
                     match self
                         .rows
-                        .poll(py, cursor, Amount::Rows(cursor.chunk()), context)
+                        .poll(py, cursor, Amount::Ahead(cursor.chunk()), context)
                     {
                         Poll::Pending => return Ok(Step::Pending),
                         Poll::Ready(looked) => {
@@ -214,7 +214,7 @@ impl Work for FetchMany {
                 if have >= self.size || cursor.unfinished().is_none() {
                     break;
                 }
-                let amount = Amount::Rows(self.size - have);
+                let amount = Amount::Exactly(self.size - have);
                 match self.rows.poll(py, cursor, amount, context) {
                     Poll::Pending => return Ok(Step::Pending),
                     Poll::Ready(looked) => looked?,
@@ -389,7 +389,7 @@ impl Work for Refill {
         while !cursor.is_ready() {
             match self
                 .rows
-                .poll(py, cursor, Amount::Rows(cursor.chunk()), context)
+                .poll(py, cursor, Amount::Ahead(cursor.chunk()), context)
             {
                 Poll::Pending => return Ok(Step::Pending),
                 Poll::Ready(looked) => looked?,
