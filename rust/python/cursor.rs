@@ -46,6 +46,14 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn available(&self) -> usize {
+        let current = self.current.as_ref();
+        let current = current.map_or(0, |(batch, index)| batch.len() - index);
+        current + self.rows.as_ref().map_or(0, |rows| rows.available())
+    }
+}
+
 /// What a look for rows found.
 pub enum Found {
     Row(Arc<RowBatch>, usize),
@@ -102,11 +110,19 @@ impl Cursor {
         }
     }
 
-    /// Takes the next row that is there.
+    /// Takes the next row that is there. As in sqlite3 the last one is held back until it is known whether another
+    /// follows: when it is given, the statement has ended.
     pub fn take_row(&self, py: Python<'_>) -> PyResult<Found> {
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Some(rows) = &state.rows else {
+            return Ok(Found::End);
+        };
         loop {
             if let Some((batch, index)) = &mut state.current {
+                if *index + 1 == batch.len() && !rows.is_ready() {
+                    return Ok(Found::Nothing);
+                }
                 if *index < batch.len() {
                     let row = Found::Row(Arc::clone(batch), *index);
                     *index += 1;
@@ -114,16 +130,12 @@ impl Cursor {
                 }
                 state.current = None;
             }
-            let next = match &state.rows {
-                Some(rows) => rows.next(),
-                None => return Ok(Found::End),
-            };
-            match next {
+            match rows.next() {
                 Next::Batch(batch) => state.current = Some((Arc::new(batch), 0)),
                 Next::Empty => return Ok(Found::Nothing),
                 Next::End => return Ok(Found::End),
                 Next::Failed(error) => {
-                    drop(state);
+                    drop(guard);
                     return Err(exceptions::to_python(py, error));
                 }
             }
@@ -133,18 +145,13 @@ impl Cursor {
     /// Whether a row, or the end, can be taken without asking the backend.
     pub fn is_ready(&self) -> bool {
         let state = self.state();
-        let has_rows = matches!(&state.current, Some((batch, index)) if *index < batch.len());
-        has_rows || state.rows.as_ref().is_none_or(|rows| rows.is_ready())
+        let has_ended = state.rows.as_ref().is_none_or(|rows| rows.has_ended());
+        has_ended || state.available() > 1
     }
 
-    /// Rows that can be taken without asking the backend.
+    /// Rows that were read and not taken; the last one is held back until the statement has ended.
     pub fn available(&self) -> usize {
-        let state = self.state();
-        let current = state
-            .current
-            .as_ref()
-            .map_or(0, |(batch, index)| batch.len() - index);
-        current + state.rows.as_ref().map_or(0, |rows| rows.available())
+        self.state().available()
     }
 
     /// Rows to ask for at a time.

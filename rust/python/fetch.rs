@@ -211,10 +211,10 @@ impl Work for FetchMany {
             self.rows.check(py, cursor)?;
             loop {
                 let have = cursor.available();
-                if have >= self.size || cursor.unfinished().is_none() {
+                if have > self.size || cursor.unfinished().is_none() {
                     break;
                 }
-                let amount = Amount::Exactly(self.size - have);
+                let amount = Amount::Exactly((self.size - have).max(1));
                 match self.rows.poll(py, cursor, amount, context) {
                     Poll::Pending => return Ok(Step::Pending),
                     Poll::Ready(looked) => looked?,
