@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,10 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 # The full matrix comes last, so that its result stands at the end of the output.
 nox.options.sessions = ["lint", "rust", "sdist", "bare", "smoke", "tests"]
+
+# A shell starts background jobs with Control-C ignored; tests of it would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))

@@ -384,7 +384,7 @@ class Connection(Generic[_RowT_co]):
     def fetch_blob(
         self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
     ) -> Operation[bytes | None]:
-        """Execute one statement and return the first value of its first row, a BLOB, or None (as rapsqlite).
+        """Execute one statement and return the BLOB that is its first row's first value (as rapsqlite).
 
         Args:
             sql: One statement. It ends with the first row, except that a write runs to its end.
@@ -923,6 +923,7 @@ class Operation(Coroutine[Any, Any, _T_co]):
         ```
     """
 
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     __name__: str
     """The name of the method that returned it, such as ``"execute"``."""
 
@@ -1009,6 +1010,7 @@ class RowIterator(AsyncIterator[_T_co]):
         As for `Cursor.fetchone`.
     """
 
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Self: ...
     def __await__(self) -> Generator[Any, None, _T_co]: ...

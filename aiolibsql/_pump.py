@@ -9,9 +9,15 @@ if TYPE_CHECKING:
 
 
 async def pump(
-    wait_readable: Callable[[int], Awaitable[None]], fd: int, drain: Callable[[], None]
+    wait_readable: Callable[[int], Awaitable[None]],
+    fd: int,
+    drain: Callable[[], None],
+    retire: Callable[[], None],
 ) -> None:
-    """Drain a run's finished operations whenever its wakeup descriptor is readable."""
-    while True:
-        await wait_readable(fd)
-        drain()
+    """Drain finished operations whenever the wakeup descriptor is readable, until the run ends."""
+    try:
+        while True:
+            await wait_readable(fd)
+            drain()
+    finally:
+        retire()

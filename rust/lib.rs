@@ -1,6 +1,6 @@
 //! The extension module `aiolibsql._aiolibsql`.
 //!
-//! Who may import whom: `python` → `core`, `wakeup`, `sqlite`'s errors; `core` → `sqlite`; `sqlite` and `wakeup`
+//! Who may import whom: `python` → `core`, `wakeup`, `sqlite`'s values, codes and start-up; `core` → `sqlite`; `sqlite` and `wakeup`
 //! import nothing of ours. `unsafe` lives in `sqlite` and in `python/ffi` only; `pyo3` under `python` only.
 
 use pyo3::prelude::*;

@@ -9,6 +9,9 @@ use crate::sqlite::ValueRef;
 
 use super::error::{Error, Result};
 
+/// Cells that are allocated before there is a value, at most.
+const LARGEST_ALLOCATION: usize = 4096;
+
 /// Where a text or blob lies in its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -44,7 +47,7 @@ impl RowBatch {
         Self {
             width,
             rows: 0,
-            cells: Vec::with_capacity(width * rows),
+            cells: Vec::with_capacity(width.saturating_mul(rows).min(LARGEST_ALLOCATION)),
             bytes: Vec::new(),
         }
     }

@@ -32,12 +32,8 @@ pub enum Action {
     ExecuteMany {
         sql: Arc<str>,
         feed: Arc<ParameterFeed>,
-        replaces: Option<Arc<RowStream>>,
     },
-    ExecuteScript {
-        script: Arc<str>,
-        replaces: Option<Arc<RowStream>>,
-    },
+    ExecuteScript(Arc<str>),
     Fetch {
         rows: Arc<RowStream>,
         amount: Amount,
@@ -61,8 +57,6 @@ pub struct Execute {
     pub sql: Arc<str>,
     pub parameters: Bindings,
     pub rows: Arc<RowStream>,
-    /// The cursor's earlier rows, which this execution ends.
-    pub replaces: Option<Arc<RowStream>>,
     /// Rows to read with the first reply.
     pub amount: Amount,
 }
@@ -115,11 +109,21 @@ impl Action {
             Self::Open
             | Self::Execute(_)
             | Self::ExecuteMany { .. }
-            | Self::ExecuteScript { .. }
+            | Self::ExecuteScript(_)
             | Self::Fetch { .. }
             | Self::Begin(_)
             | Self::SetMode => Shield::None,
         }
+    }
+}
+
+impl Action {
+    /// Whether it may carry changed modes: their errors need a caller who hears them.
+    pub const fn is_heard(&self) -> bool {
+        !matches!(
+            self,
+            Self::Fetch { .. } | Self::CloseRows(_) | Self::UndoBegin(_) | Self::UndoOpen
+        )
     }
 }
 

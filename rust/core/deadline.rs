@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use super::command::{Outcome, Shared};
@@ -18,6 +18,9 @@ struct Keeper {
     heap: Mutex<BinaryHeap<Reverse<Entry>>>,
     changed: Condvar,
 }
+
+/// Entries of finished operations are thrown out when the heap has doubled, and not below this size.
+const KEPT: usize = 256;
 
 struct Entry {
     at: Instant,
@@ -66,10 +69,15 @@ pub fn end_at(at: Instant, operation: &Shared) -> Result<()> {
         *started = true;
     }
     drop(started);
-    keeper.lock().push(Reverse(Entry {
+    let mut heap = keeper.lock();
+    if heap.len() >= KEPT && heap.len() == heap.capacity() {
+        heap.retain(|Reverse(entry)| entry.operation.strong_count() > 0);
+    }
+    heap.push(Reverse(Entry {
         at,
-        operation: std::sync::Arc::downgrade(operation),
+        operation: Arc::downgrade(operation),
     }));
+    drop(heap);
     keeper.changed.notify_one();
     Ok(())
 }

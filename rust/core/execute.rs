@@ -43,13 +43,14 @@ impl Session {
             sql,
             parameters,
             rows,
-            replaces,
             amount,
         } = execute;
-        self.close_rows(replaces.as_ref());
         let prepared = self.prepare(&sql).map_err(|error| error.with_sql(&sql));
-        if !self.is_rollback_of_lost(prepared.as_ref()) {
-            self.check_transaction()?;
+        if !self.is_rollback_of_lost(prepared.as_ref())
+            && let Err(lost) = self.check_transaction()
+        {
+            self.give_back_prepared(&sql, &prepared);
+            return Err(lost);
         }
         let Some(id) = prepared? else {
             rows.end(Ok(()));
@@ -113,7 +114,10 @@ impl Session {
         feed: &ParameterFeed,
     ) -> Result<Outcome> {
         let prepared = self.prepare(sql).map_err(|error| error.with_sql(sql));
-        self.check_transaction()?;
+        if let Err(lost) = self.check_transaction() {
+            self.give_back_prepared(sql, &prepared);
+            return Err(lost);
+        }
         let Some(id) = prepared? else {
             return Ok(Outcome {
                 rowcount: Some(0),
@@ -149,12 +153,15 @@ impl Session {
         ) {
             self.commit()?;
         }
-        let mut rest: &str = script;
-        while !rest.is_empty() && operation.stop().is_none() {
+        // SQLite copies a text that does not end with NUL, for each of its statements.
+        let script = format!("{script}\0");
+        let mut rest = script.as_str();
+        while rest.len() > 1 && operation.stop().is_none() {
             let prepared = self.handle.prepare(rest, false);
-            let prepared =
-                prepared.map_err(|error| Error::from(error).with_sql(&Arc::from(rest)))?;
-            let sql: Arc<str> = Arc::from(&rest[..prepared.tail]);
+            let prepared = prepared.map_err(|error| {
+                Error::from(error).with_sql(&Arc::from(rest.trim_end_matches('\0')))
+            })?;
+            let sql: Arc<str> = Arc::from(rest[..prepared.tail].trim_end_matches('\0'));
             rest = if prepared.tail == 0 {
                 ""
             } else {
@@ -457,6 +464,12 @@ impl Session {
                 statement.reset();
                 changed += self.handle.changes();
             }
+        }
+    }
+
+    fn give_back_prepared(&mut self, sql: &Arc<str>, prepared: &Result<Option<StatementId>>) {
+        if let Ok(Some(id)) = *prepared {
+            self.give_back(sql, id);
         }
     }
 

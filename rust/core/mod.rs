@@ -23,6 +23,7 @@ mod status;
 mod sync;
 mod threads;
 mod transaction;
+mod trivia;
 mod worker;
 
 #[cfg(test)]

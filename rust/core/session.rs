@@ -19,11 +19,12 @@ use super::deadline;
 use super::error::{Error, Result};
 use super::observer::Observer;
 use super::operation::{Operation, Stop};
-use super::options::{ModeChange, Options};
+use super::options::{ModeChange, Options, TransactionMode};
 use super::rows::RowStream;
 use super::statement_cache::StatementCache;
 use super::status::Status;
 use super::transaction::Transaction;
+use super::trivia::is_trivial;
 
 /// One open local database.
 pub struct Session {
@@ -33,6 +34,8 @@ pub struct Session {
     pub(super) transaction: Transaction,
     pub(super) wait: Arc<Wait>,
     pub(super) observer: Option<Box<dyn Observer>>,
+    /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
+    pub(super) opens: u64,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -54,7 +57,7 @@ impl Session {
     ///
     /// # Errors
     /// SQLite's: no such directory, a directory, no permission, not a database.
-    pub fn open(options: &Options) -> Result<Self> {
+    pub fn open(options: &Options, mode: TransactionMode, operation: &Shared) -> Result<Self> {
         let named = |error: sqlite::Error| {
             let message = format!("{}: {}", error.message, options.filename.to_string_lossy());
             Error::from(sqlite::Error::new(error.code, message))
@@ -86,18 +89,39 @@ impl Session {
             handle,
             cache: StatementCache::new(options.cached_statements),
             reading: HashMap::new(),
-            transaction: Transaction::new(options.mode),
+            transaction: Transaction::new(mode),
             wait,
             observer: None,
+            opens: 1,
         };
-        if options.foreign_keys {
-            session.run_sql("PRAGMA foreign_keys=ON")?;
-        }
-        for pragma in &options.pragmas {
-            session.run_sql(pragma)?;
-        }
-        session.keep_transaction_open()?;
+        session.attach(operation);
+        let prepared = session.run_pragmas(options);
+        let ready = prepared.and_then(|()| session.keep_transaction_open());
+        session.detach(false);
+        ready.map_err(|error| explain_stop(operation, error))?;
         Ok(session)
+    }
+
+    fn run_pragmas(&mut self, options: &Options) -> Result<()> {
+        if options.foreign_keys {
+            self.run_sql("PRAGMA foreign_keys=ON")?;
+        }
+        options
+            .pragmas
+            .iter()
+            .try_for_each(|pragma| self.run_sql(pragma))
+    }
+
+    /// From here on the operation's cancellation stops statements and ends waits for locks.
+    fn attach(&mut self, operation: &Shared) {
+        let stop = Arc::clone(operation) as Arc<dyn sqlite::Stop>;
+        self.handle.set_stop(Some(stop));
+        self.wait.begin(operation);
+    }
+
+    fn detach(&mut self, released: bool) {
+        self.handle.set_stop(None);
+        self.wait.end(released);
     }
 
     /// Runs one command to its end.
@@ -120,26 +144,19 @@ impl Session {
         if !was_open {
             self.transaction.note_changes(self.handle.total_changes());
         }
-        self.handle
-            .set_stop(Some(Arc::clone(operation) as Arc<dyn sqlite::Stop>));
-        self.wait.begin(operation);
+        self.attach(operation);
 
-        let result = self
-            .apply(modes)
-            .and_then(|()| self.dispatch(operation, action));
+        let applied = self.apply(modes);
+        let result = applied.and_then(|()| self.dispatch(operation, action));
         let mut result = result.map_err(|error| explain_stop(operation, error));
 
-        self.handle.set_stop(None);
-        let began = self.transaction.settle(
-            was_open,
-            !self.handle.is_autocommit(),
-            counts,
-            result.as_ref().err(),
-        );
+        let is_open = !self.handle.is_autocommit();
+        let error = result.as_ref().err();
+        let began = self.transaction.settle(was_open, is_open, counts, error);
         if let Ok(outcome) = &mut result {
             outcome.began = began;
         }
-        self.wait.end(wrote && !self.handle.holds_write_lock());
+        self.detach(wrote && !self.handle.holds_write_lock());
         result
     }
 
@@ -175,24 +192,14 @@ impl Session {
     fn dispatch(&mut self, operation: &Shared, action: Action) -> Result<Outcome> {
         match action {
             Action::Execute(execute) => self.execute(operation, execute),
-            Action::ExecuteMany {
-                sql,
-                feed,
-                replaces,
-            } => {
-                self.close_rows(replaces.as_ref());
-                self.execute_many(operation, &sql, &feed)
-            }
-            Action::ExecuteScript { script, replaces } => {
-                self.close_rows(replaces.as_ref());
-                self.execute_script(operation, &script)
-            }
+            Action::ExecuteMany { sql, feed } => self.execute_many(operation, &sql, &feed),
+            Action::ExecuteScript(script) => self.execute_script(operation, &script),
             Action::Fetch { rows, amount } => {
                 self.fetch(operation, &rows, amount);
                 Ok(Outcome::default())
             }
             Action::CloseRows(rows) => {
-                self.close_rows(Some(&rows));
+                self.close_rows(&rows);
                 Ok(Outcome::default())
             }
             Action::Begin(begin) => self.begin(begin),
@@ -216,7 +223,7 @@ impl Session {
             return Ok(None);
         };
         self.follow_busy_timeout(id);
-        if self.has_statement(&sql[prepared.tail..]) {
+        if !is_trivial(&sql[prepared.tail..]) {
             self.handle.finalize(id);
             return Err(Error::programming(
                 "You can only execute one statement at a time.",
@@ -236,8 +243,7 @@ impl Session {
     }
 
     /// Ends the rows of one execution.
-    pub(super) fn close_rows(&mut self, rows: Option<&Arc<RowStream>>) {
-        let Some(rows) = rows else { return };
+    fn close_rows(&mut self, rows: &Arc<RowStream>) {
         rows.clear();
         rows.end(Ok(()));
         if let Some(reading) = self.reading.remove(&rows.id()) {
@@ -291,30 +297,13 @@ impl Session {
         result.map(|(value, _)| value)
     }
 
+    /// Applies every change; the first error is the one reported.
     fn apply(&mut self, modes: &[ModeChange]) -> Result<()> {
-        modes
-            .iter()
-            .try_for_each(|change| self.change_mode(*change))
-    }
-
-    fn has_statement(&mut self, mut rest: &str) -> bool {
-        while !rest.trim_start().is_empty() {
-            match self.handle.prepare(rest, false) {
-                Ok(prepared) if prepared.id.is_none() && prepared.tail > 0 => {
-                    rest = &rest[prepared.tail..];
-                }
-                Ok(prepared) if prepared.id.is_none() => return false,
-                Ok(prepared) => {
-                    prepared
-                        .id
-                        .into_iter()
-                        .for_each(|id| self.handle.finalize(id));
-                    return true;
-                }
-                Err(_) => return true,
-            }
+        let mut applied = Ok(());
+        for change in modes {
+            applied = applied.and(self.change_mode(*change));
         }
-        false
+        applied
     }
 
     /// The value of a `PRAGMA busy_timeout` becomes our timeout, for it was meant to say how long we wait.

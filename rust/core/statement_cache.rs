@@ -5,7 +5,6 @@
 //! second cursor with the same SQL prepares its own.
 //! Must not know: cursors, transactions.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lru::LruCache;
@@ -15,20 +14,23 @@ use crate::sqlite::{Handle, StatementId};
 /// Idle statements of one connection.
 #[derive(Debug)]
 pub struct StatementCache {
-    idle: Option<LruCache<Arc<str>, StatementId>>,
+    idle: LruCache<Arc<str>, StatementId>,
+    capacity: usize,
 }
 
 impl StatementCache {
     /// A cache for `capacity` statements; 0 caches nothing.
     pub fn new(capacity: usize) -> Self {
+        // Unbounded, because a bounded one allocates all of its capacity at once.
         Self {
-            idle: NonZeroUsize::new(capacity).map(LruCache::new),
+            idle: LruCache::unbounded(),
+            capacity,
         }
     }
 
     /// Takes the idle statement for `sql` out of the cache.
     pub fn take(&mut self, sql: &str) -> Option<StatementId> {
-        self.idle.as_mut()?.pop(sql)
+        self.idle.pop(sql)
     }
 
     /// Resets a statement and keeps it, or finalizes it if there is no place for it.
@@ -36,12 +38,13 @@ impl StatementCache {
         let mut statement = handle.statement(id);
         statement.reset();
         statement.clear_bindings();
-        let leaving = match &mut self.idle {
-            Some(idle) => idle.push(Arc::clone(sql), id).map(|(_, id)| id),
-            None => Some(id),
-        };
-        if let Some(id) = leaving {
-            handle.finalize(id);
+        if let Some((_, replaced)) = self.idle.push(Arc::clone(sql), id) {
+            handle.finalize(replaced);
+        }
+        if self.idle.len() > self.capacity
+            && let Some((_, oldest)) = self.idle.pop_lru()
+        {
+            handle.finalize(oldest);
         }
     }
 }

@@ -38,7 +38,6 @@ fn execute(sql: &str, rows: &Arc<RowStream>, amount: Amount) -> Action {
             rows: values,
         },
         rows: Arc::clone(rows),
-        replaces: None,
         amount,
     })
 }
@@ -108,7 +107,8 @@ impl Observer for Log {
 
 #[test]
 fn observer_sees_start_rows_end_and_error_of_every_step_of_work() {
-    let mut session = Session::open(&options(IMPLICIT)).unwrap();
+    let opening = Command::new(Action::Open, Vec::new()).operation;
+    let mut session = Session::open(&options(IMPLICIT), IMPLICIT, &opening).unwrap();
     let log = Log::default();
     session.observer = Some(Box::new(log.clone()));
     let operation = Command::new(Action::SetMode, Vec::new()).operation;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::backend::Backend;
 use super::command::{Action, Command, Outcome, Shared};
 use super::error::{Error, Result};
-use super::options::{ModeChange, Options};
+use super::options::{ModeChange, Options, TransactionMode};
 use super::session::Session;
 use super::status::{Phase, Status};
 use super::threads;
@@ -27,6 +27,8 @@ const LINGER: Duration = Duration::from_millis(200);
 pub struct Local {
     options: Options,
     status: Status,
+    /// The transaction mode that was asked for last; a later open begins with it.
+    mode: Mutex<TransactionMode>,
     mailbox: Mutex<Mailbox>,
     arrived: Condvar,
 }
@@ -59,6 +61,7 @@ impl Local {
             lent: false,
         };
         Arc::new(Self {
+            mode: Mutex::new(options.mode),
             options,
             status: Status::default(),
             mailbox: Mutex::new(mailbox),
@@ -89,11 +92,24 @@ impl Local {
             let database = std::mem::replace(&mut mailbox.database, Database::Claimed);
             mailbox.running = Some(Arc::clone(&command.operation));
             drop(mailbox);
-            let database = self.run(database, command);
+            let database = self.run_contained(database, command);
             mailbox = self.lock();
             mailbox.database = database;
             mailbox.running = None;
         }
+    }
+
+    /// Runs one command; a panic poisons this connection only.
+    fn run_contained(&self, database: Database, command: Command) -> Database {
+        let operation = Arc::clone(&command.operation);
+        let ran = catch_unwind(AssertUnwindSafe(|| self.run(database, command)));
+        ran.unwrap_or_else(|panic| {
+            let cause = panic_message(&*panic);
+            let message = format!("a panic in the worker of this connection: {cause}");
+            self.status.set_phase(Phase::Closed);
+            drop(operation.finish(Err(Error::internal(message.clone()))));
+            Database::Poisoned(message)
+        })
     }
 
     /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
@@ -103,23 +119,13 @@ impl Local {
             modes,
             action,
         } = command;
+        if let Some(change) = modes.last() {
+            *self.mode() = change.mode;
+        }
         if !operation.claim() {
             return self.skip(database, &operation, &modes);
         }
-        let step = catch_unwind(AssertUnwindSafe(|| {
-            self.step(database, &operation, action, &modes)
-        }));
-        let (mut database, result) = step.unwrap_or_else(|panic| {
-            let message = format!(
-                "a panic in the worker of this connection: {}",
-                panic_message(&*panic)
-            );
-            self.status.set_phase(Phase::Closed);
-            (
-                Database::Poisoned(message.clone()),
-                Err(Error::internal(message)),
-            )
-        });
+        let (mut database, result) = self.step(database, &operation, action, &modes);
         if let Database::Open(session) = &database {
             session.publish(&self.status);
         }
@@ -149,21 +155,35 @@ impl Local {
         modes: &[ModeChange],
     ) -> (Database, Result<Outcome>) {
         match (database, action) {
-            (Database::Unopened, Action::Open) => match Session::open(&self.options) {
-                Ok(mut session) => {
-                    let result = session.run(operation, Action::Open, modes);
-                    let result = result.map(|outcome| Outcome {
-                        opened: true,
-                        ..outcome
-                    });
-                    (Database::Open(Box::new(session)), result)
+            (Database::Unopened, Action::Open) => {
+                let mode = *self.mode();
+                match Session::open(&self.options, mode, operation) {
+                    Ok(session) => {
+                        let outcome = Outcome {
+                            opened: true,
+                            ..Outcome::default()
+                        };
+                        (Database::Open(Box::new(session)), Ok(outcome))
+                    }
+                    Err(error) => (Database::Unopened, Err(error)),
                 }
-                Err(error) => (Database::Unopened, Err(error)),
-            },
-            (Database::Open(session), Action::Close) => {
+            }
+            (Database::Open(mut session), Action::Open) => {
+                session.opens += 1;
+                let result = session.run(operation, Action::Open, modes);
+                (Database::Open(session), result)
+            }
+            (Database::Open(mut session), Action::Close) => {
+                // What an assignment to `isolation_level` committed in sqlite3 is committed here.
+                let applied = session.run(operation, Action::SetMode, modes);
                 self.status.set_phase(Phase::Closed);
                 self.status.publish(false, 0);
-                (Database::Closed, session.close(&self.status))
+                let closed = session.close(&self.status);
+                (Database::Closed, applied.and(closed))
+            }
+            // Somebody else has opened it since, and uses it.
+            (Database::Open(session), Action::UndoOpen) if session.opens > 1 => {
+                (Database::Open(session), Ok(Outcome::default()))
             }
             (database @ Database::Open(_), Action::UndoOpen) => {
                 (self.undo_open(database), Ok(Outcome::default()))
@@ -192,7 +212,7 @@ impl Local {
 
     fn skip(&self, mut database: Database, operation: &Shared, modes: &[ModeChange]) -> Database {
         if let (Database::Open(session), false) = (&mut database, modes.is_empty()) {
-            // Its error has nobody to go to; the mode is then unchanged.
+            // Its error has nobody to go to.
             let _ = session.run(operation, Action::SetMode, modes);
             session.publish(&self.status);
         }
@@ -204,6 +224,10 @@ impl Local {
         self.status.publish(false, 0);
         drop(database);
         Database::Unopened
+    }
+
+    fn mode(&self) -> MutexGuard<'_, TransactionMode> {
+        self.mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Mailbox> {

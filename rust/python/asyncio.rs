@@ -59,6 +59,10 @@ impl Waiter {
         }
     }
 
+    pub fn is_done(&self) -> bool {
+        self.state != State::Waiting
+    }
+
     fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = self
             .event_loop
@@ -128,7 +132,7 @@ impl Waiter {
     }
 
     fn done(&self) -> bool {
-        self.state != State::Waiting
+        self.is_done()
     }
 
     fn cancelled(&self) -> bool {
@@ -183,12 +187,8 @@ impl Waiter {
 /// Wakes the task of a waiter whose operation can go on: at once, in this turn of the loop.
 pub fn resume(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
     let py = waiter.py();
-    {
-        let mut this = waiter.borrow_mut();
-        if this.state != State::Waiting {
-            return Ok(());
-        }
-        this.state = State::Resumed;
+    if waiter.borrow().is_done() {
+        return Ok(());
     }
     let event_loop = waiter.borrow().event_loop(py)?;
     let debug = event_loop
@@ -196,18 +196,22 @@ pub fn resume(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
         .is_truthy()?;
     // In debug mode the loop measures and names each callback; with a current task (a nested loop) a step
     // inside a step is forbidden.
-    if debug || !current_task(py)?.call1((&event_loop,))?.is_none() {
+    let nested = debug || !current_task(py)?.call1((&event_loop,))?.is_none();
+    let callback = {
+        let mut this = waiter.borrow_mut();
+        this.state = State::Resumed;
+        if nested { None } else { this.callback.take() }
+    };
+    if nested {
         return schedule(waiter);
     }
-    let Some((callback, context)) = waiter.borrow_mut().callback.take() else {
-        return Ok(());
-    };
-    match context {
-        Some(context) => context
+    match callback {
+        Some((callback, Some(context))) => context
             .bind(py)
             .call_method1(intern!(py, "run"), (callback, waiter))
             .map(drop),
-        None => callback.call1(py, (waiter,)).map(drop),
+        Some((callback, None)) => callback.call1(py, (waiter,)).map(drop),
+        None => Ok(()),
     }
 }
 

@@ -203,22 +203,25 @@ impl Operation {
         if let Entered::With(value) = &self.entered {
             visit.call(value)?;
         }
-        match self.machine.as_ref().map(|machine| &machine.state) {
-            Some(State::Waiting { port, .. }) => visit.call(port),
-            Some(State::Turn(Some(value))) => visit.call(value),
-            Some(State::Driving { coroutine, .. }) => visit.call(coroutine),
-            _ => Ok(()),
+        match &self.machine {
+            Some(machine) => machine.traverse(visit),
+            None => Ok(()),
         }
+    }
+
+    fn __clear__(&mut self) {
+        self.entered = Entered::No;
+        self.end_early();
     }
 }
 
-impl Drop for Operation {
-    fn drop(&mut self) {
+impl Operation {
+    /// Nobody will drive it any more.
+    fn end_early(&mut self) {
         let Some(mut machine) = self.machine.take() else {
             return;
         };
-        let name = self.name;
-        let awaited = self.awaited;
+        let (name, awaited) = (self.name, self.awaited);
         in_destructor(|py| match machine.state {
             State::Idle if machine.work.must_be_awaited() && !awaited => {
                 warn_never_awaited(py, name)
@@ -229,6 +232,12 @@ impl Drop for Operation {
                 Ok(())
             }
         });
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        self.end_early();
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Connection {
 impl Connection {
     /// Queues a command, with the mode changes since the last one.
     pub fn submit(&self, action: Action) -> Shared {
-        let modes = std::mem::take(&mut self.settings().modes);
+        let modes = self.settings().modes_for(&action);
         let command = Command::new(action, modes);
         let shared = Arc::clone(&command.operation);
         self.backend.submit(command);

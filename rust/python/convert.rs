@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyString, PyTuple};
 
@@ -56,6 +57,12 @@ impl RowMaker {
             .map(Py::into_any),
             RowFactory::Call(callable) => callable.call1(py, (&self.cursor, tuple)),
         }
+    }
+
+    pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cursor)?;
+        self.rows.traverse(visit)?;
+        self.texts.traverse(visit)
     }
 
     fn value(

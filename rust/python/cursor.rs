@@ -3,13 +3,14 @@
 //! Owns the stream that its last execution fills, and what is known about that execution.
 //! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use crate::core::{Action, Amount, Next, Outcome, RowBatch, RowStream, Shared, Shield};
+use crate::core::{Action, Amount, Next, Outcome, RowBatch, RowStream, Shared};
 
 use super::awaitable::Operation;
 use super::connection::Connection;
@@ -19,6 +20,7 @@ use super::executemany::ExecuteMany;
 use super::factories::RowFactory;
 use super::fetch::{FetchAll, FetchMany, FetchOne};
 use super::iterator::RowIterator;
+use super::results::{Piece, State};
 use super::statements::{CloseCursor, Execute, ExecuteScript};
 use super::work::{Ready, Work};
 
@@ -30,28 +32,6 @@ pub const FIRST_ROWS: usize = 64;
 pub struct Cursor {
     connection: Py<Connection>,
     state: Mutex<State>,
-}
-
-struct State {
-    rows: Option<Arc<RowStream>>,
-    current: Option<(Arc<RowBatch>, usize)>,
-    /// A fetch that was sent before anybody asked.
-    ahead: Option<Shared>,
-    columns: Option<Arc<[Box<str>]>>,
-    rowcount: i64,
-    lastrowid: Option<i64>,
-    arraysize: usize,
-    chunk: usize,
-    row_factory: RowFactory,
-    closed: bool,
-}
-
-impl State {
-    fn available(&self) -> usize {
-        let current = self.current.as_ref();
-        let current = current.map_or(0, |(batch, index)| batch.len() - index);
-        current + self.rows.as_ref().map_or(0, |rows| rows.available())
-    }
 }
 
 /// What a look for rows found.
@@ -70,6 +50,7 @@ impl Cursor {
             state: Mutex::new(State {
                 rows: None,
                 current: None,
+                taken_back: VecDeque::new(),
                 ahead: None,
                 columns: None,
                 rowcount: -1,
@@ -90,14 +71,35 @@ impl Cursor {
         self.state().columns.clone()
     }
 
-    /// Starts an execution: gives the rows that it replaces, if the backend still reads them.
-    pub fn begin(&self, rows: Option<Arc<RowStream>>) -> Option<Arc<RowStream>> {
+    /// Starts an execution; the rows of the last one end.
+    pub fn begin(&self, rows: Option<Arc<RowStream>>) {
         let mut state = self.state();
+        state.taken_back.clear();
         state.current = None;
         state.ahead = None;
         state.columns = None;
         state.rowcount = -1;
-        std::mem::replace(&mut state.rows, rows).filter(|rows| !rows.has_ended())
+        let replaced = std::mem::replace(&mut state.rows, rows);
+        drop(state);
+        if let Some(replaced) = replaced {
+            self.end_rows(replaced);
+        }
+    }
+
+    /// Ends the rows of an execution that failed or was abandoned. Another execution's rows stay.
+    pub fn discard(&self, rows: &Arc<RowStream>) {
+        let is_current = matches!(&self.state().rows, Some(own) if Arc::ptr_eq(own, rows));
+        if is_current {
+            self.begin(None);
+        } else {
+            self.end_rows(Arc::clone(rows));
+        }
+    }
+
+    fn end_rows(&self, rows: Arc<RowStream>) {
+        if !rows.has_ended() {
+            drop(self.connection.get().submit(Action::CloseRows(rows)));
+        }
     }
 
     /// Stores what an execution reported.
@@ -118,6 +120,14 @@ impl Cursor {
         let Some(rows) = &state.rows else {
             return Ok(Found::End);
         };
+        if let Some(piece) = state.taken_back.front_mut() {
+            let row = Found::Row(Arc::clone(&piece.batch), piece.next);
+            piece.next += 1;
+            if piece.next == piece.end {
+                state.taken_back.pop_front();
+            }
+            return Ok(row);
+        }
         loop {
             if let Some((batch, index)) = &mut state.current {
                 if *index + 1 == batch.len() && !rows.is_ready() {
@@ -140,6 +150,25 @@ impl Cursor {
                 }
             }
         }
+    }
+
+    /// Gives rows back that a cancelled fetch had taken.
+    pub fn take_back(&self, pieces: Vec<Piece>, rows: Option<&Arc<RowStream>>) {
+        let mut state = self.state();
+        let is_current = match (&state.rows, rows) {
+            (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
+            _ => false,
+        };
+        if is_current {
+            for piece in pieces.into_iter().rev() {
+                state.taken_back.push_front(piece);
+            }
+        }
+    }
+
+    /// The stream of the last execution.
+    pub fn rows(&self) -> Option<Arc<RowStream>> {
+        self.state().rows.clone()
     }
 
     /// Whether a row, or the end, can be taken without asking the backend.
@@ -184,7 +213,7 @@ impl Cursor {
             return;
         };
         let amount = Amount::Ahead(state.chunk);
-        state.chunk = (state.chunk * 2).clamp(1, 1024);
+        state.chunk = state.chunk.saturating_mul(2).clamp(1, 1024);
         drop(state);
         let ahead = self.request(rows, amount);
         self.state().ahead = Some(ahead);
@@ -215,11 +244,14 @@ impl Cursor {
         connection.reentrancy().check(py)
     }
 
-    /// Marks it closed and gives the rows that the backend has to end.
+    /// Marks it closed and takes the rows out, for the backend to end.
     pub fn close_now(&self) -> Option<Arc<RowStream>> {
-        let rows = self.begin(None);
-        self.state().closed = true;
-        rows
+        let mut state = self.state();
+        state.closed = true;
+        let rows = state.rows.take();
+        drop(state);
+        self.begin(None);
+        rows.filter(|rows| !rows.has_ended())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -440,9 +472,7 @@ impl Cursor {
 impl Drop for Cursor {
     fn drop(&mut self) {
         if let Some(rows) = self.close_now() {
-            let action = Action::CloseRows(rows);
-            debug_assert_eq!(action.shield(), Shield::Always);
-            drop(self.connection.get().submit(action));
+            drop(self.connection.get().submit(Action::CloseRows(rows)));
         }
     }
 }

@@ -6,7 +6,7 @@
 //! Invariant: a ticket in `waiting` is resumed exactly once, or removed; a late completion finds nobody.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -37,6 +37,8 @@ pub struct LoopPort {
     next_ticket: AtomicU64,
     waiting: Mutex<HashMap<Ticket, Suspended>>,
     streak: Mutex<Streak>,
+    /// The run ends: nobody drains the queue any more.
+    retired: AtomicBool,
 }
 
 /// Who sleeps.
@@ -59,11 +61,16 @@ impl LoopPort {
             next_ticket: AtomicU64::new(1),
             waiting: Mutex::default(),
             streak: Mutex::default(),
+            retired: AtomicBool::new(false),
         })
     }
 
     pub const fn runtime(&self) -> Runtime {
         self.runtime
+    }
+
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
     }
 
     /// The descriptor that the loop watches.
@@ -101,6 +108,20 @@ impl LoopPort {
         Ok(true)
     }
 
+    fn resume(&self, py: Python<'_>, ticket: Ticket, who: Suspended) -> PyResult<()> {
+        match who {
+            Suspended::Trio(task) => trio::reschedule(task.bind(py)),
+            Suspended::Asyncio(waiter) => {
+                let resumed = asyncio::resume(waiter.bind(py));
+                if resumed.is_err() && !waiter.borrow(py).is_done() {
+                    // Interrupted before the task was called: it waits on.
+                    self.suspend(ticket, Suspended::Asyncio(waiter));
+                }
+                resumed
+            }
+        }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, HashMap<Ticket, Suspended>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,15 +141,21 @@ impl LoopPort {
             let Some(who) = self.forget(*ticket) else {
                 continue;
             };
-            let resumed = match who {
-                Suspended::Asyncio(waiter) => asyncio::resume(waiter.bind(py)),
-                Suspended::Trio(task) => trio::reschedule(task.bind(py)),
-            };
-            if let Err(error) = resumed {
+            if let Err(error) = self.resume(py, *ticket, who) {
                 // KeyboardInterrupt or SystemExit leaves the loop; the rest must not be lost with it.
-                self.queue.restore(&tickets[index + 1..]);
+                self.queue.restore(&tickets[index..]);
                 return Err(error);
             }
+        }
+        Ok(())
+    }
+
+    /// Stop draining: the run ends. Whoever still sleeps looks by itself from now on.
+    fn retire(&self, py: Python<'_>) -> PyResult<()> {
+        self.retired.store(true, Ordering::SeqCst);
+        let sleeping = std::mem::take(&mut *self.waiting());
+        for (ticket, who) in sleeping {
+            self.resume(py, ticket, who)?;
         }
         Ok(())
     }

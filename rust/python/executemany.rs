@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyStopAsyncIteration;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyString};
@@ -208,11 +209,10 @@ impl Work for ExecuteMany {
                 return Err(error);
             }
             cursor.check(py)?;
-            let replaces = cursor.begin(None);
+            cursor.begin(None);
             let action = Action::ExecuteMany {
                 sql: Arc::clone(&self.sql),
                 feed: Arc::clone(&self.feed),
-                replaces,
             };
             self.pending
                 .submit(py, cursor.connection().get(), action, self.timeout)?;
@@ -246,6 +246,15 @@ impl Work for ExecuteMany {
         self.feed.fail();
     }
 
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cursor)?;
+        match &self.rows {
+            Rows::Iterable(rows) | Rows::AsyncIterator(rows) => visit.call(rows),
+            Rows::Iterator(rows) => visit.call(rows),
+            Rows::Exhausted | Rows::Failed(_) => Ok(()),
+        }
+    }
+
     fn waits_for(&self) -> Option<&Shared> {
         self.pending.shared()
     }
@@ -273,5 +282,12 @@ impl Work for ExecuteMany {
             self.fail(error);
         }
         Ok(())
+    }
+}
+
+impl Drop for ExecuteMany {
+    /// After a panic too, or the worker would wait for rows for ever.
+    fn drop(&mut self) {
+        self.feed.fail();
     }
 }

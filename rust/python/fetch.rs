@@ -4,18 +4,21 @@
 //! never held for longer than about 0.2 ms.
 //! Thread: the driving loop's.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use pyo3::exceptions::PyStopAsyncIteration;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::core::{Amount, Shared};
+use crate::core::{Amount, RowBatch, RowStream, Shared};
 
 use super::convert::RowMaker;
 use super::cursor::{Cursor, Found};
 use super::factories::RowFactory;
+use super::results::Piece;
 use super::statements::{Pending, SLICE};
 use super::work::{Step, Work};
 
@@ -176,6 +179,10 @@ impl Work for FetchOne {
         self.cursor.get().is_ready()
     }
 
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cursor)
+    }
+
     fn waits_for(&self) -> Option<&Shared> {
         self.rows.pending.shared()
     }
@@ -235,10 +242,20 @@ impl Work for FetchMany {
 
     fn abandon(&mut self, _py: Python<'_>) {
         self.rows.abandon(self.cursor.get());
+        if let Some(building) = self.building.take() {
+            building.undo(self.cursor.get());
+        }
     }
 
     fn takes_at_once(&self) -> bool {
         self.cursor.get().is_ready()
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(building) = &self.building {
+            building.traverse(visit)?;
+        }
+        visit.call(&self.cursor)
     }
 
     fn waits_for(&self) -> Option<&Shared> {
@@ -307,10 +324,20 @@ impl Work for FetchAll {
 
     fn abandon(&mut self, _py: Python<'_>) {
         self.rows.abandon(self.cursor.get());
+        if let Some(building) = self.building.take() {
+            building.undo(self.cursor.get());
+        }
     }
 
     fn takes_at_once(&self) -> bool {
         self.cursor.get().is_ready()
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(building) = &self.building {
+            building.traverse(visit)?;
+        }
+        visit.call(&self.cursor)
     }
 
     fn waits_for(&self) -> Option<&Shared> {
@@ -322,6 +349,9 @@ impl Work for FetchAll {
 struct Building {
     list: Py<PyList>,
     maker: RowMaker,
+    /// Where its rows came from, to give them back if nobody gets the list.
+    pieces: Vec<Piece>,
+    source: Option<Arc<RowStream>>,
 }
 
 enum Taken {
@@ -339,13 +369,15 @@ impl Building {
         Self {
             list: PyList::empty(py).unbind(),
             maker: Cursor::maker(cursor, py),
+            pieces: Vec::new(),
+            source: cursor.get().rows(),
         }
     }
 
     /// Converts rows that are there, until the list has `size` of them.
-    fn take(&self, py: Python<'_>, cursor: &Cursor, size: usize) -> PyResult<Taken> {
+    fn take(&mut self, py: Python<'_>, cursor: &Cursor, size: usize) -> PyResult<Taken> {
         let started = Instant::now();
-        let list = self.list.bind(py);
+        let list = self.list.clone_ref(py).into_bound(py);
         let mut length = list.len();
         while length < size {
             let (batch, index) = match cursor.take_row(py)? {
@@ -353,6 +385,7 @@ impl Building {
                 Found::Nothing => return Ok(Taken::Nothing),
                 Found::End => return Ok(Taken::End),
             };
+            self.note(&batch, index);
             list.append(self.maker.make(py, &batch, index)?)?;
             length += 1;
             if length.is_multiple_of(32) && started.elapsed() > SLICE {
@@ -360,6 +393,27 @@ impl Building {
             }
         }
         Ok(Taken::Enough)
+    }
+
+    fn note(&mut self, batch: &Arc<RowBatch>, index: usize) {
+        match self.pieces.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.batch, batch) && last.end == index => last.end += 1,
+            _ => self.pieces.push(Piece {
+                batch: Arc::clone(batch),
+                next: index,
+                end: index + 1,
+            }),
+        }
+    }
+
+    /// Nobody gets the list: the rows are the cursor's again.
+    fn undo(self, cursor: &Cursor) {
+        cursor.take_back(self.pieces, self.source.as_ref());
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.list)?;
+        self.maker.traverse(visit)
     }
 }
 
@@ -405,6 +459,10 @@ impl Work for Refill {
 
     fn takes_at_once(&self) -> bool {
         self.cursor.get().is_ready()
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cursor)
     }
 
     fn waits_for(&self) -> Option<&Shared> {

@@ -4,7 +4,7 @@
 //! returns a row that is there without any call but the C slot; between batches it drives an Operation.
 //! Thread: the driving loop's.
 
-use pyo3::exceptions::PyStopAsyncIteration;
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
@@ -112,8 +112,12 @@ impl RowIterator {
         slf
     }
 
-    const fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
+    fn __await__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        if slf.borrow().refill.is_some() {
+            let message = "anext(): the iterator is waiting for rows already";
+            return Err(PyRuntimeError::new_err(message));
+        }
+        Ok(slf)
     }
 
     const fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -158,8 +162,17 @@ impl RowIterator {
         refill.map_or(Ok(()), |refill| Operation::close(refill.bind(slf.py())))
     }
 
+    fn __clear__(&mut self) {
+        self.maker = None;
+        let refill = self.refill.take();
+        drop(refill);
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.cursor)?;
+        if let Some(maker) = &self.maker {
+            maker.traverse(visit)?;
+        }
         visit.call(&self.refill)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::task::{Context, Poll};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::core::{Action, Cancelled, Outcome, Shared, Shield};
@@ -72,6 +73,10 @@ impl Work for Simple {
 
     fn abandon(&mut self, _py: Python<'_>) {
         self.pending.abandon(self.connection.get());
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.connection)
     }
 
     fn waits_for(&self) -> Option<&Shared> {
@@ -161,6 +166,10 @@ impl Work for Open {
         }
     }
 
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.connection)
+    }
+
     fn waits_for(&self) -> Option<&Shared> {
         match &self.stage {
             Stage::Opening(shared) => Some(shared),
@@ -221,6 +230,7 @@ impl Work for Exit {
         let connection = self.connection.clone_ref(py);
         let connection = connection.get();
         if self.stage == ExitStage::Start {
+            connection.reentrancy().check(py)?;
             if self.commits {
                 self.stage = ExitStage::Ending;
                 self.pending.adopt(connection.submit(Action::Commit));
@@ -260,6 +270,22 @@ impl Work for Exit {
             drop(self.connection.get().submit(Action::Rollback));
             self.start_closing();
         }
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.connection)
+    }
+
+    /// Cancelled while it commits: the close is finished first.
+    fn defer(&mut self, _py: Python<'_>, error: PyErr) -> PyResult<()> {
+        if self.stage != ExitStage::Ending {
+            return Err(error);
+        }
+        self.failed = Some(error);
+        self.pending.abandon(self.connection.get());
+        drop(self.connection.get().submit(Action::Rollback));
+        self.start_closing();
+        Ok(())
     }
 
     fn waits_for(&self) -> Option<&Shared> {

@@ -5,8 +5,10 @@
 //! Invariant: whatever ends the wait early (throw, close, dealloc) forgets the ticket and abandons the Work.
 
 use std::task::{Context, Waker};
+use std::time::Duration;
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -20,6 +22,9 @@ use super::exceptions::is_cancelled;
 use super::ffi::Sent;
 use super::trio::{self, Abort};
 use super::work::{Resume, Step, Work};
+
+/// Between two looks at an operation that nobody wakes.
+const LATE_LOOK: Duration = Duration::from_micros(200);
 
 /// A Work on its way.
 pub struct Machine {
@@ -134,8 +139,7 @@ impl Machine {
             }
             State::Waiting { port, ticket } => {
                 drop(port.get().forget(ticket));
-                self.work.abandon(py);
-                Err(error)
+                self.defer(py, port, error)
             }
             State::Turn(_) => {
                 self.work.abandon(py);
@@ -176,6 +180,43 @@ impl Machine {
         }
     }
 
+    /// An exception ends the wait, unless the Work has something to finish first.
+    fn defer(&mut self, py: Python<'_>, port: Py<LoopPort>, error: PyErr) -> PyResult<Sent> {
+        let deferred = if error.is_instance_of::<PyGeneratorExit>(py) {
+            Err(error)
+        } else {
+            self.work.defer(py, error)
+        };
+        match deferred {
+            Ok(()) => self.advance(py, port),
+            Err(error) => {
+                self.work.abandon(py);
+                Err(error)
+            }
+        }
+    }
+
+    pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.work.traverse(visit)?;
+        visit.call(&self.raise_cancel)?;
+        match &self.state {
+            State::Waiting { port, .. } => visit.call(port),
+            State::Turn(value) => visit.call(value),
+            State::Driving { coroutine, purpose } => {
+                visit.call(coroutine)?;
+                match purpose {
+                    Purpose::Sleep { port, abort, .. } => {
+                        visit.call(port)?;
+                        visit.call(abort)
+                    }
+                    Purpose::Deliver(Ok(value)) => visit.call(value),
+                    _ => Ok(()),
+                }
+            }
+            State::Idle | State::Finished => Ok(()),
+        }
+    }
+
     /// Polls the Work until it has to wait, or is through.
     fn advance(&mut self, py: Python<'_>, port: Py<LoopPort>) -> PyResult<Sent> {
         let mut step = self.poll(py, Waker::noop());
@@ -183,6 +224,9 @@ impl Machine {
             let (ticket, waker) = port.get().ticket();
             step = self.poll(py, &waker);
             if matches!(step, Ok(Step::Pending)) {
+                if port.get().is_retired() {
+                    return self.wait_without_pump(py);
+                }
                 return self.suspend(py, port, ticket);
             }
         }
@@ -202,6 +246,18 @@ impl Machine {
                 Runtime::Trio => self.drive(py, trio::checkpoint(py)?, Purpose::Turn),
             },
         }
+    }
+
+    /// A trio run that is ending wakes nobody any more. What runs as late as that (finalizers of async generators,
+    /// other system tasks) looks by itself, a few thousand times a second.
+    fn wait_without_pump(&mut self, py: Python<'_>) -> PyResult<Sent> {
+        py.detach(|| std::thread::sleep(LATE_LOOK));
+        let turn = if self.work.shield() == Shield::None {
+            trio::checkpoint(py)?
+        } else {
+            trio::cancel_shielded_checkpoint(py)?
+        };
+        self.drive(py, turn, Purpose::Turn)
     }
 
     fn poll(&mut self, py: Python<'_>, waker: &Waker) -> PyResult<Step> {
@@ -333,8 +389,7 @@ impl Machine {
             }
             (Purpose::Sleep { port, ticket, .. }, Err(error)) => {
                 drop(port.get().forget(ticket));
-                self.work.abandon(py);
-                return Err(error);
+                return self.defer(py, port, error);
             }
             (_, Err(error)) => {
                 self.work.abandon(py);

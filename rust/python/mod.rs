@@ -23,6 +23,7 @@ mod options;
 mod parameters;
 mod queries;
 mod reentrancy;
+mod results;
 mod row;
 mod settings;
 mod statements;

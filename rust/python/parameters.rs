@@ -21,6 +21,9 @@ use super::exceptions;
 /// SQLITE_MAX_LENGTH as compiled.
 const LONGEST: usize = 1_000_000_000;
 
+/// SQLITE_MAX_VARIABLE_NUMBER as compiled.
+const MOST_PARAMETERS: usize = 32766;
+
 /// SQL as the core takes it.
 pub fn sql(sql: &Bound<'_, PyString>) -> PyResult<Arc<str>> {
     let text = sql.to_str()?;
@@ -81,7 +84,7 @@ impl Converter {
         if parameters.is_exact_instance_of::<PyTuple>()
             || parameters.is_exact_instance_of::<PyList>()
         {
-            return Ok(Shape::Positional(parameters.len()?));
+            return positional(parameters);
         }
         if parameters.is_instance_of::<PyDict>() || parameters.is_instance(mapping(py)?)? {
             self.names
@@ -89,7 +92,7 @@ impl Converter {
             return Ok(Shape::Named);
         }
         if is_sequence(parameters) {
-            return Ok(Shape::Positional(parameters.len()?));
+            return positional(parameters);
         }
         let class = parameters.get_type();
         let message = format!(
@@ -141,6 +144,17 @@ impl Converter {
         }
         pushed
     }
+}
+
+fn positional(parameters: &Bound<'_, PyAny>) -> PyResult<Shape> {
+    let width = parameters.len()?;
+    if width > MOST_PARAMETERS {
+        let message = format!(
+            "Incorrect number of bindings supplied. A statement takes {MOST_PARAMETERS} at most, and there are {width} supplied."
+        );
+        return Err(exceptions::programming(parameters.py(), message));
+    }
+    Ok(Shape::Positional(width))
 }
 
 fn push_sequence(

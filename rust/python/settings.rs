@@ -5,7 +5,7 @@
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 
-use crate::core::ModeChange;
+use crate::core::{Action, ModeChange};
 
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
@@ -21,6 +21,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The changes that a command applies first, if its caller will hear of their errors.
+    pub fn modes_for(&mut self, action: &Action) -> Vec<ModeChange> {
+        if action.is_heard() {
+            std::mem::take(&mut self.modes)
+        } else {
+            Vec::new()
+        }
+    }
+
     pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.row_factory.traverse(visit)?;
         self.text_factory.traverse(visit)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -38,12 +39,11 @@ impl Pending {
         action: Action,
         timeout: Option<Duration>,
     ) -> PyResult<()> {
-        let shared = connection.submit(action);
+        let shared = self.shared.insert(connection.submit(action));
         if let Some(timeout) = timeout {
-            crate::core::end_at(Instant::now() + timeout, &shared)
+            crate::core::end_at(Instant::now() + timeout, shared)
                 .map_err(|error| exceptions::to_python(py, error))?;
         }
-        self.shared = Some(shared);
         Ok(())
     }
 
@@ -89,6 +89,17 @@ impl Pending {
         })) = shared.abandon()
         {
             drop(connection.submit(Action::UndoBegin(serial)));
+        }
+    }
+}
+
+impl Drop for Pending {
+    /// An await that ends early abandons what it waits for; a panic leaves it no time to.
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(shared) = self.shared.take()
+        {
+            drop(shared.abandon());
         }
     }
 }
@@ -141,12 +152,11 @@ impl Work for Execute {
         if let Some((sql, parameters)) = self.request.take() {
             cursor.check(py)?;
             let rows = Arc::clone(&self.rows);
-            let replaces = cursor.begin(Some(Arc::clone(&rows)));
+            cursor.begin(Some(Arc::clone(&rows)));
             let statement = Statement {
                 sql,
                 parameters,
                 rows,
-                replaces,
                 amount: self.amount,
             };
             self.pending.submit(
@@ -165,7 +175,7 @@ impl Work for Execute {
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
                 Poll::Ready(Err(error)) => {
-                    drop(cursor.begin(None));
+                    cursor.discard(&self.rows);
                     return Err(error);
                 }
             }
@@ -178,9 +188,11 @@ impl Work for Execute {
         }
         let cursor = self.cursor.get();
         self.pending.abandon(cursor.connection().get());
-        if let Some(rows) = cursor.begin(None) {
-            drop(cursor.connection().get().submit(Action::CloseRows(rows)));
-        }
+        cursor.discard(&self.rows);
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cursor)
     }
 
     fn waits_for(&self) -> Option<&Shared> {
@@ -234,10 +246,8 @@ impl Work for ExecuteScript {
         let cursor = self.cursor.get();
         if let Some(script) = self.script.take() {
             cursor.check(py)?;
-            let action = Action::ExecuteScript {
-                script,
-                replaces: cursor.begin(None),
-            };
+            cursor.begin(None);
+            let action = Action::ExecuteScript(script);
             self.pending
                 .submit(py, cursor.connection().get(), action, self.timeout)?;
         }
@@ -252,6 +262,10 @@ impl Work for ExecuteScript {
 
     fn abandon(&mut self, _py: Python<'_>) {
         self.pending.abandon(self.cursor.get().connection().get());
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cursor)
     }
 
     fn waits_for(&self) -> Option<&Shared> {
@@ -292,6 +306,9 @@ impl Work for CloseCursor {
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let cursor = self.cursor.get();
+        if !self.begun {
+            cursor.connection().get().reentrancy().check(py)?;
+        }
         if !std::mem::replace(&mut self.begun, true)
             && let Some(rows) = cursor.close_now()
         {
@@ -306,6 +323,10 @@ impl Work for CloseCursor {
     }
 
     fn abandon(&mut self, _py: Python<'_>) {}
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cursor)
+    }
 
     fn waits_for(&self) -> Option<&Shared> {
         self.pending.shared()

@@ -108,8 +108,9 @@ pub fn current_port(py: Python<'_>) -> PyResult<Option<Py<LoopPort>>> {
     let port = Py::new(py, LoopPort::new(Runtime::Trio)?)?;
     let pump = PyModule::import(py, "aiolibsql._pump")?.getattr("pump")?;
     let drain = port.getattr(py, intern!(py, "drain"))?;
+    let retire = port.getattr(py, intern!(py, "retire"))?;
     let spawn = trio.spawn_system_task.bind(py);
-    spawn.call1((pump, &trio.wait_readable, port.get().fd(), drain))?;
+    spawn.call1((pump, &trio.wait_readable, port.get().fd(), drain, retire))?;
     variable.call_method1(intern!(py, "set"), (&port,))?;
     Ok(Some(port))
 }

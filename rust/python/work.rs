@@ -6,6 +6,7 @@
 
 use std::task::Context;
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -43,6 +44,20 @@ pub trait Work: Send + Sync {
 
     /// The command that it waits for.
     fn waits_for(&self) -> Option<&Shared>;
+
+    /// The Python objects that it holds, for the garbage collector.
+    ///
+    /// # Errors
+    /// The collector's.
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError>;
+
+    /// An exception was thrown into the wait. A Work that has more to finish keeps it and goes on.
+    ///
+    /// # Errors
+    /// The exception, to be raised at once.
+    fn defer(&mut self, _py: Python<'_>, error: PyErr) -> PyResult<()> {
+        Err(error)
+    }
 
     /// How far a cancellation may reach. `Always`: it is submitted even when the caller is already cancelled.
     fn shield(&self) -> Shield {
@@ -147,6 +162,13 @@ impl Work for Ready {
 
     fn abandon(&mut self, _py: Python<'_>) {}
 
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.value {
+            Some(Ok(value)) => visit.call(value),
+            _ => Ok(()),
+        }
+    }
+
     fn waits_for(&self) -> Option<&Shared> {
         None
     }
@@ -196,6 +218,11 @@ impl Work for Then {
         self.first.abandon(py);
     }
 
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.first.traverse(visit)?;
+        self.second.traverse(visit)
+    }
+
     fn waits_for(&self) -> Option<&Shared> {
         if self.at_second {
             self.second.waits_for()
@@ -229,6 +256,10 @@ impl Work for Inserted {
     }
 
     fn abandon(&mut self, _py: Python<'_>) {}
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cursor)
+    }
 
     fn waits_for(&self) -> Option<&Shared> {
         None

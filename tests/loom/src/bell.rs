@@ -17,8 +17,14 @@ struct State {
 
 impl ReadableFd {
     pub fn new() -> Self {
-        let state = State { is_readable: false, writes: 0 };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            is_readable: false,
+            writes: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 
     /// Sleeps as `epoll_wait` would. A ring that gets lost makes loom report a deadlock.

@@ -26,7 +26,12 @@ impl Wake for Alarm {
 
 impl Caller {
     pub fn new() -> Self {
-        Self { alarm: Arc::new(Alarm { wakes: Mutex::new(0), changed: Condvar::new() }) }
+        Self {
+            alarm: Arc::new(Alarm {
+                wakes: Mutex::new(0),
+                changed: Condvar::new(),
+            }),
+        }
     }
 
     /// Polls once; a pending poll leaves the waker with the operation.

@@ -1,0 +1,48 @@
+//! What a cursor holds between its operations: the stream of its last execution and how far it was read.
+//!
+//! Owns no lock; the cursor's guards it. Must not know: operations, loops.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::core::{RowBatch, RowStream, Shared};
+
+use super::factories::RowFactory;
+
+/// What a cursor knows of its last execution.
+pub struct State {
+    pub rows: Option<Arc<RowStream>>,
+    pub current: Option<(Arc<RowBatch>, usize)>,
+    /// Rows that a cancelled fetch had taken: batch, next row, end. They come before `current`.
+    pub taken_back: VecDeque<Piece>,
+    /// A fetch that was sent before anybody asked.
+    pub ahead: Option<Shared>,
+    pub columns: Option<Arc<[Box<str>]>>,
+    pub rowcount: i64,
+    pub lastrowid: Option<i64>,
+    pub arraysize: usize,
+    pub chunk: usize,
+    pub row_factory: RowFactory,
+    pub closed: bool,
+}
+
+/// Consecutive rows of one batch.
+#[derive(Debug)]
+pub struct Piece {
+    pub batch: Arc<RowBatch>,
+    pub next: usize,
+    pub end: usize,
+}
+
+impl State {
+    pub fn available(&self) -> usize {
+        let current = self.current.as_ref();
+        let current = current.map_or(0, |(batch, index)| batch.len() - index);
+        let taken_back: usize = self
+            .taken_back
+            .iter()
+            .map(|piece| piece.end - piece.next)
+            .sum();
+        taken_back + current + self.rows.as_ref().map_or(0, |rows| rows.available())
+    }
+}
