@@ -384,7 +384,7 @@ class Connection(Generic[_RowT_co]):
     def fetch_blob(
         self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
     ) -> Operation[bytes | None]:
-        """Execute one statement and return the BLOB that is its first row's first value (as rapsqlite).
+        """Execute one statement and return the BLOB in its first row's first column, as rapsqlite.
 
         Args:
             sql: One statement. It ends with the first row, except that a write runs to its end.
