@@ -1,17 +1,16 @@
 //! Connection: one database, for any number of tasks under any loop.
 //!
-//! Owns the backend and the settings that new cursors take over.
-//! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
+//! Owns the class: what its methods take and the operations that they return.
+//! Thread: any that is attached.
 
-use std::ffi::CString;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::core::{Action, Amount, Backend, Command, Local, ModeChange, Phase, Shared};
+use crate::core::{Action, Amount, Local, Phase, Shared};
 
 use super::awaitable::Operation;
 use super::cursor::{Cursor, FIRST_ROWS};
@@ -19,96 +18,32 @@ use super::exceptions;
 use super::executemany::ExecuteMany;
 use super::factories::{RowFactory, TextFactory};
 use super::lifecycle::{Exit, Open, Simple};
+use super::link::Link;
 use super::options::{self, Arguments, Autocommit, Control, Level};
 use super::queries;
-use super::reentrancy::Reentrancy;
 use super::settings::Settings;
 use super::statements::ExecuteScript;
 use super::work::{Inserted, Ready};
 
-const FORGOTTEN: &str = "was deleted before being closed. Please use 'async with' or '.close()' to close the \
-                         connection properly.";
-
 /// A connection to a database.
 #[pyclass(frozen, subclass, weakref, generic, module = "aiolibsql")]
 pub struct Connection {
-    backend: Arc<Local>,
-    label: String,
+    link: Arc<Link>,
     init_hook: Option<Py<PyAny>>,
-    reentrancy: Reentrancy,
-    settings: Mutex<Settings>,
 }
 
 impl Connection {
-    /// Queues a command, with the mode changes since the last one.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Queues a command.
     pub fn submit(&self, action: Action) -> Shared {
-        let modes = self.settings().modes_for(&action);
-        let command = Command::new(action, modes);
-        let shared = Arc::clone(&command.operation);
-        self.backend.submit(command);
-        shared
-    }
-
-    pub fn cursor_defaults(&self, py: Python<'_>) -> (RowFactory, usize) {
-        let settings = self.settings();
-        (settings.row_factory.clone_ref(py), settings.chunk)
-    }
-
-    pub fn text_factory_of(&self, py: Python<'_>) -> TextFactory {
-        self.settings().text_factory.clone_ref(py)
+        self.link.submit(action)
     }
 
     pub fn init_hook(&self) -> Option<&Py<PyAny>> {
         self.init_hook.as_ref()
-    }
-
-    pub fn check_not_closed(&self, py: Python<'_>) -> PyResult<()> {
-        match self.backend.status().phase() {
-            Phase::Closed => Err(exceptions::to_python(py, crate::core::Error::closed())),
-            Phase::Unopened | Phase::Open => Ok(()),
-        }
-    }
-
-    pub const fn reentrancy(&self) -> &Reentrancy {
-        &self.reentrancy
-    }
-
-    pub fn is_closed(&self) -> bool {
-        self.backend.status().phase() == Phase::Closed
-    }
-
-    /// Warns of changes that a close threw away, once.
-    pub fn report_discarded(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.backend.status().take_discarded() {
-            return Ok(());
-        }
-        self.warn(
-            py,
-            "was closed with uncommitted changes, which are rolled back",
-        )
-    }
-
-    fn warn(&self, py: Python<'_>, what: &str) -> PyResult<()> {
-        let message = format!("<aiolibsql.Connection '{}'> {what}", self.label);
-        let message = CString::new(message).unwrap_or_default();
-        PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
-    }
-
-    fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        match self.backend.status().phase() {
-            Phase::Unopened => Err(exceptions::to_python(py, crate::core::Error::not_open())),
-            Phase::Open | Phase::Closed => self.check_not_closed(py),
-        }
-    }
-
-    fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change_control(&self, change: impl FnOnce(&mut Control) -> ModeChange) {
-        let mut settings = self.settings();
-        let change = change(&mut settings.control);
-        settings.modes.push(change);
     }
 }
 
@@ -144,18 +79,16 @@ impl Connection {
             pragmas,
         };
         let (options, label) = options::read(&arguments, control.mode())?;
+        let settings = Settings {
+            row_factory: row_factory.map_or(Ok(RowFactory::Tuple), RowFactory::new)?,
+            text_factory: text_factory.map_or(Ok(TextFactory::Str), TextFactory::new)?,
+            control,
+            modes: Vec::new(),
+            chunk: iter_chunk_size.max(1),
+        };
         Ok(Self {
-            backend: Local::new(options),
-            label,
+            link: Arc::new(Link::new(Local::new(options), label, settings)),
             init_hook,
-            reentrancy: Reentrancy::default(),
-            settings: Mutex::new(Settings {
-                row_factory: row_factory.map_or(Ok(RowFactory::Tuple), RowFactory::new)?,
-                text_factory: text_factory.map_or(Ok(TextFactory::Str), TextFactory::new)?,
-                control,
-                modes: Vec::new(),
-                chunk: iter_chunk_size.max(1),
-            }),
         })
     }
 
@@ -192,7 +125,7 @@ impl Connection {
         slf: &Bound<'py, Self>,
         factory: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Cursor>> {
-        slf.get().check_not_closed(slf.py())?;
+        slf.get().link.check_not_closed(slf.py())?;
         match factory {
             None => Ok(Self::new_cursor(slf)?.into_bound(slf.py())),
             Some(factory) => factory.call1((slf,))?.cast_into::<Cursor>().map_err(|_| {
@@ -378,7 +311,7 @@ impl Connection {
     }
 
     fn interrupt(&self, py: Python<'_>) -> Operation {
-        self.backend.interrupt();
+        self.link.interrupt();
         Operation::new(Box::new(Ready::done("Connection.interrupt", Ok(py.None()))))
     }
 
@@ -389,112 +322,104 @@ impl Connection {
 
     #[getter]
     fn in_transaction(&self, py: Python<'_>) -> PyResult<bool> {
-        self.check_open(py)?;
-        Ok(self.backend.status().in_transaction())
+        self.link.check_open(py)?;
+        Ok(self.link.status().in_transaction())
     }
 
     #[getter]
     fn total_changes(&self, py: Python<'_>) -> PyResult<i64> {
-        self.check_open(py)?;
-        Ok(self.backend.status().total_changes())
+        self.link.check_open(py)?;
+        Ok(self.link.status().total_changes())
     }
 
     #[getter]
     fn closed(&self) -> bool {
-        self.is_closed()
+        self.link.is_closed()
     }
 
     #[getter]
     fn isolation_level(&self) -> Option<String> {
-        self.settings().control.isolation_level.clone()
+        self.link.settings().control.isolation_level.clone()
     }
 
     #[setter]
     fn set_isolation_level(&self, level: Level) {
-        self.change_control(|control| control.set_isolation_level(level.0));
+        self.link
+            .change_control(|control| control.set_isolation_level(level.0));
     }
 
     #[getter]
     fn autocommit(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.settings().control.autocommit.to_python(py)
+        self.link.settings().control.autocommit.to_python(py)
     }
 
     #[setter(autocommit)]
     fn set_autocommit_attribute(&self, value: Autocommit) {
-        self.change_control(|control| control.set_autocommit(value));
+        self.link
+            .change_control(|control| control.set_autocommit(value));
     }
 
     #[getter]
     fn row_factory(&self, py: Python<'_>) -> Py<PyAny> {
-        self.settings().row_factory.to_python(py)
+        self.link.settings().row_factory.to_python(py)
     }
 
     #[setter]
     fn set_row_factory(&self, factory: &Bound<'_, PyAny>) -> PyResult<()> {
         let factory = RowFactory::new(factory)?;
-        let old = std::mem::replace(&mut self.settings().row_factory, factory);
+        let old = std::mem::replace(&mut self.link.settings().row_factory, factory);
         drop(old);
         Ok(())
     }
 
     #[getter]
     fn text_factory(&self, py: Python<'_>) -> Py<PyAny> {
-        self.settings().text_factory.to_python(py)
+        self.link.settings().text_factory.to_python(py)
     }
 
     #[setter]
     fn set_text_factory(&self, factory: &Bound<'_, PyAny>) -> PyResult<()> {
         let factory = TextFactory::new(factory)?;
-        let old = std::mem::replace(&mut self.settings().text_factory, factory);
+        let old = std::mem::replace(&mut self.link.settings().text_factory, factory);
         drop(old);
         Ok(())
     }
 
     #[getter]
     fn iter_chunk_size(&self) -> usize {
-        self.settings().chunk
+        self.link.settings().chunk
     }
 
     #[setter]
     fn set_iter_chunk_size(&self, size: usize) {
-        self.settings().chunk = size.max(1);
+        self.link.settings().chunk = size.max(1);
     }
 
     fn __repr__(&self) -> String {
-        let phase = match self.backend.status().phase() {
+        let phase = match self.link.status().phase() {
             Phase::Unopened => "not opened",
             Phase::Open => "open",
             Phase::Closed => "closed",
         };
-        format!("<aiolibsql.Connection '{}' ({phase})>", self.label)
+        format!("<aiolibsql.Connection '{}' ({phase})>", self.link.label())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.init_hook)?;
-        match self.settings.try_lock() {
+        match self.link.settings_lock().try_lock() {
             Ok(settings) => settings.traverse(visit),
             Err(_) => Ok(()),
         }
     }
 
     fn __clear__(&self) {
-        let factories = self.settings().take_factories();
+        let factories = self.link.settings().take_factories();
         drop(factories);
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let forgotten = self.backend.status().phase() == Phase::Open;
-        if forgotten {
-            drop(self.submit(Action::Close));
-        }
-        exceptions::in_destructor(|py| {
-            if forgotten {
-                self.warn(py, FORGOTTEN)
-            } else {
-                self.report_discarded(py)
-            }
-        });
+        self.link.forget();
     }
 }

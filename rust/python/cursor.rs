@@ -44,7 +44,7 @@ pub enum Found {
 
 impl Cursor {
     pub fn create(py: Python<'_>, connection: &Py<Connection>) -> Self {
-        let (row_factory, chunk) = connection.get().cursor_defaults(py);
+        let (row_factory, chunk) = connection.get().link().cursor_defaults(py);
         Self {
             connection: connection.clone_ref(py),
             state: Mutex::new(State {
@@ -221,7 +221,7 @@ impl Cursor {
 
     pub fn maker(slf: &Py<Self>, py: Python<'_>) -> RowMaker {
         let this = slf.get();
-        let texts = this.connection.get().text_factory_of(py);
+        let texts = this.connection.get().link().text_factory_of(py);
         let state = this.state();
         RowMaker {
             cursor: slf.clone_ref(py),
@@ -240,8 +240,8 @@ impl Cursor {
             ));
         }
         let connection = self.connection.get();
-        connection.check_not_closed(py)?;
-        connection.reentrancy().check(py)
+        connection.link().check_not_closed(py)?;
+        connection.link().reentrancy().check(py)
     }
 
     /// Marks it closed and takes the rows out, for the backend to end.

@@ -273,7 +273,14 @@ impl Work for ExecuteMany {
         method: Resume,
         value: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _guard = self.cursor.get().connection().get().reentrancy().refuse();
+        let _guard = self
+            .cursor
+            .get()
+            .connection()
+            .get()
+            .link()
+            .reentrancy()
+            .refuse();
         method.call(coroutine, value)
     }
 

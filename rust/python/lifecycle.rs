@@ -58,14 +58,14 @@ impl Work for Simple {
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         if self.action.is_some() {
-            self.connection.get().reentrancy().check(py)?;
+            self.connection.get().link().reentrancy().check(py)?;
             self.submit();
         }
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(result) => {
                 result?;
-                self.connection.get().report_discarded(py)?;
+                self.connection.get().link().report_discarded(py)?;
                 Ok(Step::Ready(py.None()))
             }
         }
@@ -204,7 +204,7 @@ enum ExitStage {
 
 impl Exit {
     pub fn new(connection: Py<Connection>, commits: bool) -> Self {
-        let commits = commits && !connection.get().is_closed();
+        let commits = commits && !connection.get().link().is_closed();
         Self {
             connection,
             commits,
@@ -230,7 +230,7 @@ impl Work for Exit {
         let connection = self.connection.clone_ref(py);
         let connection = connection.get();
         if self.stage == ExitStage::Start {
-            connection.reentrancy().check(py)?;
+            connection.link().reentrancy().check(py)?;
             if self.commits {
                 self.stage = ExitStage::Ending;
                 self.pending.adopt(connection.submit(Action::Commit));
@@ -257,7 +257,7 @@ impl Work for Exit {
             // After an exception of the block a failing close must not hide it.
             if self.commits {
                 result?;
-                connection.report_discarded(py)?;
+                connection.link().report_discarded(py)?;
             }
             return Ok(Step::Ready(py.None()));
         }

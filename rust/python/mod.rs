@@ -18,6 +18,7 @@ mod fetch;
 mod ffi;
 mod iterator;
 mod lifecycle;
+mod link;
 mod machine;
 mod options;
 mod parameters;

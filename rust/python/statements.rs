@@ -307,7 +307,7 @@ impl Work for CloseCursor {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let cursor = self.cursor.get();
         if !self.begun {
-            cursor.connection().get().reentrancy().check(py)?;
+            cursor.connection().get().link().reentrancy().check(py)?;
         }
         if !std::mem::replace(&mut self.begun, true)
             && let Some(rows) = cursor.close_now()

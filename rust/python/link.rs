@@ -1,0 +1,139 @@
+//! Link: the backend of a connection, with the settings that its cursors take over.
+//!
+//! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
+
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyResourceWarning;
+use pyo3::prelude::*;
+
+use crate::core::{Action, Backend, Command, Error, Local, ModeChange, Phase, Shared, Status};
+
+use super::exceptions;
+use super::factories::{RowFactory, TextFactory};
+use super::options::Control;
+use super::reentrancy::Reentrancy;
+use super::settings::Settings;
+
+const FORGOTTEN: &str = "was deleted before being closed. Please use 'async with' or '.close()' to close the \
+                         connection properly.";
+
+/// What a connection's methods and its cursors work with.
+pub struct Link {
+    backend: Arc<Local>,
+    label: String,
+    reentrancy: Reentrancy,
+    settings: Mutex<Settings>,
+}
+
+impl Link {
+    pub fn new(backend: Arc<Local>, label: String, settings: Settings) -> Self {
+        Self {
+            backend,
+            label,
+            reentrancy: Reentrancy::default(),
+            settings: Mutex::new(settings),
+        }
+    }
+
+    /// Queues a command, with the mode changes since the last one.
+    pub fn submit(&self, action: Action) -> Shared {
+        let modes = self.settings().modes_for(&action);
+        let command = Command::new(action, modes);
+        let shared = Arc::clone(&command.operation);
+        self.backend.submit(command);
+        shared
+    }
+
+    /// Stops the statement that runs now.
+    pub fn interrupt(&self) {
+        self.backend.interrupt();
+    }
+
+    /// How the database is shown.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    pub fn status(&self) -> &Status {
+        self.backend.status()
+    }
+
+    pub const fn reentrancy(&self) -> &Reentrancy {
+        &self.reentrancy
+    }
+
+    pub const fn settings_lock(&self) -> &Mutex<Settings> {
+        &self.settings
+    }
+
+    pub fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn change_control(&self, change: impl FnOnce(&mut Control) -> ModeChange) {
+        let mut settings = self.settings();
+        let change = change(&mut settings.control);
+        settings.modes.push(change);
+    }
+
+    pub fn cursor_defaults(&self, py: Python<'_>) -> (RowFactory, usize) {
+        let settings = self.settings();
+        (settings.row_factory.clone_ref(py), settings.chunk)
+    }
+
+    pub fn text_factory_of(&self, py: Python<'_>) -> TextFactory {
+        self.settings().text_factory.clone_ref(py)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.status().phase() == Phase::Closed
+    }
+
+    pub fn check_not_closed(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_closed() {
+            return Err(exceptions::to_python(py, Error::closed()));
+        }
+        Ok(())
+    }
+
+    pub fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+        match self.status().phase() {
+            Phase::Unopened => Err(exceptions::to_python(py, Error::not_open())),
+            Phase::Open | Phase::Closed => self.check_not_closed(py),
+        }
+    }
+
+    /// Warns of changes that a close threw away, once.
+    pub fn report_discarded(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.status().take_discarded() {
+            return Ok(());
+        }
+        self.warn(
+            py,
+            "was closed with uncommitted changes, which are rolled back",
+        )
+    }
+
+    /// The connection is gone: closes what was left open, and says so.
+    pub fn forget(&self) {
+        let forgotten = self.status().phase() == Phase::Open;
+        if forgotten {
+            drop(self.submit(Action::Close));
+        }
+        exceptions::in_destructor(|py| {
+            if forgotten {
+                self.warn(py, FORGOTTEN)
+            } else {
+                self.report_discarded(py)
+            }
+        });
+    }
+
+    fn warn(&self, py: Python<'_>, what: &str) -> PyResult<()> {
+        let message = format!("<aiolibsql.Connection '{}'> {what}", self.label);
+        let message = CString::new(message).unwrap_or_default();
+        PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
+    }
+}
