@@ -356,6 +356,7 @@ def test_connection_left_open_at_exit_is_named_in_a_resource_warning(tmp_path: P
     database = tmp_path / "left.db"
     ended = subprocess.run(
         [sys.executable, "-W", "always", "-c", script, str(database)],
+        cwd=tmp_path,
         check=False,
         capture_output=True,
         text=True,

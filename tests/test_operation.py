@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import sys
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -182,6 +183,7 @@ async def test_operation_names_itself_as_a_coroutine_does(
     operation.close()
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10's inspect knows no cr_suspended")
 async def test_operation_tells_what_state_it_is_in(conn: aiolibsql.Connection[Any]) -> None:
     # anyio asks, before it cancels a task whose coroutine this is.
     operation = conn.execute(ENDLESS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import sqlite3
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -134,8 +135,10 @@ def with_sqlite3(sql: str, parameters: Any) -> list[Any] | str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # positions for named places
             return connection.execute(sql, parameters).fetchall()
-    except sqlite3.Error as error:
-        return type(error).__name__
+    except (sqlite3.Error, ValueError) as error:
+        # 3.10 refused parameters that are no sequence with a ValueError.
+        refused = isinstance(error, ValueError) and sys.version_info < (3, 11)
+        return "ProgrammingError" if refused else type(error).__name__
     finally:
         connection.close()
 
