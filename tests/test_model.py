@@ -241,7 +241,7 @@ def test_write_refused_for_its_parameters_leaves_the_transaction_that_sqlite3_le
 
 
 @pytest.mark.soak
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10's sqlite3 resets cursors at a rollback")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 resets cursors at a rollback")
 def test_connection_and_cursors_answer_as_sqlite3_does() -> None:
     Machine.loop = asyncio.new_event_loop()
     try:
