@@ -7,7 +7,14 @@ import datetime as _datetime  # noqa: ICN001 - private, for it is no part of the
 import time as _time
 from typing import Final as _Final
 
-from aiolibsql._aiolibsql import Connection, Cursor, Row, complete_statement, sqlite_version
+from aiolibsql._aiolibsql import (
+    Connection,
+    Cursor,
+    Row,
+    Transaction,
+    complete_statement,
+    sqlite_version,
+)
 from aiolibsql._connect import connect
 from aiolibsql._version import __version__
 from aiolibsql.exceptions import (
@@ -90,6 +97,7 @@ __all__ = [
     "TimeoutError",
     "Timestamp",
     "TimestampFromTicks",
+    "Transaction",
     "Warning",
     "__version__",
     "apilevel",

@@ -12,7 +12,7 @@ from collections.abc import (
     Sequence,
 )
 from types import GenericAlias, TracebackType
-from typing import Any, Final, Generic, Literal, final, overload
+from typing import Any, Final, Generic, Literal, NoReturn, final, overload
 
 from typing_extensions import Self, TypeVar, disjoint_base
 
@@ -36,6 +36,7 @@ __all__ = [
     "Operation",
     "Row",
     "RowIterator",
+    "Transaction",
     "_error_for_code",
     "complete_statement",
     "sqlite_version",
@@ -425,6 +426,58 @@ class Connection(Generic[_RowT_co]):
             rolled back unless it was used since.
         """
 
+    def transaction(
+        self,
+        mode: Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"] = "IMMEDIATE",
+        *,
+        force_rollback: bool = False,
+    ) -> Transaction[_RowT_co]:
+        """Return a transaction block, for ``async with``.
+
+        Leaving it normally commits, leaving it by an exception, a cancellation too, rolls back. A
+        COMMIT that fails is rolled back, and its error raised.
+
+        Inside of it, the statements of the task that entered take part, and of tasks that were
+        started inside: they carry the block in their context variables. So do those of the
+        `Transaction` that ``async with`` gives, in whatever task. Statements from tasks outside
+        wait for the block's end, at most the connection's ``timeout``. Inside of another block it
+        is a savepoint, whatever its mode, and its tasks own it likewise.
+
+        `commit`, `rollback`, `begin`, `executescript` and their SQL raise `ProgrammingError` inside
+        of a block. When SQLite itself ends the transaction (an interrupted write, a full disk,
+        ``OR ROLLBACK``), each further statement of the block raises `OperationalError`.
+
+        Args:
+            mode: As for `begin`; ``"READ"`` takes a snapshot at once and refuses to write. Case is
+                ignored.
+            force_rollback: Roll back at the end whatever happens, as tests like to.
+
+        Returns:
+            The block. It can be entered once.
+
+        Raises:
+            ValueError: For another mode.
+        """
+
+    def savepoint(self, name: str | None = None) -> Transaction[_RowT_co]:
+        """Return a savepoint block, for ``async with``.
+
+        Leaving it normally releases the savepoint, leaving it by an exception, a cancellation too,
+        undoes what was done since it was entered. It is owned by its tasks as `transaction` is.
+        Where no transaction is open it begins a deferred one, and the release commits it; under
+        `begin` or an implicit transaction it is part of that.
+
+        Args:
+            name: The savepoint's name in SQL, for a ``ROLLBACK TO`` of your own; one is made up if
+                there is none.
+
+        Returns:
+            The block. It can be entered once.
+
+        Raises:
+            ValueError: If the name contains a null character.
+        """
+
     def commit(self) -> Operation[None]:
         """Commit the open transaction (as `sqlite3`).
 
@@ -607,6 +660,71 @@ class Connection(Generic[_RowT_co]):
 
     @iter_chunk_size.setter
     def iter_chunk_size(self, size: int) -> None: ...
+
+@final
+class Transaction(Connection[_RowT_co]):
+    """A transaction or savepoint block: a connection whose statements belong to the block.
+
+    Made by `Connection.transaction` and `Connection.savepoint`. It has all methods of `Connection`,
+    so that a function which takes a connection works inside of a block too; those that would end
+    the transaction, or close the connection, raise `ProgrammingError`. Before the block is entered
+    and after it was left every statement does. Its settings are the connection's.
+    """
+
+    @property
+    def connection(self) -> Connection[_RowT_co]:
+        """The connection that the block belongs to."""
+
+    def __await__(self) -> NoReturn:
+        """Raise `TypeError`: a block is entered by ``async with``."""
+
+    async def __aenter__(self) -> Self:
+        """Begin the transaction, or set the savepoint.
+
+        Raises:
+            ProgrammingError: If a bare or implicit transaction is open (not for a savepoint); if
+                the block was entered before.
+            TimeoutError: If a lock, or another task's block, does not end within the connection's
+                ``timeout``; the message names the block.
+            OperationalError: If SQLite can't begin; also, once, if SQLite has rolled back the
+                transaction before.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs; a wait for a lock ends at once. What was begun is rolled back.
+        """
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+        /,
+    ) -> None:
+        """Commit, or roll back after an exception.
+
+        After an exception an error of the rollback does not hide it: it becomes a note (Python 3.11
+        and newer) and is logged to ``aiolibsql``.
+
+        Raises:
+            IntegrityError: If a deferred constraint fails; rolled back.
+            TimeoutError: If a lock does not become free within the connection's ``timeout``; rolled
+                back.
+            OperationalError: If SQLite can't commit, or has rolled the transaction back before.
+            ProgrammingError: If a block inside of this one is still open; rolled back.
+            ConnectionClosedError: If the connection was closed, which rolled back.
+
+        Cancellation:
+            Cancelled before it commits, it rolls back. A COMMIT that waits for a lock gives up and
+            rolls back; once it holds its locks it runs to its end while the cancelled caller waits.
+            A ROLLBACK is always done.
+        """
+
+    def close(self) -> Operation[None]:
+        """Raise `ProgrammingError`: close the connection instead, which rolls the block back."""
+
+    def stop(self) -> Operation[None]:
+        """Raise `ProgrammingError`, as `close`."""
 
 @disjoint_base
 class Cursor(Generic[_RowT_co]):

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::batch::RowBatch;
+use super::block::Block;
 use super::error::Result;
 use super::feed::ParameterFeed;
 use super::operation::{Operation, Shield};
@@ -21,6 +22,10 @@ pub struct Command {
     pub operation: Shared,
     /// Assignments to `isolation_level` or `autocommit` since the last command, to be applied first.
     pub modes: Vec<ModeChange>,
+    /// The transaction block that it takes part in.
+    pub block: Option<Arc<Block>>,
+    /// It was set aside once, until a block ends.
+    pub waits: bool,
     pub action: Action,
 }
 
@@ -44,6 +49,13 @@ pub enum Action {
     Rollback,
     /// Only applies the command's mode changes.
     SetMode,
+    /// Begins a transaction block, inside of the command's own.
+    Enter(Arc<Block>),
+    /// Ends a transaction block.
+    Leave {
+        block: Arc<Block>,
+        commits: bool,
+    },
     /// Rolls back the transaction with this number, if nothing else ran in it.
     UndoBegin(u64),
     /// Closes what an abandoned open had opened.
@@ -100,8 +112,9 @@ impl Action {
     /// How far a cancellation may reach.
     pub const fn shield(&self) -> Shield {
         match self {
-            Self::Commit => Shield::Running,
+            Self::Commit | Self::Leave { commits: true, .. } => Shield::Running,
             Self::Rollback
+            | Self::Leave { commits: false, .. }
             | Self::Close
             | Self::CloseRows(_)
             | Self::UndoBegin(_)
@@ -112,27 +125,64 @@ impl Action {
             | Self::ExecuteScript(_)
             | Self::Fetch { .. }
             | Self::Begin(_)
-            | Self::SetMode => Shield::None,
+            | Self::SetMode
+            | Self::Enter(_) => Shield::None,
         }
     }
-}
 
-impl Action {
     /// Whether it may carry changed modes: their errors need a caller who hears them.
     pub const fn is_heard(&self) -> bool {
         !matches!(
             self,
-            Self::Fetch { .. } | Self::CloseRows(_) | Self::UndoBegin(_) | Self::UndoOpen
+            Self::Fetch { .. }
+                | Self::CloseRows(_)
+                | Self::UndoBegin(_)
+                | Self::UndoOpen
+                | Self::Leave { .. }
         )
+    }
+
+    /// Whether it belongs into a transaction block or has to wait for its end.
+    pub const fn takes_part(&self) -> bool {
+        match self {
+            Self::Execute(_)
+            | Self::ExecuteMany { .. }
+            | Self::ExecuteScript(_)
+            | Self::Fetch { .. }
+            | Self::Begin(_)
+            | Self::Commit
+            | Self::Rollback
+            | Self::SetMode
+            | Self::Enter(_) => true,
+            Self::Open
+            | Self::CloseRows(_)
+            | Self::UndoBegin(_)
+            | Self::UndoOpen
+            | Self::Leave { .. }
+            | Self::Close => false,
+        }
     }
 }
 
 impl Command {
+    /// Whether it may run while a block is open: it takes part, or the block does not concern it.
+    pub fn may_run(&self, innermost: Option<&Block>) -> bool {
+        let Some(innermost) = innermost.filter(|_| self.action.takes_part()) else {
+            return true;
+        };
+        self.block
+            .as_ref()
+            // One that takes part in a block that is not open is about to be refused.
+            .is_some_and(|block| block.is_within(innermost) || !block.is_open())
+    }
+
     /// A command and the operation that follows it.
-    pub fn new(action: Action, modes: Vec<ModeChange>) -> Self {
+    pub fn new(action: Action, modes: Vec<ModeChange>, block: Option<Arc<Block>>) -> Self {
         Self {
             operation: Arc::new(Operation::new(action.shield())),
             modes,
+            block,
+            waits: false,
             action,
         }
     }

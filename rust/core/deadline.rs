@@ -7,8 +7,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::block::Block;
 use super::command::{Outcome, Shared};
 use super::error::{Error, Result};
 use super::operation::Operation;
@@ -24,7 +25,16 @@ const KEPT: usize = 256;
 
 struct Entry {
     at: Instant,
+    limit: Limit,
     operation: Weak<Operation<Result<Outcome>>>,
+}
+
+/// What a deadline bounds.
+enum Limit {
+    /// All of the operation.
+    Whole,
+    /// Its wait for the end of a block that it is not part of, this long in all.
+    Turn(Arc<Block>, Duration),
 }
 
 impl PartialEq for Entry {
@@ -54,6 +64,23 @@ pub fn timed_out() -> Error {
 /// # Errors
 /// `Operational` when the thread can't be started.
 pub fn end_at(at: Instant, operation: &Shared) -> Result<()> {
+    watch(at, Limit::Whole, operation)
+}
+
+/// Ends `operation` when it has waited this long from now for a block to end, unless it runs by then.
+///
+/// # Errors
+/// `Operational` when the thread can't be started.
+pub(super) fn end_waiting(
+    patience: Duration,
+    block: &Arc<Block>,
+    operation: &Shared,
+) -> Result<()> {
+    let at = Instant::now() + patience;
+    watch(at, Limit::Turn(Arc::clone(block), patience), operation)
+}
+
+fn watch(at: Instant, limit: Limit, operation: &Shared) -> Result<()> {
     static KEEPER: OnceLock<Keeper> = OnceLock::new();
     static STARTED: Mutex<bool> = Mutex::new(false);
 
@@ -75,11 +102,30 @@ pub fn end_at(at: Instant, operation: &Shared) -> Result<()> {
     }
     heap.push(Reverse(Entry {
         at,
+        limit,
         operation: Arc::downgrade(operation),
     }));
     drop(heap);
     keeper.changed.notify_one();
     Ok(())
+}
+
+impl Entry {
+    fn expire(self) {
+        let Some(operation) = self.operation.upgrade() else {
+            return;
+        };
+        match self.limit {
+            Limit::Whole => operation.expire(Err(timed_out())),
+            Limit::Turn(block, patience) => {
+                if operation.claim() {
+                    let seconds = patience.as_secs_f64();
+                    let message = format!("waited {seconds} s for another task to end {block}");
+                    drop(operation.finish(Err(Error::timeout(message))));
+                }
+            }
+        }
+    }
 }
 
 impl Keeper {
@@ -91,10 +137,8 @@ impl Keeper {
                 Some(Reverse(next)) if next.at <= now => {
                     let due = heap.pop();
                     drop(heap);
-                    if let Some(operation) =
-                        due.and_then(|Reverse(entry)| entry.operation.upgrade())
-                    {
-                        operation.expire(Err(timed_out()));
+                    if let Some(Reverse(entry)) = due {
+                        entry.expire();
                     }
                     heap = self.lock();
                 }

@@ -83,6 +83,11 @@ impl Error {
         Self::new(Kind::Cancelled, "the operation was cancelled")
     }
 
+    /// A transaction is gone that nobody ended.
+    pub fn rolled_back(why: &str) -> Self {
+        Self::operational(format!("the transaction was rolled back: {why}"))
+    }
+
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
     }

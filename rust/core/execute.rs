@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::sqlite::{self, StatementId, StatementKind, ValueRef};
 
 use super::batch::RowBatch;
+use super::binding::wrong_count;
 use super::command::{Amount, Bindings, Execute, Outcome, Shared};
 use super::error::{Error, Result};
 use super::feed::{ParameterFeed, Parameters};
@@ -63,6 +64,10 @@ impl Session {
         if self.transaction.is_lost() {
             self.give_back(&sql, id);
             return self.rollback();
+        }
+        if let Err(refused) = self.admit_statement(id) {
+            self.give_back(&sql, id);
+            return Err(refused.with_sql(&sql));
         }
         let executed = self.observed(&sql.clone(), |session| {
             session.start(id, &parameters)?;
@@ -129,6 +134,10 @@ impl Session {
             return Err(Error::programming(
                 "executemany() can only execute DML statements.",
             ));
+        }
+        if let Err(refused) = self.admit_statement(id) {
+            self.give_back(sql, id);
+            return Err(refused.with_sql(sql));
         }
         let changed = self.observed(&sql.clone(), |session| {
             let changed = session.atomically(|session| session.run_rows(operation, id, feed))?;
@@ -347,67 +356,6 @@ impl Session {
         ended.map(|done| Read { done, rows: read })
     }
 
-    /// For each parameter the place of its value in a row; `None`: the same.
-    fn places(&mut self, id: StatementId, names: &[Box<str>]) -> Result<Vec<usize>> {
-        let statement = self.handle.statement(id);
-        let find = |index: usize| {
-            let Some(name) = statement.parameter_name(index) else {
-                return Err(Error::programming(format!(
-                    "Binding {index} has no name, but you supplied a dictionary (which has only names)."
-                )));
-            };
-            let bare = &name[1..];
-            names
-                .iter()
-                .position(|candidate| **candidate == *bare)
-                .ok_or_else(|| {
-                    Error::programming(format!(
-                        "You did not supply a value for binding parameter :{bare}."
-                    ))
-                })
-        };
-        (1..=statement.parameter_count()).map(find).collect()
-    }
-
-    fn bind(
-        &mut self,
-        id: StatementId,
-        bindings: &Bindings,
-        row: usize,
-        places: Option<&[usize]>,
-    ) -> Result<()> {
-        let mut statement = self.handle.statement(id);
-        let batch = &bindings.rows;
-        let cells = batch.row(row);
-        let wanted = statement.parameter_count();
-        if places.is_none() && wanted != cells.len() {
-            return Err(wrong_count(wanted, cells.len()));
-        }
-        for index in 0..wanted {
-            let place = places.map_or(index, |places| places[index]);
-            statement
-                .bind(index + 1, batch.value(cells[place]))
-                .map_err(|error| {
-                    let label = statement
-                        .parameter_name(index + 1)
-                        .map_or_else(|| (index + 1).to_string(), |n| format!("'{n}'"));
-                    sqlite::Error::new(
-                        error.code,
-                        format!("Error binding parameter {label}: {}", error.message),
-                    )
-                })?;
-        }
-        Ok(())
-    }
-
-    fn places_of(&mut self, id: StatementId, bindings: &Bindings) -> Result<Option<Vec<usize>>> {
-        bindings
-            .names
-            .as_ref()
-            .map(|names| self.places(id, names))
-            .transpose()
-    }
-
     /// Runs `work` so that an error or a cancellation leaves nothing of it.
     fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.handle.is_autocommit() {
@@ -485,12 +433,6 @@ impl Session {
             _ => false,
         }
     }
-}
-
-fn wrong_count(wanted: usize, given: usize) -> Error {
-    Error::programming(format!(
-        "Incorrect number of bindings supplied. The current statement uses {wanted}, and there are {given} supplied."
-    ))
 }
 
 fn interrupted() -> Error {

@@ -6,12 +6,15 @@
 
 mod backend;
 mod batch;
+mod binding;
+mod block;
 mod busy;
 mod command;
 mod deadline;
 mod error;
 mod execute;
 mod feed;
+mod nest;
 mod observer;
 mod operation;
 mod options;
@@ -31,6 +34,7 @@ mod tests;
 
 pub use backend::Backend;
 pub use batch::{Cell, RowBatch, Span};
+pub use block::{Block, BlockKind};
 pub use command::{Action, Amount, Bindings, Command, Execute, Outcome, Shared};
 pub use deadline::end_at;
 pub use error::{Error, Kind, Result};

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use crate::sqlite::{self, Handle, OpenOptions, StatementId, StatementKind};
 
+use super::block::Block;
 use super::busy::{Line, Wait, Waiter};
 use super::command::{Action, Outcome, Shared};
 use super::deadline;
 use super::error::{Error, Result};
+use super::nest::Nest;
 use super::observer::Observer;
 use super::operation::{Operation, Stop};
 use super::options::{ModeChange, Options, TransactionMode};
@@ -32,6 +34,7 @@ pub struct Session {
     pub(super) cache: StatementCache,
     pub(super) reading: HashMap<u64, Reading>,
     pub(super) transaction: Transaction,
+    pub(super) nest: Nest,
     pub(super) wait: Arc<Wait>,
     pub(super) observer: Option<Box<dyn Observer>>,
     /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
@@ -90,6 +93,7 @@ impl Session {
             cache: StatementCache::new(options.cached_statements),
             reading: HashMap::new(),
             transaction: Transaction::new(mode),
+            nest: Nest::default(),
             wait,
             observer: None,
             opens: 1,
@@ -133,11 +137,13 @@ impl Session {
         operation: &Shared,
         action: Action,
         modes: &[ModeChange],
+        block: Option<&Arc<Block>>,
     ) -> Result<Outcome> {
         let counts = !matches!(
             action,
             Action::Fetch { .. } | Action::CloseRows(_) | Action::UndoBegin(_)
         );
+        let leaves = matches!(action, Action::Leave { .. });
         let was_open = !self.handle.is_autocommit();
         let wrote = was_open && self.handle.holds_write_lock();
         self.transaction.ended = false;
@@ -146,22 +152,38 @@ impl Session {
         }
         self.attach(operation);
 
-        let applied = self.apply(modes);
-        let result = applied.and_then(|()| self.dispatch(operation, action));
+        let admitted = self.admit(block, &action).and(self.apply(modes));
+        let result = admitted.and_then(|()| self.dispatch(operation, action));
         let mut result = result.map_err(|error| explain_stop(operation, error));
 
         let is_open = !self.handle.is_autocommit();
         let error = result.as_ref().err();
+        if was_open && !is_open && !leaves {
+            self.lose_blocks(error);
+        }
         let began = self.transaction.settle(was_open, is_open, counts, error);
         if let Ok(outcome) = &mut result {
-            outcome.began = began;
+            outcome.began = began.filter(|_| !self.has_entered());
         }
         self.detach(wrote && !self.handle.holds_write_lock());
         result
     }
 
+    /// The innermost of the open blocks.
+    pub fn innermost(&self) -> Option<Arc<Block>> {
+        self.nest.innermost().cloned()
+    }
+
+    /// How long a statement waits for a lock.
+    pub fn timeout(&self) -> Duration {
+        self.wait.timeout()
+    }
+
     /// Undoes what an operation did whose caller had gone before it ended.
     pub fn undo(&mut self) {
+        if self.undo_enter() {
+            return;
+        }
         if let Some(serial) = self.transaction.began.take() {
             // Nobody is left to hear of an error; SQLite has rolled back if it can't do it on request.
             let _ = self.undo_begin(serial);
@@ -171,6 +193,7 @@ impl Session {
     /// Publishes what the synchronous properties show.
     pub fn publish(&self, status: &Status) {
         status.publish(!self.handle.is_autocommit(), self.handle.total_changes());
+        status.set_in_block(self.is_in_block());
     }
 
     /// Closes the database; an open transaction is rolled back.
@@ -206,6 +229,8 @@ impl Session {
             Action::Commit => self.commit(),
             Action::Rollback => self.rollback(),
             Action::UndoBegin(serial) => self.undo_begin(serial),
+            Action::Enter(block) => self.enter(&block),
+            Action::Leave { block, commits } => self.leave(&block, commits),
             // The worker opens and closes; a mode change was applied before.
             Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {
                 Ok(Outcome::default())

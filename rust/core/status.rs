@@ -20,6 +20,7 @@ pub struct Status {
     phase: AtomicU8,
     in_transaction: AtomicBool,
     total_changes: AtomicI64,
+    in_block: AtomicBool,
     discarded: AtomicBool,
 }
 
@@ -47,6 +48,15 @@ impl Status {
     pub fn publish(&self, in_transaction: bool, total_changes: i64) {
         self.in_transaction.store(in_transaction, Ordering::SeqCst);
         self.total_changes.store(total_changes, Ordering::SeqCst);
+    }
+
+    /// Whether a transaction block is open.
+    pub fn in_block(&self) -> bool {
+        self.in_block.load(Ordering::SeqCst)
+    }
+
+    pub fn set_in_block(&self, in_block: bool) {
+        self.in_block.store(in_block, Ordering::SeqCst);
     }
 
     /// A close threw uncommitted changes away.

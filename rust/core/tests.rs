@@ -55,7 +55,7 @@ fn wait(operation: &Shared) -> Result<Outcome> {
 }
 
 fn submit(connection: &Arc<Local>, action: Action) -> Shared {
-    let command = Command::new(action, Vec::new());
+    let command = Command::new(action, Vec::new(), None);
     let operation = Arc::clone(&command.operation);
     connection.submit(command);
     operation
@@ -107,28 +107,29 @@ impl Observer for Log {
 
 #[test]
 fn observer_sees_start_rows_end_and_error_of_every_step_of_work() {
-    let opening = Command::new(Action::Open, Vec::new()).operation;
+    let opening = Command::new(Action::Open, Vec::new(), None).operation;
     let mut session = Session::open(&options(IMPLICIT), IMPLICIT, &opening).unwrap();
     let log = Log::default();
     session.observer = Some(Box::new(log.clone()));
-    let operation = Command::new(Action::SetMode, Vec::new()).operation;
+    let operation = Command::new(Action::SetMode, Vec::new(), None).operation;
     let rows = Arc::<RowStream>::default();
     let sql = "VALUES (1), (2), (3), (4)";
 
     session
-        .run(&operation, execute(sql, &rows, Amount::Ahead(2)), &[])
+        .run(&operation, execute(sql, &rows, Amount::Ahead(2)), &[], None)
         .unwrap();
     let fetch = Action::Fetch {
         rows: Arc::clone(&rows),
         amount: Amount::All,
     };
-    session.run(&operation, fetch, &[]).unwrap();
+    session.run(&operation, fetch, &[], None).unwrap();
     let failing = "SELECT abs(-9223372036854775808)";
     session
         .run(
             &operation,
             execute(failing, &Arc::default(), Amount::All),
             &[],
+            None,
         )
         .unwrap_err();
 

@@ -55,13 +55,8 @@ impl Transaction {
         } else if is_open && counts {
             self.operations += 1;
         } else if was_open && !is_open && !self.ended {
-            let why = error.map_or_else(
-                || "SQLite ended it".to_owned(),
-                |error| error.message.clone(),
-            );
-            self.lost = Some(Error::operational(format!(
-                "the transaction was rolled back: {why}"
-            )));
+            let why = error.map_or("SQLite ended it", |error| error.message.as_str());
+            self.lost = Some(Error::rolled_back(why));
         }
         self.began
     }
@@ -126,6 +121,14 @@ impl Session {
 
     pub(super) fn change_mode(&mut self, change: ModeChange) -> Result<()> {
         self.transaction.mode = change.mode;
+        if self.is_in_block() {
+            return match change.effect {
+                ModeEffect::Commit => Err(Error::programming(
+                    "isolation_level and autocommit can't change inside a transaction block",
+                )),
+                ModeEffect::Nothing | ModeEffect::Begin => Ok(()),
+            };
+        }
         match change.effect {
             ModeEffect::Commit if !self.handle.is_autocommit() => self.end_with("COMMIT"),
             ModeEffect::Begin => self.keep_transaction_open(),
@@ -146,7 +149,7 @@ impl Session {
         self.transaction.mode != TransactionMode::Autocommit { manual_end: false }
     }
 
-    fn end_with(&mut self, sql: &'static str) -> Result<()> {
+    pub(super) fn end_with(&mut self, sql: &str) -> Result<()> {
         self.run_sql(sql)?;
         self.transaction.ended = true;
         self.keep_transaction_open()

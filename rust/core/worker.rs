@@ -12,7 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::backend::Backend;
+use super::block::Block;
 use super::command::{Action, Command, Outcome, Shared};
+use super::deadline;
 use super::error::{Error, Result};
 use super::options::{ModeChange, Options, TransactionMode};
 use super::session::Session;
@@ -36,6 +38,11 @@ pub struct Local {
 #[derive(Debug)]
 struct Mailbox {
     commands: VecDeque<Command>,
+    /// Commands that came before those, from outside of the innermost block; they wait for its end.
+    outside: VecDeque<Command>,
+    innermost: Option<Arc<Block>>,
+    /// How long they wait.
+    patience: Duration,
     database: Database,
     running: Option<Shared>,
     lent: bool,
@@ -52,10 +59,56 @@ enum Database {
     Poisoned(String),
 }
 
+impl Mailbox {
+    /// The next command that may run; those of tasks outside of the innermost block are set aside.
+    fn next(&mut self) -> Option<Command> {
+        while let Some(mut command) = self.commands.pop_front() {
+            let Some(innermost) = &self.innermost else {
+                return Some(command);
+            };
+            if command.may_run(Some(innermost)) {
+                return Some(command);
+            }
+            if !std::mem::replace(&mut command.waits, true)
+                && let Err(error) =
+                    deadline::end_waiting(self.patience, innermost, &command.operation)
+                && command.operation.claim()
+            {
+                drop(command.operation.finish(Err(error)));
+            }
+            self.outside.push_back(command);
+        }
+        None
+    }
+
+    /// Takes the database back from the worker that ran a command; a block that ended lets others run.
+    fn put_back(&mut self, database: Database) {
+        let mut innermost = None;
+        if let Database::Open(session) = &database {
+            innermost = session.innermost();
+            self.patience = session.timeout();
+        }
+        self.database = database;
+        let is_same = match (&self.innermost, &innermost) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            self.outside.append(&mut self.commands);
+            std::mem::swap(&mut self.outside, &mut self.commands);
+            self.innermost = innermost;
+        }
+    }
+}
+
 impl Local {
     pub fn new(options: Options) -> Arc<Self> {
         let mailbox = Mailbox {
             commands: VecDeque::new(),
+            outside: VecDeque::new(),
+            innermost: None,
+            patience: options.timeout,
             database: Database::Unopened,
             running: None,
             lent: false,
@@ -73,7 +126,7 @@ impl Local {
     pub(super) fn serve(&self) {
         let mut mailbox = self.lock();
         loop {
-            let Some(command) = mailbox.commands.pop_front() else {
+            let Some(command) = mailbox.next() else {
                 if !matches!(mailbox.database, Database::Open(_)) {
                     mailbox.lent = false;
                     return;
@@ -94,7 +147,7 @@ impl Local {
             drop(mailbox);
             let database = self.run_contained(database, command);
             mailbox = self.lock();
-            mailbox.database = database;
+            mailbox.put_back(database);
             mailbox.running = None;
         }
     }
@@ -117,7 +170,9 @@ impl Local {
         let Command {
             operation,
             modes,
+            block,
             action,
+            ..
         } = command;
         if let Some(change) = modes.last() {
             *self.mode() = change.mode;
@@ -125,7 +180,8 @@ impl Local {
         if !operation.claim() {
             return self.skip(database, &operation, &modes);
         }
-        let (mut database, result) = self.step(database, &operation, action, &modes);
+        let (mut database, result) =
+            self.step(database, &operation, action, &modes, block.as_ref());
         if let Database::Open(session) = &database {
             session.publish(&self.status);
         }
@@ -153,6 +209,7 @@ impl Local {
         operation: &Shared,
         action: Action,
         modes: &[ModeChange],
+        block: Option<&Arc<Block>>,
     ) -> (Database, Result<Outcome>) {
         match (database, action) {
             (Database::Unopened, Action::Open) => {
@@ -170,12 +227,12 @@ impl Local {
             }
             (Database::Open(mut session), Action::Open) => {
                 session.opens += 1;
-                let result = session.run(operation, Action::Open, modes);
+                let result = session.run(operation, Action::Open, modes, None);
                 (Database::Open(session), result)
             }
             (Database::Open(mut session), Action::Close) => {
                 // What an assignment to `isolation_level` committed in sqlite3 is committed here.
-                let applied = session.run(operation, Action::SetMode, modes);
+                let applied = session.run(operation, Action::Open, modes, None);
                 self.status.set_phase(Phase::Closed);
                 self.status.publish(false, 0);
                 let closed = session.close(&self.status);
@@ -189,7 +246,7 @@ impl Local {
                 (self.undo_open(database), Ok(Outcome::default()))
             }
             (Database::Open(mut session), action) => {
-                let result = session.run(operation, action, modes);
+                let result = session.run(operation, action, modes, block);
                 (Database::Open(session), result)
             }
             (Database::Unopened | Database::Closed, Action::Close) => {
@@ -213,7 +270,7 @@ impl Local {
     fn skip(&self, mut database: Database, operation: &Shared, modes: &[ModeChange]) -> Database {
         if let (Database::Open(session), false) = (&mut database, modes.is_empty()) {
             // Its error has nobody to go to.
-            let _ = session.run(operation, Action::SetMode, modes);
+            let _ = session.run(operation, Action::Open, modes, None);
             session.publish(&self.status);
         }
         database

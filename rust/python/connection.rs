@@ -10,7 +10,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::core::{Action, Amount, Local, Phase, Shared};
+use crate::core::{Action, Amount, Block, Local, Phase, Shared};
 
 use super::awaitable::Operation;
 use super::cursor::{Cursor, FIRST_ROWS};
@@ -23,6 +23,7 @@ use super::options::{self, Arguments, Autocommit, Control, Level};
 use super::queries;
 use super::settings::Settings;
 use super::statements::ExecuteScript;
+use super::transaction::Transaction;
 use super::work::{Inserted, Ready};
 
 /// A connection to a database.
@@ -30,6 +31,14 @@ use super::work::{Inserted, Ready};
 pub struct Connection {
     link: Arc<Link>,
     init_hook: Option<Py<PyAny>>,
+    /// Set in a transaction block's view of a connection.
+    view: Option<View>,
+}
+
+/// A connection as it is seen inside of a transaction block.
+pub struct View {
+    pub root: Py<Connection>,
+    pub block: Arc<Block>,
 }
 
 impl Connection {
@@ -37,9 +46,39 @@ impl Connection {
         &self.link
     }
 
+    pub const fn shared_link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub const fn view(link: Arc<Link>, view: View) -> Self {
+        Self {
+            link,
+            init_hook: None,
+            view: Some(view),
+        }
+    }
+
+    /// The connection itself.
+    pub fn root(slf: &Bound<'_, Self>) -> Py<Self> {
+        match &slf.get().view {
+            Some(view) => view.root.clone_ref(slf.py()),
+            None => slf.clone().unbind(),
+        }
+    }
+
+    /// The block that it is the view of.
+    pub fn own_block(&self) -> Option<&Arc<Block>> {
+        self.view.as_ref().map(|view| &view.block)
+    }
+
+    /// The block that a statement takes part in here.
+    pub fn membership(&self, py: Python<'_>) -> PyResult<Option<Arc<Block>>> {
+        self.link.membership(py, self.own_block())
+    }
+
     /// Queues a command.
-    pub fn submit(&self, action: Action) -> Shared {
-        self.link.submit(action)
+    pub fn submit(&self, py: Python<'_>, action: Action) -> PyResult<Shared> {
+        Ok(self.link.submit(action, self.membership(py)?))
     }
 
     pub fn init_hook(&self) -> Option<&Py<PyAny>> {
@@ -89,6 +128,7 @@ impl Connection {
         Ok(Self {
             link: Arc::new(Link::new(Local::new(options), label, settings)),
             init_hook,
+            view: None,
         })
     }
 
@@ -107,17 +147,14 @@ impl Connection {
         )))
     }
 
-    #[pyo3(signature = (exc_type, _exc, _tb, /))]
+    #[pyo3(signature = (exc_type, exc, _tb, /))]
     fn __aexit__(
         slf: &Bound<'_, Self>,
-        exc_type: &Bound<'_, PyAny>,
-        _exc: &Bound<'_, PyAny>,
+        exc_type: Option<Py<PyAny>>,
+        exc: Option<Py<PyAny>>,
         _tb: &Bound<'_, PyAny>,
     ) -> Operation {
-        Operation::new(Box::new(Exit::new(
-            slf.clone().unbind(),
-            exc_type.is_none(),
-        )))
+        Operation::new(Box::new(Exit::new(slf.clone().unbind(), exc.or(exc_type))))
     }
 
     #[pyo3(signature = (factory=None))]
@@ -292,6 +329,23 @@ impl Connection {
         Operation::ready(name, Err(PyValueError::new_err(message)))
     }
 
+    #[pyo3(signature = (mode="IMMEDIATE", *, force_rollback=false))]
+    fn transaction<'py>(
+        slf: &Bound<'py, Self>,
+        mode: &str,
+        force_rollback: bool,
+    ) -> PyResult<Bound<'py, Transaction>> {
+        Transaction::begin(slf, mode, force_rollback)
+    }
+
+    #[pyo3(signature = (name=None))]
+    fn savepoint<'py>(
+        slf: &Bound<'py, Self>,
+        name: Option<&Bound<'py, PyString>>,
+    ) -> PyResult<Bound<'py, Transaction>> {
+        Transaction::savepoint(slf, name)
+    }
+
     fn commit(slf: &Bound<'_, Self>) -> Operation {
         Self::run(slf, "Connection.commit", Action::Commit)
     }
@@ -304,10 +358,10 @@ impl Connection {
         Self::run(slf, "Connection.close", Action::Close)
     }
 
-    fn stop(slf: &Bound<'_, Self>) -> Operation {
+    fn stop(slf: &Bound<'_, Self>) -> PyResult<Operation> {
         let mut close = Simple::new("Connection.stop", slf.clone().unbind(), Action::Close);
-        close.submit_now();
-        Operation::new(Box::new(close))
+        close.submit_now(slf.py())?;
+        Ok(Operation::new(Box::new(close)))
     }
 
     fn interrupt(&self, py: Python<'_>) -> Operation {
@@ -316,8 +370,11 @@ impl Connection {
     }
 
     fn set_autocommit(slf: &Bound<'_, Self>, value: Autocommit) -> Operation {
-        slf.get().set_autocommit_attribute(value);
-        Self::run(slf, "Connection.set_autocommit", Action::SetMode)
+        let name = "Connection.set_autocommit";
+        match slf.get().set_autocommit_attribute(slf.py(), value) {
+            Ok(()) => Self::run(slf, name, Action::SetMode),
+            Err(error) => Operation::ready(name, Err(error)),
+        }
     }
 
     #[getter]
@@ -343,9 +400,9 @@ impl Connection {
     }
 
     #[setter]
-    fn set_isolation_level(&self, level: Level) {
+    fn set_isolation_level(&self, py: Python<'_>, level: Level) -> PyResult<()> {
         self.link
-            .change_control(|control| control.set_isolation_level(level.0));
+            .change_control(py, |control| control.set_isolation_level(level.0))
     }
 
     #[getter]
@@ -354,9 +411,9 @@ impl Connection {
     }
 
     #[setter(autocommit)]
-    fn set_autocommit_attribute(&self, value: Autocommit) {
+    fn set_autocommit_attribute(&self, py: Python<'_>, value: Autocommit) -> PyResult<()> {
         self.link
-            .change_control(|control| control.set_autocommit(value));
+            .change_control(py, |control| control.set_autocommit(value))
     }
 
     #[getter]
@@ -406,6 +463,10 @@ impl Connection {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.init_hook)?;
+        if let Some(view) = &self.view {
+            // The settings are the connection's; it shows them to the collector itself.
+            return visit.call(&view.root);
+        }
         match self.link.settings_lock().try_lock() {
             Ok(settings) => settings.traverse(visit),
             Err(_) => Ok(()),
@@ -413,6 +474,9 @@ impl Connection {
     }
 
     fn __clear__(&self) {
+        if self.view.is_some() {
+            return;
+        }
         let factories = self.link.settings().take_factories();
         drop(factories);
     }
@@ -420,6 +484,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.link.forget();
+        if self.view.is_none() {
+            self.link.forget();
+        }
     }
 }

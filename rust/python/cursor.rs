@@ -3,14 +3,13 @@
 //! Owns the stream that its last execution fills, and what is known about that execution.
 //! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use crate::core::{Action, Amount, Next, Outcome, RowBatch, RowStream, Shared};
+use crate::core::{Action, Amount, Block, Next, Outcome, RowBatch, RowStream, Shared};
 
 use super::awaitable::Operation;
 use super::connection::Connection;
@@ -47,19 +46,7 @@ impl Cursor {
         let (row_factory, chunk) = connection.get().link().cursor_defaults(py);
         Self {
             connection: connection.clone_ref(py),
-            state: Mutex::new(State {
-                rows: None,
-                current: None,
-                taken_back: VecDeque::new(),
-                ahead: None,
-                columns: None,
-                rowcount: -1,
-                lastrowid: None,
-                arraysize: 1,
-                chunk,
-                row_factory,
-                closed: false,
-            }),
+            state: Mutex::new(State::new(row_factory, chunk)),
         }
     }
 
@@ -98,7 +85,12 @@ impl Cursor {
 
     fn end_rows(&self, rows: Arc<RowStream>) {
         if !rows.has_ended() {
-            drop(self.connection.get().submit(Action::CloseRows(rows)));
+            drop(
+                self.connection
+                    .get()
+                    .link()
+                    .submit(Action::CloseRows(rows), None),
+            );
         }
     }
 
@@ -194,8 +186,23 @@ impl Cursor {
     }
 
     /// Asks the backend for more rows.
-    pub fn request(&self, rows: Arc<RowStream>, amount: Amount) -> Shared {
-        self.connection.get().submit(Action::Fetch { rows, amount })
+    pub fn request(
+        &self,
+        py: Python<'_>,
+        rows: Arc<RowStream>,
+        amount: Amount,
+    ) -> PyResult<Shared> {
+        let connection = self.connection.get();
+        let own = self.state().block.clone().filter(|block| block.is_open());
+        let own = own.as_ref().or_else(|| connection.own_block());
+        let link = connection.link();
+        let block = link.membership(py, own)?;
+        Ok(link.submit(Action::Fetch { rows, amount }, block))
+    }
+
+    /// The rows of its execution belong to a block.
+    pub fn take_part(&self, block: Option<Arc<Block>>) {
+        self.state().block = block;
     }
 
     /// Takes over a fetch that was sent ahead.
@@ -204,19 +211,20 @@ impl Cursor {
     }
 
     /// Sends for the next rows before anybody asks, in growing batches.
-    pub fn fetch_ahead(&self) {
+    pub fn fetch_ahead(&self, py: Python<'_>) -> PyResult<()> {
         let mut state = self.state();
         if state.ahead.is_some() {
-            return;
+            return Ok(());
         }
         let Some(rows) = state.rows.clone().filter(|rows| !rows.has_ended()) else {
-            return;
+            return Ok(());
         };
         let amount = Amount::Ahead(state.chunk);
         state.chunk = state.chunk.saturating_mul(2).clamp(1, 1024);
         drop(state);
-        let ahead = self.request(rows, amount);
+        let ahead = self.request(py, rows, amount)?;
         self.state().ahead = Some(ahead);
+        Ok(())
     }
 
     pub fn maker(slf: &Py<Self>, py: Python<'_>) -> RowMaker {
@@ -382,7 +390,7 @@ impl Cursor {
 
     #[getter(connection)]
     fn connection_of(&self, py: Python<'_>) -> Py<Connection> {
-        self.connection.clone_ref(py)
+        Connection::root(self.connection.bind(py))
     }
 
     #[getter]
@@ -472,7 +480,12 @@ impl Cursor {
 impl Drop for Cursor {
     fn drop(&mut self) {
         if let Some(rows) = self.close_now() {
-            drop(self.connection.get().submit(Action::CloseRows(rows)));
+            drop(
+                self.connection
+                    .get()
+                    .link()
+                    .submit(Action::CloseRows(rows), None),
+            );
         }
     }
 }

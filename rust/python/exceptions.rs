@@ -3,7 +3,8 @@
 //! Owns nothing; the classes are Python's, in `aiolibsql/exceptions.py`.
 //! Invariant: classification is by SQLite's result code, never by a message.
 
-use pyo3::exceptions::{PyException, PyMemoryError};
+use pyo3::exceptions::{PyBaseException, PyException, PyMemoryError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyModule;
@@ -88,6 +89,21 @@ pub fn programming(py: Python<'_>, message: impl Into<String>) -> PyErr {
 pub fn not_supported(py: Python<'_>, message: impl Into<String>) -> PyErr {
     let error = Error::operational(message);
     make(py, "NotSupportedError", &error).unwrap_or_else(|failed| failed)
+}
+
+/// Tells of an error beside the exception that is being raised, which must not be hidden by it: as a note (Python
+/// 3.11 and newer) and in the log.
+pub fn add_note(raised: &Bound<'_, PyAny>, error: &PyErr) -> PyResult<()> {
+    let py = raised.py();
+    let text = format!("aiolibsql: and then, when the block was left: {error}");
+    // A caller by hand may give the class alone.
+    if raised.is_instance_of::<PyBaseException>() && raised.hasattr(intern!(py, "add_note"))? {
+        raised.call_method1(intern!(py, "add_note"), (&text,))?;
+    }
+    py.import(intern!(py, "logging"))?
+        .call_method1(intern!(py, "getLogger"), ("aiolibsql",))?
+        .call_method1(intern!(py, "warning"), ("%s", text))?;
+    Ok(())
 }
 
 /// `fetch_one` found nothing.

@@ -242,7 +242,8 @@ impl Work for ExecuteMany {
     }
 
     fn abandon(&mut self, _py: Python<'_>) {
-        self.pending.abandon(self.cursor.get().connection().get());
+        self.pending
+            .abandon(self.cursor.get().connection().get().link());
         self.feed.fail();
     }
 

@@ -58,14 +58,17 @@ impl Rows {
             if let Some(ahead) = cursor.take_ahead() {
                 self.pending.adopt(ahead);
             } else if let Some(rows) = cursor.unfinished() {
-                self.pending.adopt(cursor.request(rows, amount));
+                match cursor.request(py, rows, amount) {
+                    Ok(shared) => self.pending.adopt(shared),
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
             }
         }
         self.pending.poll(py, context).map_ok(drop)
     }
 
     fn abandon(&mut self, cursor: &Cursor) {
-        self.pending.abandon(cursor.connection().get());
+        self.pending.abandon(cursor.connection().get().link());
     }
 }
 
@@ -449,7 +452,7 @@ impl Work for Refill {
                 Poll::Ready(looked) => looked?,
             }
         }
-        cursor.fetch_ahead();
+        cursor.fetch_ahead(py)?;
         Ok(Step::Ready(py.None()))
     }
 

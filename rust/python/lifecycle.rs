@@ -12,6 +12,7 @@ use crate::core::{Action, Cancelled, Outcome, Shared, Shield};
 
 use super::connection::Connection;
 use super::delegate::{self, Driven};
+use super::exceptions;
 use super::statements::Pending;
 use super::work::{Step, Work};
 
@@ -39,15 +40,17 @@ impl Simple {
     }
 
     /// Submits before anybody awaits.
-    pub fn submit_now(&mut self) {
+    pub fn submit_now(&mut self, py: Python<'_>) -> PyResult<()> {
         self.submitted_at_call = true;
-        self.submit();
+        self.submit(py)
     }
 
-    fn submit(&mut self) {
+    fn submit(&mut self, py: Python<'_>) -> PyResult<()> {
         if let Some(action) = self.action.take() {
-            self.pending.adopt(self.connection.get().submit(action));
+            self.pending
+                .adopt(self.connection.get().submit(py, action)?);
         }
+        Ok(())
     }
 }
 
@@ -59,7 +62,7 @@ impl Work for Simple {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         if self.action.is_some() {
             self.connection.get().link().reentrancy().check(py)?;
-            self.submit();
+            self.submit(py)?;
         }
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
@@ -72,7 +75,7 @@ impl Work for Simple {
     }
 
     fn abandon(&mut self, _py: Python<'_>) {
-        self.pending.abandon(self.connection.get());
+        self.pending.abandon(self.connection.get().link());
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -124,7 +127,7 @@ impl Work for Open {
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         if matches!(self.stage, Stage::Start) {
-            self.stage = Stage::Opening(self.connection.get().submit(Action::Open));
+            self.stage = Stage::Opening(self.connection.get().link().submit(Action::Open, None));
         }
         if let Stage::Opening(shared) = &self.stage {
             let outcome = match shared.poll(context) {
@@ -133,7 +136,7 @@ impl Work for Open {
                 Poll::Ready(crate::core::Event::Finished(result)) => result,
             };
             self.stage = Stage::Done;
-            let outcome = outcome.map_err(|error| super::exceptions::to_python(py, error))?;
+            let outcome = outcome.map_err(|error| exceptions::to_python(py, error))?;
             if let (true, Some(hook)) = (outcome.opened, self.connection.get().init_hook()) {
                 self.stage = Stage::Hooking;
                 let hook = hook
@@ -162,7 +165,7 @@ impl Work for Open {
             Stage::Start | Stage::Done => false,
         };
         if undo {
-            drop(self.connection.get().submit(Action::UndoOpen));
+            drop(self.connection.get().link().submit(Action::UndoOpen, None));
         }
     }
 
@@ -190,6 +193,8 @@ impl Work for Open {
 pub struct Exit {
     connection: Py<Connection>,
     commits: bool,
+    /// The exception that leaves the block.
+    raised: Option<Py<PyAny>>,
     stage: ExitStage,
     failed: Option<PyErr>,
     pending: Pending,
@@ -203,11 +208,12 @@ enum ExitStage {
 }
 
 impl Exit {
-    pub fn new(connection: Py<Connection>, commits: bool) -> Self {
-        let commits = commits && !connection.get().link().is_closed();
+    pub fn new(connection: Py<Connection>, raised: Option<Py<PyAny>>) -> Self {
+        let commits = raised.is_none() && !connection.get().link().is_closed();
         Self {
             connection,
             commits,
+            raised,
             stage: ExitStage::Start,
             failed: None,
             pending: Pending::default(),
@@ -217,7 +223,7 @@ impl Exit {
     fn start_closing(&mut self) {
         self.stage = ExitStage::Closing;
         self.pending
-            .adopt(self.connection.get().submit(Action::Close));
+            .adopt(self.connection.get().link().submit(Action::Close, None));
     }
 }
 
@@ -233,9 +239,9 @@ impl Work for Exit {
             connection.link().reentrancy().check(py)?;
             if self.commits {
                 self.stage = ExitStage::Ending;
-                self.pending.adopt(connection.submit(Action::Commit));
+                self.pending.adopt(connection.submit(py, Action::Commit)?);
             } else {
-                drop(connection.submit(Action::Rollback));
+                drop(connection.link().submit(Action::Rollback, None));
                 self.start_closing();
             }
         }
@@ -246,7 +252,7 @@ impl Work for Exit {
             if self.stage == ExitStage::Ending {
                 self.failed = result.err();
                 if self.failed.is_some() {
-                    drop(connection.submit(Action::Rollback));
+                    drop(connection.link().submit(Action::Rollback, None));
                 }
                 self.start_closing();
                 continue;
@@ -254,7 +260,9 @@ impl Work for Exit {
             if let Some(failed) = self.failed.take() {
                 return Err(failed);
             }
-            // After an exception of the block a failing close must not hide it.
+            if let (Some(raised), Err(error)) = (&self.raised, &result) {
+                exceptions::add_note(raised.bind(py), error)?;
+            }
             if self.commits {
                 result?;
                 connection.link().report_discarded(py)?;
@@ -265,15 +273,16 @@ impl Work for Exit {
 
     fn abandon(&mut self, _py: Python<'_>) {
         if self.stage != ExitStage::Closing {
-            self.pending.abandon(self.connection.get());
+            self.pending.abandon(self.connection.get().link());
             // The COMMIT, if it was submitted, comes first and is kept; else everything is rolled back.
-            drop(self.connection.get().submit(Action::Rollback));
+            drop(self.connection.get().link().submit(Action::Rollback, None));
             self.start_closing();
         }
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.connection)
+        visit.call(&self.connection)?;
+        visit.call(&self.raised)
     }
 
     /// Cancelled while it commits: the close is finished first.
@@ -282,8 +291,8 @@ impl Work for Exit {
             return Err(error);
         }
         self.failed = Some(error);
-        self.pending.abandon(self.connection.get());
-        drop(self.connection.get().submit(Action::Rollback));
+        self.pending.abandon(self.connection.get().link());
+        drop(self.connection.get().link().submit(Action::Rollback, None));
         self.start_closing();
         Ok(())
     }

@@ -1,19 +1,23 @@
-//! Link: the backend of a connection, with the settings that its cursors take over.
+//! Link: the backend of a connection, with the settings that its cursors take over. Transaction blocks share it.
 //!
 //! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
 
 use std::ffi::CString;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 
-use crate::core::{Action, Backend, Command, Error, Local, ModeChange, Phase, Shared, Status};
+use crate::core::{
+    Action, Backend, Block, Command, Error, Local, ModeChange, Phase, Shared, Status,
+};
 
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
 use super::reentrancy::Reentrancy;
+use super::scope;
 use super::settings::Settings;
 
 const FORGOTTEN: &str = "was deleted before being closed. Please use 'async with' or '.close()' to close the \
@@ -21,6 +25,8 @@ const FORGOTTEN: &str = "was deleted before being closed. Please use 'async with
 
 /// What a connection's methods and its cursors work with.
 pub struct Link {
+    /// What a task's context names the connection by.
+    id: u64,
     backend: Arc<Local>,
     label: String,
     reentrancy: Reentrancy,
@@ -29,7 +35,9 @@ pub struct Link {
 
 impl Link {
     pub fn new(backend: Arc<Local>, label: String, settings: Settings) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             backend,
             label,
             reentrancy: Reentrancy::default(),
@@ -37,13 +45,36 @@ impl Link {
         }
     }
 
-    /// Queues a command, with the mode changes since the last one.
-    pub fn submit(&self, action: Action) -> Shared {
+    /// Queues a command that takes part in a block, with the mode changes since the last one.
+    pub fn submit(&self, action: Action, block: Option<Arc<Block>>) -> Shared {
         let modes = self.settings().modes_for(&action);
-        let command = Command::new(action, modes);
+        let command = Command::new(action, modes, block);
         let shared = Arc::clone(&command.operation);
         self.backend.submit(command);
         shared
+    }
+
+    /// The block that a statement takes part in: its own (by name, or its cursor's), or one inside of that which
+    /// the running task is in.
+    pub fn membership(
+        &self,
+        py: Python<'_>,
+        own: Option<&Arc<Block>>,
+    ) -> PyResult<Option<Arc<Block>>> {
+        if !self.status().in_block() {
+            return Ok(own.cloned());
+        }
+        let here = scope::current(py, self.id)?;
+        let is_inside = match (own, &here) {
+            (Some(own), Some(here)) => here.is_within(own),
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        Ok(if is_inside { here } else { own.cloned() })
+    }
+
+    pub const fn id(&self) -> u64 {
+        self.id
     }
 
     /// Stops the statement that runs now.
@@ -72,10 +103,21 @@ impl Link {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn change_control(&self, change: impl FnOnce(&mut Control) -> ModeChange) {
+    /// Notes an assignment, for the next command to apply.
+    pub fn change_control(
+        &self,
+        py: Python<'_>,
+        change: impl FnOnce(&mut Control) -> ModeChange,
+    ) -> PyResult<()> {
+        if self.status().in_block() {
+            let message =
+                "isolation_level and autocommit can't change while a transaction block is open";
+            return Err(exceptions::programming(py, message));
+        }
         let mut settings = self.settings();
         let change = change(&mut settings.control);
         settings.modes.push(change);
+        Ok(())
     }
 
     pub fn cursor_defaults(&self, py: Python<'_>) -> (RowFactory, usize) {
@@ -120,7 +162,7 @@ impl Link {
     pub fn forget(&self) {
         let forgotten = self.status().phase() == Phase::Open;
         if forgotten {
-            drop(self.submit(Action::Close));
+            drop(self.submit(Action::Close, None));
         }
         exceptions::in_destructor(|py| {
             if forgotten {

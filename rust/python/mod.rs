@@ -26,8 +26,10 @@ mod queries;
 mod reentrancy;
 mod results;
 mod row;
+mod scope;
 mod settings;
 mod statements;
+mod transaction;
 mod trio;
 mod work;
 
@@ -43,6 +45,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("sqlite_version", crate::sqlite::version())?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<cursor::Cursor>()?;
+    module.add_class::<transaction::Transaction>()?;
     module.add_class::<row::Row>()?;
     module.add_class::<awaitable::Operation>()?;
     module.add_class::<iterator::RowIterator>()?;

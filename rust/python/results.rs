@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::core::{RowBatch, RowStream, Shared};
+use crate::core::{Block, RowBatch, RowStream, Shared};
 
 use super::factories::RowFactory;
 
@@ -17,6 +17,8 @@ pub struct State {
     pub taken_back: VecDeque<Piece>,
     /// A fetch that was sent before anybody asked.
     pub ahead: Option<Shared>,
+    /// The transaction block that it ran in.
+    pub block: Option<Arc<Block>>,
     pub columns: Option<Arc<[Box<str>]>>,
     pub rowcount: i64,
     pub lastrowid: Option<i64>,
@@ -35,6 +37,24 @@ pub struct Piece {
 }
 
 impl State {
+    /// Of a cursor that has executed nothing.
+    pub const fn new(row_factory: RowFactory, chunk: usize) -> Self {
+        Self {
+            rows: None,
+            current: None,
+            taken_back: VecDeque::new(),
+            ahead: None,
+            block: None,
+            columns: None,
+            rowcount: -1,
+            lastrowid: None,
+            arraysize: 1,
+            chunk,
+            row_factory,
+            closed: false,
+        }
+    }
+
     pub fn available(&self) -> usize {
         let current = self.current.as_ref();
         let current = current.map_or(0, |(batch, index)| batch.len() - index);

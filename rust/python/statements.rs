@@ -12,13 +12,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::core::{
-    Action, Amount, Bindings, Cancelled, Event, Execute as Statement, Outcome, RowStream, Shared,
-    Shield,
+    Action, Amount, Bindings, Block, Cancelled, Event, Execute as Statement, Outcome, RowStream,
+    Shared, Shield,
 };
 
 use super::connection::Connection;
 use super::cursor::Cursor;
 use super::exceptions;
+use super::link::Link;
 use super::parameters::{self, Converter};
 use super::work::{Step, Work};
 
@@ -39,7 +40,20 @@ impl Pending {
         action: Action,
         timeout: Option<Duration>,
     ) -> PyResult<()> {
-        let shared = self.shared.insert(connection.submit(action));
+        let block = connection.membership(py)?;
+        self.submit_in(py, connection.link(), action, timeout, block)
+    }
+
+    /// Submits a command that takes part in a block.
+    pub fn submit_in(
+        &mut self,
+        py: Python<'_>,
+        link: &Link,
+        action: Action,
+        timeout: Option<Duration>,
+        block: Option<Arc<Block>>,
+    ) -> PyResult<()> {
+        let shared = self.shared.insert(link.submit(action, block));
         if let Some(timeout) = timeout {
             crate::core::end_at(Instant::now() + timeout, shared)
                 .map_err(|error| exceptions::to_python(py, error))?;
@@ -79,7 +93,7 @@ impl Pending {
     }
 
     /// Lets go of the command, and undoes a transaction that it began.
-    pub fn abandon(&mut self, connection: &Connection) {
+    pub fn abandon(&mut self, link: &Link) {
         let Some(shared) = self.shared.take() else {
             return;
         };
@@ -88,7 +102,7 @@ impl Pending {
             ..
         })) = shared.abandon()
         {
-            drop(connection.submit(Action::UndoBegin(serial)));
+            drop(link.submit(Action::UndoBegin(serial), None));
         }
     }
 }
@@ -159,11 +173,15 @@ impl Work for Execute {
                 rows,
                 amount: self.amount,
             };
-            self.pending.submit(
+            let connection = cursor.connection().get();
+            let block = connection.membership(py)?;
+            cursor.take_part(block.clone());
+            self.pending.submit_in(
                 py,
-                cursor.connection().get(),
+                connection.link(),
                 Action::Execute(statement),
                 self.timeout,
+                block,
             )?;
         }
         loop {
@@ -187,7 +205,7 @@ impl Work for Execute {
             return;
         }
         let cursor = self.cursor.get();
-        self.pending.abandon(cursor.connection().get());
+        self.pending.abandon(cursor.connection().get().link());
         cursor.discard(&self.rows);
     }
 
@@ -261,7 +279,8 @@ impl Work for ExecuteScript {
     }
 
     fn abandon(&mut self, _py: Python<'_>) {
-        self.pending.abandon(self.cursor.get().connection().get());
+        self.pending
+            .abandon(self.cursor.get().connection().get().link());
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -312,8 +331,9 @@ impl Work for CloseCursor {
         if !std::mem::replace(&mut self.begun, true)
             && let Some(rows) = cursor.close_now()
         {
+            let link = cursor.connection().get().link();
             self.pending
-                .submit(py, cursor.connection().get(), Action::CloseRows(rows), None)?;
+                .adopt(link.submit(Action::CloseRows(rows), None));
         }
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
