@@ -721,10 +721,18 @@ class Transaction(Connection[_RowT_co]):
         """
 
     def close(self) -> Operation[None]:
-        """Raise `ProgrammingError`: close the connection instead, which rolls the block back."""
+        """Raise `ProgrammingError`: close the connection instead, which rolls the block back.
+
+        Cancellation:
+            Nothing is submitted.
+        """
 
     def stop(self) -> Operation[None]:
-        """Raise `ProgrammingError`, as `close`."""
+        """Raise `ProgrammingError`, as `close`.
+
+        Cancellation:
+            Nothing is submitted.
+        """
 
 @disjoint_base
 class Cursor(Generic[_RowT_co]):

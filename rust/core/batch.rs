@@ -71,6 +71,11 @@ impl RowBatch {
         self.bytes.len()
     }
 
+    /// Bytes of memory in use, about.
+    pub const fn size(&self) -> usize {
+        self.bytes.len() + self.cells.len() * size_of::<Cell>()
+    }
+
     /// Appends one value to the row under construction.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::command::{Amount, Bindings, Execute, Outcome, Shared};
 use super::error::{Error, Result};
 use super::feed::{ParameterFeed, Parameters};
 use super::operation::Stop;
-use super::options::TransactionMode;
+use super::options::{Begin, TransactionMode};
 use super::rows::RowStream;
 use super::session::{Reading, Session, explain_stop};
 
@@ -70,8 +70,13 @@ impl Session {
             return Err(refused.with_sql(&sql));
         }
         let executed = self.observed(&sql.clone(), |session| {
-            session.start(id, &parameters)?;
-            session.first_rows(operation, id, &sql, &rows, amount)
+            session.with_fresh_snapshot(operation, |session, again| {
+                if again {
+                    session.handle.statement(id).reset();
+                }
+                session.start(id, &parameters)?;
+                session.first_rows(operation, id, &sql, &rows, amount)
+            })
         });
         if executed.is_err() {
             rows.clear();
@@ -140,7 +145,8 @@ impl Session {
             return Err(refused.with_sql(sql));
         }
         let changed = self.observed(&sql.clone(), |session| {
-            let changed = session.atomically(|session| session.run_rows(operation, id, feed))?;
+            let changed =
+                session.atomically(operation, |session| session.run_rows(operation, id, feed))?;
             Ok((changed, 0))
         });
         self.give_back(sql, id);
@@ -357,15 +363,25 @@ impl Session {
     }
 
     /// Runs `work` so that an error or a cancellation leaves nothing of it.
-    fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    fn atomically<T>(
+        &mut self,
+        operation: &Shared,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
         if self.handle.is_autocommit() {
             let (begin, keep) = match self.transaction.mode {
                 TransactionMode::Implicit(begin) => (begin, true),
                 TransactionMode::Autocommit { .. } | TransactionMode::Always => {
-                    (super::options::Begin::Plain, false)
+                    (Begin::Plain, false)
                 }
             };
-            self.run_sql(begin.sql())?;
+            // The first row must not be the one that finds out about cursors in the way.
+            let begin = if self.reading.is_empty() {
+                begin
+            } else {
+                Begin::Immediate
+            };
+            self.with_fresh_snapshot(operation, |session, _| session.run_sql(begin.sql()))?;
             let result = work(self).and_then(|value| {
                 if !keep {
                     self.run_sql("COMMIT")?;

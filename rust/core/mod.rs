@@ -21,6 +21,7 @@ mod options;
 mod parameter_names;
 mod rows;
 mod session;
+mod snapshot;
 mod statement_cache;
 mod status;
 mod sync;

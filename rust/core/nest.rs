@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::sqlite::{StatementId, StatementKind};
 
 use super::block::{Block, BlockKind};
-use super::command::{Action, Outcome};
+use super::command::{Action, Outcome, Shared};
 use super::error::{Error, Result};
 use super::options::{Begin, TransactionMode};
 use super::session::Session;
@@ -128,7 +128,7 @@ impl Session {
         self.transaction.ended = outermost.ends_transaction;
     }
 
-    pub(super) fn enter(&mut self, block: &Arc<Block>) -> Result<Outcome> {
+    pub(super) fn enter(&mut self, operation: &Shared, block: &Arc<Block>) -> Result<Outcome> {
         let depth = self.nest.levels.len();
         let is_read_only = *block.kind() == BlockKind::Read
             || self
@@ -150,7 +150,7 @@ impl Session {
         if let Some(name) = &savepoint {
             self.run_sql(&format!("SAVEPOINT \"{name}\""))?;
         } else {
-            self.begin_block(block.kind())?;
+            self.with_fresh_snapshot(operation, |session, _| session.begin_block(block.kind()))?;
         }
         self.nest.levels.push(Level {
             block: Arc::clone(block),

@@ -80,6 +80,11 @@ impl RowStream {
         self.lock().batches.iter().map(RowBatch::len).sum()
     }
 
+    /// Bytes of memory, about, that the rows take which were read and not yet taken.
+    pub fn size(&self) -> usize {
+        self.lock().batches.iter().map(RowBatch::size).sum()
+    }
+
     /// Takes the next batch. A failure is reported once; afterwards the stream is at its end.
     pub fn next(&self) -> Next {
         let mut state = self.lock();

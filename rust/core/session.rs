@@ -225,11 +225,11 @@ impl Session {
                 self.close_rows(&rows);
                 Ok(Outcome::default())
             }
-            Action::Begin(begin) => self.begin(begin),
+            Action::Begin(begin) => self.begin(operation, begin),
             Action::Commit => self.commit(),
             Action::Rollback => self.rollback(),
             Action::UndoBegin(serial) => self.undo_begin(serial),
-            Action::Enter(block) => self.enter(&block),
+            Action::Enter(block) => self.enter(operation, &block),
             Action::Leave { block, commits } => self.leave(&block, commits),
             // The worker opens and closes; a mode change was applied before.
             Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {

@@ -4,7 +4,7 @@
 //! Invariant: a transaction that nobody ended is reported before anything else runs outside of it.
 //! Must not know: Python, cursors.
 
-use super::command::Outcome;
+use super::command::{Outcome, Shared};
 use super::error::{Error, Result};
 use super::options::{Begin, ModeChange, ModeEffect, TransactionMode};
 use super::session::Session;
@@ -88,9 +88,9 @@ impl Session {
         lost.map_or(Ok(()), Err)
     }
 
-    pub(super) fn begin(&mut self, begin: Begin) -> Result<Outcome> {
+    pub(super) fn begin(&mut self, operation: &Shared, begin: Begin) -> Result<Outcome> {
         self.check_transaction()?;
-        self.run_sql(begin.sql())?;
+        self.with_fresh_snapshot(operation, |session, _| session.run_sql(begin.sql()))?;
         Ok(Outcome::default())
     }
 

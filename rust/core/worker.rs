@@ -235,6 +235,7 @@ impl Local {
                 let applied = session.run(operation, Action::Open, modes, None);
                 self.status.set_phase(Phase::Closed);
                 self.status.publish(false, 0);
+                self.status.set_in_block(false);
                 let closed = session.close(&self.status);
                 (Database::Closed, applied.and(closed))
             }
