@@ -1,13 +1,13 @@
-"""A write beside this connection's own half-read cursors, whose snapshot another connection made old."""
+"""A write beside the connection's own half-read cursors, whose snapshot has become old."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from healthy import assert_healthy
 
 import aiolibsql
-from healthy import assert_healthy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -35,7 +35,7 @@ async def pair(file_backend: Backend) -> AsyncIterator[tuple[Connection, Connect
 
 
 async def half_read(ours: Connection, other: Connection, table: str = "t") -> Any:
-    """Return a cursor of ours in the middle of a table that another connection has changed since."""
+    """Return a cursor of ours in the middle of a table that another connection has changed."""
     cursor = await ours.execute(f"SELECT x FROM {table}")
     assert await cursor.fetchone() == (0,)
     await other.execute("INSERT INTO t VALUES (-1)")
