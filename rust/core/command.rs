@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use crate::sqlite::Key;
+
 use super::batch::RowBatch;
 use super::error::Result;
 use super::feed::ParameterFeed;
@@ -44,6 +46,8 @@ pub enum Action {
     Rollback,
     /// Only applies the command's mode changes.
     SetMode,
+    /// Encrypts the file with another key, or with none.
+    Rekey(Option<Key>),
     /// Rolls back the transaction with this number, if nothing else ran in it.
     UndoBegin(u64),
     /// Closes what an abandoned open had opened.
@@ -100,7 +104,7 @@ impl Action {
     /// How far a cancellation may reach.
     pub const fn shield(&self) -> Shield {
         match self {
-            Self::Commit => Shield::Running,
+            Self::Commit | Self::Rekey(_) => Shield::Running,
             Self::Rollback
             | Self::Close
             | Self::CloseRows(_)

@@ -16,6 +16,7 @@ use crate::sqlite::{self, Handle, OpenOptions, StatementId, StatementKind};
 use super::busy::{Line, Wait, Waiter};
 use super::command::{Action, Outcome, Shared};
 use super::deadline;
+use super::encryption::KeySlot;
 use super::error::{Error, Result};
 use super::observer::Observer;
 use super::operation::{Operation, Stop};
@@ -36,6 +37,7 @@ pub struct Session {
     pub(super) observer: Option<Box<dyn Observer>>,
     /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
     pub(super) opens: u64,
+    pub(super) key: KeySlot,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -62,23 +64,21 @@ impl Session {
             let message = format!("{}: {}", error.message, options.filename.to_string_lossy());
             Error::from(sqlite::Error::new(error.code, message))
         };
-        let mut handle = Handle::open(&OpenOptions {
+        let how = OpenOptions {
             filename: options.filename.clone(),
             read_only: false,
             create: true,
             uri: options.uri,
-            key: None,
-        })
-        .map_err(named)?;
+            key: options.key.get(),
+        };
+        let mut handle = Handle::open(&how).map_err(named)?;
         let path = handle
             .filename()
             .map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)));
         let wait = Wait::new(Line::of(path), options.timeout);
         handle.set_busy_policy(Box::new(Waiter(Arc::clone(&wait))));
-        match handle.quick_check_readable() {
-            // Locked by another connection: it is a database, so whoever uses it first waits for the lock.
+        match handle.check_readable(&how) {
             Ok(()) => {}
-            Err(error) if matches!(error.primary(), sqlite::code::BUSY | sqlite::code::LOCKED) => {}
             Err(error) if error.primary() == sqlite::code::NOTADB => {
                 let message = "file is not a database or the encryption key is wrong";
                 return Err(named(sqlite::Error::new(error.code, message)));
@@ -93,6 +93,7 @@ impl Session {
             wait,
             observer: None,
             opens: 1,
+            key: options.key.clone(),
         };
         session.attach(operation);
         let prepared = session.run_pragmas(options);
@@ -206,6 +207,7 @@ impl Session {
             Action::Commit => self.commit(),
             Action::Rollback => self.rollback(),
             Action::UndoBegin(serial) => self.undo_begin(serial),
+            Action::Rekey(key) => self.rekey(key),
             // The worker opens and closes; a mode change was applied before.
             Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {
                 Ok(Outcome::default())

@@ -154,6 +154,9 @@ impl Local {
         action: Action,
         modes: &[ModeChange],
     ) -> (Database, Result<Outcome>) {
+        if matches!(action, Action::Close) {
+            self.options.key.set(None);
+        }
         match (database, action) {
             (Database::Unopened, Action::Open) => {
                 let mode = *self.mode();

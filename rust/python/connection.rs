@@ -14,6 +14,7 @@ use crate::core::{Action, Amount, Local, Phase, Shared};
 
 use super::awaitable::Operation;
 use super::cursor::{Cursor, FIRST_ROWS};
+use super::encryption;
 use super::exceptions;
 use super::executemany::ExecuteMany;
 use super::factories::{RowFactory, TextFactory};
@@ -52,7 +53,7 @@ impl Connection {
     #[new]
     #[pyo3(signature = (
         database, timeout=5.0, isolation_level=Level::implicit(), *, autocommit=Autocommit::Legacy, cached_statements=128, uri=false,
-        foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
+        encryption_key=None, foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
     ))]
     #[allow(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
@@ -62,6 +63,7 @@ impl Connection {
         autocommit: Autocommit,
         cached_statements: usize,
         uri: bool,
+        encryption_key: Option<&Bound<'_, PyAny>>,
         foreign_keys: bool,
         row_factory: Option<&Bound<'_, PyAny>>,
         text_factory: Option<&Bound<'_, PyAny>>,
@@ -75,6 +77,7 @@ impl Connection {
             timeout,
             cached_statements,
             uri,
+            encryption_key,
             foreign_keys,
             pragmas,
         };
@@ -298,6 +301,14 @@ impl Connection {
 
     fn rollback(slf: &Bound<'_, Self>) -> Operation {
         Self::run(slf, "Connection.rollback", Action::Rollback)
+    }
+
+    fn rekey(slf: &Bound<'_, Self>, new_key: &Bound<'_, PyAny>) -> Operation {
+        let name = "Connection.rekey";
+        match encryption::read_optional(new_key, "new_key") {
+            Ok(key) => Self::run(slf, name, Action::Rekey(key)),
+            Err(error) => Operation::ready(name, Err(error)),
+        }
     }
 
     fn close(slf: &Bound<'_, Self>) -> Operation {

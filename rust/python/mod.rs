@@ -10,6 +10,7 @@ mod connection;
 mod convert;
 mod cursor;
 mod delegate;
+mod encryption;
 mod event_loop;
 mod exceptions;
 mod executemany;
