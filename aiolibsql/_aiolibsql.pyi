@@ -82,7 +82,9 @@ class Connection(Generic[_RowT_co]):
     Raises:
         TypeError: For an argument of a wrong type, or an unknown keyword.
         ValueError: For a null character in the path, an unknown isolation level or setting of
-            autocommit, a NaN, or a pragma whose name is not one.
+            autocommit, a NaN, a pragma whose name is not one, or an encryption key that is empty
+            or longer than 32 bytes.
+        ProgrammingError: For an encryption key with a database in memory.
         NotSupportedError: For the URL of a remote database.
 
     Cancellation:
@@ -106,6 +108,7 @@ class Connection(Generic[_RowT_co]):
         autocommit: AutocommitSetting = ...,
         cached_statements: int = 128,
         uri: bool = False,
+        encryption_key: str | bytes | None = None,
         foreign_keys: bool = False,
         row_factory: RowFactory[_RowT_co] = None,
         text_factory: TextFactory | None = None,
@@ -551,6 +554,41 @@ class Connection(Generic[_RowT_co]):
 
         Cancellation:
             It has acted before.
+        """
+
+    def rekey(self, new_key: str | bytes | None) -> Operation[None]:
+        """Encrypt the file with another key, encrypt a plain file, or decrypt it for good.
+
+        Every page is written anew, in one transaction. A process that dies in it leaves a file with
+        the old key, which the next open restores. In WAL mode the file is switched to a rollback
+        journal for the time, and stays so if the process dies.
+
+        No other connection may have the file open. Those of this process, and in WAL mode those of
+        others, are noticed. Another process's connection to a file with a rollback journal is not:
+        its next operation raises `DatabaseError`, for its key is wrong then.
+
+        Args:
+            new_key: As `connect`'s ``encryption_key``; None for plain text.
+
+        Raises:
+            TypeError: If the key is neither str nor bytes.
+            ValueError: If it is empty or longer than 32 bytes.
+            ProgrammingError: If the database is in memory, a transaction is open (with
+                ``autocommit=False`` one always is), or a cursor has unread rows.
+            TimeoutError: If another connection has the file open, or holds a lock for longer than
+                the connection's ``timeout``.
+            OperationalError: If SQLite can't do it, as when the disk is full; the old key stays.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs. Once it runs, a cancellation ends only its wait for a lock; the
+            caller waits until all is done or nothing.
+
+        Example:
+            ```python
+            async with aiolibsql.connect("secret.db", encryption_key=old) as conn:
+                await conn.rekey(new)
+            ```
         """
 
     def set_autocommit(self, value: AutocommitSetting) -> Operation[None]:

@@ -76,6 +76,7 @@ def connect(
     factory: Callable[..., Connection[Any]] | None = None,
     cached_statements: int = 128,
     uri: bool = False,
+    encryption_key: str | bytes | None = None,
     iter_chunk_size: int = 64,
     loop: object = None,
     foreign_keys: bool = False,
@@ -105,6 +106,10 @@ def connect(
         factory: A subclass of `Connection`, or a callable that returns one.
         cached_statements: Prepared statements to keep.
         uri: Take `database` for a URI. Names that begin with ``file:`` are taken so in any case.
+        encryption_key: The passphrase of an encrypted file, str standing for its UTF-8. At most 32
+            bytes: the cipher takes no notice of more, so a file that libSQL encrypted with a longer
+            one opens with its first 32. A new file gets this key. The connection overwrites its
+            copy when it is closed; the object given is the caller's.
         iter_chunk_size: Rows that ``async for`` fetches first; later batches grow.
         loop: Ignored, with a DeprecationWarning (as aiosqlite).
         foreign_keys: Enforce foreign keys.
@@ -122,10 +127,13 @@ def connect(
     Raises:
         TypeError: For an argument of a wrong type, or an unknown keyword.
         ValueError: For a null character in the path, an unknown isolation level or setting of
-            autocommit, a NaN, or a pragma whose name is not one.
+            autocommit, a NaN, a pragma whose name is not one, or an encryption key that is empty
+            or longer than 32 bytes.
+        ProgrammingError: For an encryption key with a database in memory.
         NotSupportedError: For the URL of a remote database, or ``detect_types``.
         OperationalError: From the await, if the file can't be opened.
-        DatabaseError: From the await, if the file is not a database.
+        DatabaseError: From the await, if the file is not a database, or its encryption key is
+            wrong or missing, also while another connection has it locked.
 
     Cancellation:
         Nothing happens before the await. A cancelled open is undone; it may be awaited again.
@@ -152,6 +160,7 @@ def connect(
         autocommit=autocommit,
         cached_statements=cached_statements,
         uri=uri or _uri,
+        encryption_key=encryption_key,
         foreign_keys=foreign_keys,
         row_factory=row_factory,
         text_factory=text_factory,

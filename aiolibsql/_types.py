@@ -28,6 +28,7 @@ class ConnectOptions(TypedDict, total=False):
     check_same_thread: bool
     cached_statements: int
     uri: bool
+    encryption_key: str | bytes | None
     iter_chunk_size: int
     loop: object
     foreign_keys: bool

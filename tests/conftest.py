@@ -55,12 +55,16 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return runtime
 
 
+KEY = "the key of the tests"
+
+
 @dataclass(frozen=True)
 class Backend:
     """A fresh database and the ways to open it."""
 
     name: str
     path: Path | None
+    key: str | None = None
 
     @property
     def is_file(self) -> bool:
@@ -68,18 +72,20 @@ class Backend:
 
     def connect(self, **options: Any) -> aiolibsql.Connection[Any]:
         """Return a connection to the database that is not open yet."""
+        options.setdefault("encryption_key", self.key)
         return aiolibsql.connect(self.path or ":memory:", **options)
 
     def second(self, **options: Any) -> aiolibsql.Connection[Any]:
         """Return one more connection to the same file, not open yet."""
         assert self.path is not None, "a memory database belongs to one connection: file_backend"
-        return aiolibsql.connect(self.path, **options)
+        return self.connect(**options)
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "encrypted"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """Return a fresh database of each kind in turn."""
-    return Backend(request.param, tmp_path / "test.db" if request.param == "file" else None)
+    path = None if request.param == "memory" else tmp_path / "test.db"
+    return Backend(request.param, path, KEY if request.param == "encrypted" else None)
 
 
 @pytest.fixture

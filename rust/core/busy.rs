@@ -114,6 +114,11 @@ impl Wait {
         self.lock().timeout = timeout;
     }
 
+    /// Whether no other connection of this process has the file open.
+    pub fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.line) == 1
+    }
+
     /// `operation` is about to run; its cancellation ends its waits.
     pub fn begin(&self, operation: &Shared) {
         let mut state = self.lock();

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use crate::sqlite::Key;
+
 use super::batch::RowBatch;
 use super::block::Block;
 use super::error::Result;
@@ -56,6 +58,8 @@ pub enum Action {
         block: Arc<Block>,
         commits: bool,
     },
+    /// Encrypts the file with another key, or with none.
+    Rekey(Option<Key>),
     /// Rolls back the transaction with this number, if nothing else ran in it.
     UndoBegin(u64),
     /// Closes what an abandoned open had opened.
@@ -112,7 +116,7 @@ impl Action {
     /// How far a cancellation may reach.
     pub const fn shield(&self) -> Shield {
         match self {
-            Self::Commit | Self::Leave { commits: true, .. } => Shield::Running,
+            Self::Commit | Self::Rekey(_) | Self::Leave { commits: true, .. } => Shield::Running,
             Self::Rollback
             | Self::Leave { commits: false, .. }
             | Self::Close
@@ -153,6 +157,7 @@ impl Action {
             | Self::Commit
             | Self::Rollback
             | Self::SetMode
+            | Self::Rekey(_)
             | Self::Enter(_) => true,
             Self::Open
             | Self::CloseRows(_)

@@ -91,6 +91,7 @@ impl Session {
             Action::Rollback => "rollback()",
             Action::ExecuteScript(_) => "executescript()",
             Action::SetMode => "set_autocommit()",
+            Action::Rekey(_) => "rekey()",
             _ => return Ok(()),
         };
         Err(Error::programming(format!(
@@ -182,7 +183,7 @@ impl Session {
         let result = self.run_sql(begin.sql()).and_then(|()| {
             if *kind == BlockKind::Read {
                 // The snapshot is taken by the first read.
-                self.handle.quick_check_readable()?;
+                self.handle.read_first_page()?;
             }
             Ok(())
         });

@@ -22,7 +22,7 @@ const ABANDONED: u8 = 3;
 pub enum Shield {
     /// A cancellation stops it at once.
     None,
-    /// COMMIT: once it runs, a cancellation only ends its wait for a lock.
+    /// COMMIT, rekey: once it runs, a cancellation only ends its wait for a lock.
     Running,
     /// ROLLBACK, close, release: always run to their end.
     Always,

@@ -5,12 +5,15 @@
 use std::ffi::CString;
 use std::time::Duration;
 
+use super::encryption::KeySlot;
+
 /// How to open a database.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// A path, `:memory:`, or a `file:` URI.
     pub filename: CString,
     pub uri: bool,
+    pub key: KeySlot,
     /// How long a statement waits for another connection's lock.
     pub timeout: Duration,
     pub cached_statements: usize,

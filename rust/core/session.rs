@@ -17,6 +17,7 @@ use super::block::Block;
 use super::busy::{Line, Wait, Waiter};
 use super::command::{Action, Outcome, Shared};
 use super::deadline;
+use super::encryption::KeySlot;
 use super::error::{Error, Result};
 use super::nest::Nest;
 use super::observer::Observer;
@@ -39,6 +40,7 @@ pub struct Session {
     pub(super) observer: Option<Box<dyn Observer>>,
     /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
     pub(super) opens: u64,
+    pub(super) key: KeySlot,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -65,23 +67,21 @@ impl Session {
             let message = format!("{}: {}", error.message, options.filename.to_string_lossy());
             Error::from(sqlite::Error::new(error.code, message))
         };
-        let mut handle = Handle::open(&OpenOptions {
+        let how = OpenOptions {
             filename: options.filename.clone(),
             read_only: false,
             create: true,
             uri: options.uri,
-            key: None,
-        })
-        .map_err(named)?;
+            key: options.key.get(),
+        };
+        let mut handle = Handle::open(&how).map_err(named)?;
         let path = handle
             .filename()
             .map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)));
         let wait = Wait::new(Line::of(path), options.timeout);
         handle.set_busy_policy(Box::new(Waiter(Arc::clone(&wait))));
-        match handle.quick_check_readable() {
-            // Locked by another connection: it is a database, so whoever uses it first waits for the lock.
+        match handle.check_readable(&how) {
             Ok(()) => {}
-            Err(error) if matches!(error.primary(), sqlite::code::BUSY | sqlite::code::LOCKED) => {}
             Err(error) if error.primary() == sqlite::code::NOTADB => {
                 let message = "file is not a database or the encryption key is wrong";
                 return Err(named(sqlite::Error::new(error.code, message)));
@@ -97,6 +97,7 @@ impl Session {
             wait,
             observer: None,
             opens: 1,
+            key: options.key.clone(),
         };
         session.attach(operation);
         let prepared = session.run_pragmas(options);
@@ -231,6 +232,7 @@ impl Session {
             Action::UndoBegin(serial) => self.undo_begin(serial),
             Action::Enter(block) => self.enter(operation, &block),
             Action::Leave { block, commits } => self.leave(&block, commits),
+            Action::Rekey(key) => self.rekey(key),
             // The worker opens and closes; a mode change was applied before.
             Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {
                 Ok(Outcome::default())

@@ -12,14 +12,15 @@ use crate::sqlite::{self, ValueRef};
 use super::session::Session;
 use super::{
     Action, Amount, Backend, Begin, Bindings, Cancelled, Cell, Command, Error, Event, Execute,
-    Kind, Local, Next, Observer, Options, Outcome, Phase, Result, RowBatch, RowStream, Shared,
-    TransactionMode, end_at,
+    KeySlot, Kind, Local, Next, Observer, Options, Outcome, Phase, Result, RowBatch, RowStream,
+    Shared, TransactionMode, end_at,
 };
 
 fn options(mode: TransactionMode) -> Options {
     Options {
         filename: CString::new(":memory:").unwrap(),
         uri: false,
+        key: KeySlot::default(),
         timeout: Duration::from_secs(5),
         cached_statements: 8,
         foreign_keys: false,

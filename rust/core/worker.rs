@@ -211,6 +211,9 @@ impl Local {
         modes: &[ModeChange],
         block: Option<&Arc<Block>>,
     ) -> (Database, Result<Outcome>) {
+        if matches!(action, Action::Close) {
+            self.options.key.set(None);
+        }
         match (database, action) {
             (Database::Unopened, Action::Open) => {
                 let mode = *self.mode();

@@ -10,10 +10,11 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::core::{Action, Amount, Block, Local, Phase, Shared};
+use crate::core::{Action, Amount, Local, Phase};
 
 use super::awaitable::Operation;
 use super::cursor::{Cursor, FIRST_ROWS};
+use super::encryption;
 use super::exceptions;
 use super::executemany::ExecuteMany;
 use super::factories::{RowFactory, TextFactory};
@@ -24,21 +25,16 @@ use super::queries;
 use super::settings::Settings;
 use super::statements::ExecuteScript;
 use super::transaction::Transaction;
+use super::view::View;
 use super::work::{Inserted, Ready};
 
 /// A connection to a database.
 #[pyclass(frozen, subclass, weakref, generic, module = "aiolibsql")]
 pub struct Connection {
-    link: Arc<Link>,
-    init_hook: Option<Py<PyAny>>,
+    pub(super) link: Arc<Link>,
+    pub(super) init_hook: Option<Py<PyAny>>,
     /// Set in a transaction block's view of a connection.
-    view: Option<View>,
-}
-
-/// A connection as it is seen inside of a transaction block.
-pub struct View {
-    pub root: Py<Connection>,
-    pub block: Arc<Block>,
+    pub(super) view: Option<View>,
 }
 
 impl Connection {
@@ -48,37 +44,6 @@ impl Connection {
 
     pub const fn shared_link(&self) -> &Arc<Link> {
         &self.link
-    }
-
-    pub const fn view(link: Arc<Link>, view: View) -> Self {
-        Self {
-            link,
-            init_hook: None,
-            view: Some(view),
-        }
-    }
-
-    /// The connection itself.
-    pub fn root(slf: &Bound<'_, Self>) -> Py<Self> {
-        match &slf.get().view {
-            Some(view) => view.root.clone_ref(slf.py()),
-            None => slf.clone().unbind(),
-        }
-    }
-
-    /// The block that it is the view of.
-    pub fn own_block(&self) -> Option<&Arc<Block>> {
-        self.view.as_ref().map(|view| &view.block)
-    }
-
-    /// The block that a statement takes part in here.
-    pub fn membership(&self, py: Python<'_>) -> PyResult<Option<Arc<Block>>> {
-        self.link.membership(py, self.own_block())
-    }
-
-    /// Queues a command.
-    pub fn submit(&self, py: Python<'_>, action: Action) -> PyResult<Shared> {
-        Ok(self.link.submit(action, self.membership(py)?))
     }
 
     pub fn init_hook(&self) -> Option<&Py<PyAny>> {
@@ -91,7 +56,7 @@ impl Connection {
     #[new]
     #[pyo3(signature = (
         database, timeout=5.0, isolation_level=Level::implicit(), *, autocommit=Autocommit::Legacy, cached_statements=128, uri=false,
-        foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
+        encryption_key=None, foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
     ))]
     #[allow(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
@@ -101,6 +66,7 @@ impl Connection {
         autocommit: Autocommit,
         cached_statements: usize,
         uri: bool,
+        encryption_key: Option<&Bound<'_, PyAny>>,
         foreign_keys: bool,
         row_factory: Option<&Bound<'_, PyAny>>,
         text_factory: Option<&Bound<'_, PyAny>>,
@@ -114,6 +80,7 @@ impl Connection {
             timeout,
             cached_statements,
             uri,
+            encryption_key,
             foreign_keys,
             pragmas,
         };
@@ -352,6 +319,14 @@ impl Connection {
 
     fn rollback(slf: &Bound<'_, Self>) -> Operation {
         Self::run(slf, "Connection.rollback", Action::Rollback)
+    }
+
+    fn rekey(slf: &Bound<'_, Self>, new_key: &Bound<'_, PyAny>) -> Operation {
+        let name = "Connection.rekey";
+        match encryption::read_optional(new_key, "new_key") {
+            Ok(key) => Self::run(slf, name, Action::Rekey(key)),
+            Err(error) => Operation::ready(name, Err(error)),
+        }
     }
 
     fn close(slf: &Bound<'_, Self>) -> Operation {

@@ -10,6 +10,7 @@ mod connection;
 mod convert;
 mod cursor;
 mod delegate;
+mod encryption;
 mod event_loop;
 mod exceptions;
 mod executemany;
@@ -31,6 +32,7 @@ mod settings;
 mod statements;
 mod transaction;
 mod trio;
+mod view;
 mod work;
 
 use pyo3::prelude::*;

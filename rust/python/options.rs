@@ -9,8 +9,9 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyMapping, PyString};
 
-use crate::core::{Begin, ModeChange, ModeEffect, Options, TransactionMode};
+use crate::core::{Begin, KeySlot, ModeChange, ModeEffect, Options, TransactionMode};
 
+use super::encryption;
 use super::exceptions;
 use super::parameters::seconds;
 
@@ -23,6 +24,7 @@ pub struct Arguments<'a, 'py> {
     pub timeout: f64,
     pub cached_statements: usize,
     pub uri: bool,
+    pub encryption_key: Option<&'a Bound<'py, PyAny>>,
     pub foreign_keys: bool,
     pub pragmas: Option<&'a Bound<'py, PyAny>>,
 }
@@ -170,8 +172,18 @@ pub fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(O
     let filename = CString::new(path).map_err(|_| {
         PyValueError::new_err("the path of a database can't contain a null character")
     })?;
+    let key = match arguments.encryption_key {
+        Some(given) => Some(encryption::read(given, "encryption_key")?),
+        None => None,
+    };
+    if key.is_some() && encryption::is_memory(filename.to_bytes()) {
+        let message =
+            format!("database '{label}' is in memory, which encryption_key can't be combined with");
+        return Err(exceptions::programming(arguments.database.py(), message));
+    }
     let options = Options {
         filename,
+        key: KeySlot::new(key),
         uri: arguments.uri || label.starts_with("file:"),
         timeout: seconds(arguments.timeout, "timeout")?,
         cached_statements: arguments.cached_statements,

@@ -16,12 +16,13 @@ use pyo3::types::PyString;
 use crate::core::{Action, Block, BlockKind, Shared, Shield};
 
 use super::awaitable::Operation;
-use super::connection::{Connection, View};
+use super::connection::Connection;
 use super::exceptions;
 use super::link::Link;
 use super::options;
 use super::scope;
 use super::statements::Pending;
+use super::view::View;
 use super::work::{Step, Work};
 
 /// A transaction block.

@@ -12,10 +12,12 @@ use std::ptr::{self, NonNull};
 use libsql::ffi;
 
 use super::error::{Error, code};
+use super::key::{Key, wipe_stack};
 
 // Exported by the cipher library, but missing in the bindings.
 unsafe extern "C" {
     fn sqlite3_key(db: *mut ffi::sqlite3, key: *const c_void, length: c_int) -> c_int;
+    fn sqlite3_rekey(db: *mut ffi::sqlite3, key: *const c_void, length: c_int) -> c_int;
 }
 
 /// An open `sqlite3`. It is copied only into what a `Handle` owns, so wherever there is one, the
@@ -43,6 +45,9 @@ impl Database {
 
     /// The error that a call which answered `rc` has left in the handle.
     pub(super) fn error(self, rc: c_int) -> Error {
+        if rc & 0xff == ffi::SQLITE_NOTADB {
+            self.keep_wal(true);
+        }
         // SAFETY: the handle is open.
         let extended = unsafe { ffi::sqlite3_extended_errcode(self.as_ptr()) };
         if extended & 0xff != rc & 0xff {
@@ -66,15 +71,46 @@ impl Database {
         }
     }
 
-    pub(super) fn set_key(self, key: &[u8]) -> Result<(), Error> {
-        let length =
-            c_int::try_from(key.len()).map_err(|_| Error::new(code::TOOBIG, "key too long"))?;
+    /// Leaves the WAL alone when a database is closed. With a wrong key the checkpoint that SQLite
+    /// makes there would read it wrongly, write the first page so, and delete it.
+    pub(super) fn keep_wal(self, keeps: bool) {
+        let option = ffi::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        let no_answer = ptr::null_mut::<c_int>();
+        // SAFETY: the handle is open; this option takes an int and a pointer that may be null.
+        unsafe {
+            ffi::sqlite3_db_config(self.as_ptr(), option, c_int::from(keeps), no_answer);
+        }
+    }
+
+    pub(super) fn set_key(self, key: &Key) -> Result<(), Error> {
+        let bytes = key.as_bytes();
+        let length = length_of(bytes)?;
         // SAFETY: the handle is open; SQLite derives its own key and keeps nothing of this one.
-        let rc = unsafe { sqlite3_key(self.as_ptr(), key.as_ptr().cast(), length) };
+        let rc = unsafe { sqlite3_key(self.as_ptr(), bytes.as_ptr().cast(), length) };
+        wipe_stack();
+        self.check(rc)
+    }
+
+    /// Writes every page anew, in one transaction; without a key as plain text.
+    pub(super) fn change_key(self, key: Option<&Key>) -> Result<(), Error> {
+        let bytes = key.map(Key::as_bytes);
+        let start = bytes.map_or(ptr::null(), <[u8]>::as_ptr);
+        let length = length_of(bytes.unwrap_or_default())?;
+        // SAFETY: the handle is open; null stands for no key; SQLite keeps nothing of this one.
+        let rc = unsafe { sqlite3_rekey(self.as_ptr(), start.cast(), length) };
+        wipe_stack();
+        self.check(rc)
+    }
+
+    fn check(self, rc: c_int) -> Result<(), Error> {
         if rc == ffi::SQLITE_OK {
             Ok(())
         } else {
             Err(self.error(rc))
         }
     }
+}
+
+fn length_of(key: &[u8]) -> Result<c_int, Error> {
+    c_int::try_from(key.len()).map_err(|_| Error::new(code::TOOBIG, "key too long"))
 }

@@ -20,6 +20,7 @@ use super::entry::Entry;
 use super::error::{Error, code};
 use super::hook::{Authorizer, BusyHandler, BusyPolicy, Hooks, ProgressHandler, Stop, Tracer};
 use super::init::initialize;
+use super::key::Key;
 use super::open_options::OpenOptions;
 use super::statement::{Statement, StatementId};
 
@@ -55,8 +56,8 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
-    /// Opens a database. A wrong key shows only at the first statement, see
-    /// [`quick_check_readable`](Self::quick_check_readable).
+    /// Opens a database. A wrong key shows only at the first statement, or in
+    /// [`check_readable`](Self::check_readable).
     pub fn open(options: &OpenOptions) -> Result<Self, Error> {
         initialize()?;
         let (filename, flags) = (options.literal_filename(), options.flags());
@@ -285,14 +286,9 @@ impl Handle {
         self.hooks.set_trace(tracer);
     }
 
-    /// Reads the first page, which is where a wrong key or a file that is no database shows, as
-    /// `SQLITE_NOTADB`.
-    pub fn quick_check_readable(&mut self) -> Result<(), Error> {
-        let prepared = self.prepare("SELECT count(*) FROM sqlite_schema", false)?;
-        let Some(id) = prepared.id else { return Ok(()) };
-        let result = self.statement(id).step();
-        self.finalize(id);
-        result.map(drop)
+    /// Encrypts the file with another key, or with none; it must neither be in use nor in WAL mode.
+    pub fn change_key(&mut self, key: Option<&Key>) -> Result<(), Error> {
+        self.database.change_key(key)
     }
 
     /// Finalizes all statements and closes the connection; an open transaction is rolled back.

@@ -2,14 +2,16 @@
 //!
 //! Owns the name and the key that the caller gave.
 //! Thread: any; plain data.
-//! Invariant: the key neither shows in `Debug` nor stays in memory after the options.
+//! Invariant: the key does not show in `Debug`.
 //! Must not know: what opening involves.
 
 use std::ffi::{CString, c_int};
 use std::fmt;
-use std::ptr;
+use std::sync::Arc;
 
 use libsql::ffi;
+
+use super::key::Key;
 
 /// How to open a database.
 #[derive(Clone)]
@@ -22,8 +24,8 @@ pub struct OpenOptions {
     pub create: bool,
     /// Takes a filename that begins with `file:` for a URI.
     pub uri: bool,
-    /// The passphrase of an encrypted database; overwritten when the options are dropped.
-    pub key: Option<Vec<u8>>,
+    /// The passphrase of an encrypted database.
+    pub key: Option<Arc<Key>>,
 }
 
 impl OpenOptions {
@@ -46,6 +48,24 @@ impl OpenOptions {
         }
         CString::new([b"./", name].concat()).unwrap_or_else(|_| self.filename.clone())
     }
+
+    /// The same key for a file as it is on the disk: no lock is waited for or taken, nothing is
+    /// recovered and nothing can be written.
+    pub(super) fn unlocked(&self, path: &[u8]) -> Self {
+        let escape = |byte: &u8| match byte {
+            b'%' | b'?' | b'#' => format!("%{byte:02X}").into_bytes(),
+            _ => vec![*byte],
+        };
+        let path: Vec<u8> = path.iter().flat_map(escape).collect();
+        let uri = [b"file:", path.as_slice(), b"?immutable=1"].concat();
+        Self {
+            filename: CString::new(uri).unwrap_or_default(),
+            read_only: true,
+            create: false,
+            uri: true,
+            key: self.key.clone(),
+        }
+    }
 }
 
 impl fmt::Debug for OpenOptions {
@@ -57,15 +77,5 @@ impl fmt::Debug for OpenOptions {
             .field("uri", &self.uri)
             .field("has_key", &self.key.is_some())
             .finish()
-    }
-}
-
-impl Drop for OpenOptions {
-    fn drop(&mut self) {
-        for byte in self.key.iter_mut().flatten() {
-            // Volatile, or the compiler leaves out a write that nobody reads.
-            // SAFETY: a valid reference.
-            unsafe { ptr::write_volatile(byte, 0) };
-        }
     }
 }

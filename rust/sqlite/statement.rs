@@ -54,8 +54,16 @@ impl Statement<'_> {
     ///
     /// SQLite's, or `SQLITE_INTERNAL` if a callback panicked, whatever the statement had come to.
     pub fn step(&mut self) -> Result<bool, Error> {
+        let attaches = self.entry.kind() == StatementKind::Attach;
+        if attaches {
+            // When its key is wrong, it closes the file before we hear of it.
+            self.database.keep_wal(true);
+        }
         // SAFETY: the statement exists and the handle is ours alone.
         let rc = unsafe { ffi::sqlite3_step(self.raw()) };
+        if attaches {
+            self.database.keep_wal(false);
+        }
         let result = match rc {
             ffi::SQLITE_ROW => Ok(true),
             ffi::SQLITE_DONE => Ok(false),

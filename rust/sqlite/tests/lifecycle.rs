@@ -1,11 +1,13 @@
 //! Tests of opening, closing, keys, and what outlives what.
 
-use super::super::{BusyPolicy, Handle, Limit, OpenOptions, code, initialize};
+use std::sync::Arc;
+
+use super::super::{BusyPolicy, Handle, Key, Limit, OpenOptions, code, initialize};
 use super::{Directory, integer, memory, options, prepare, run};
 
 fn with_key(filename: &str, key: Option<&str>) -> OpenOptions {
     let mut options = options(filename);
-    options.key = key.map(|key| key.as_bytes().to_vec());
+    options.key = key.map(|key| Arc::new(Key::new(key.as_bytes())));
     options
 }
 
@@ -71,20 +73,22 @@ fn open_read_only_refuses_writes() {
 fn wrong_key_is_told_by_the_readable_check() {
     let directory = Directory::new();
     let file = directory.file("secret.db");
-    let mut handle = Handle::open(&with_key(&file, Some("right"))).unwrap();
-    handle.quick_check_readable().unwrap();
+    let right = with_key(&file, Some("right"));
+    let mut handle = Handle::open(&right).unwrap();
+    handle.check_readable(&right).unwrap();
     run(&mut handle, "CREATE TABLE t(a)").unwrap();
     handle.close().unwrap();
     for key in [Some("wrong"), None] {
-        let mut handle = Handle::open(&with_key(&file, key)).unwrap();
+        let options = with_key(&file, key);
+        let mut handle = Handle::open(&options).unwrap();
         assert_eq!(
-            handle.quick_check_readable().unwrap_err().code,
+            handle.check_readable(&options).unwrap_err().code,
             code::NOTADB
         );
         assert_eq!(handle.active_statements(), 0);
     }
-    let mut handle = Handle::open(&with_key(&file, Some("right"))).unwrap();
-    handle.quick_check_readable().unwrap();
+    let mut handle = Handle::open(&right).unwrap();
+    handle.check_readable(&right).unwrap();
     assert_eq!(integer(&mut handle, "SELECT count(*) FROM t"), 0);
 }
 
