@@ -114,6 +114,9 @@ impl Connection {
         _exc: &Bound<'_, PyAny>,
         _tb: &Bound<'_, PyAny>,
     ) -> Operation {
+        if slf.get().link.is_inherited() && !exc_type.is_none() {
+            return Operation::leave_inherited("Connection.__aexit__", slf.py());
+        }
         Operation::new(Box::new(Exit::new(
             slf.clone().unbind(),
             exc_type.is_none(),
@@ -312,7 +315,8 @@ impl Connection {
 
     fn interrupt(&self, py: Python<'_>) -> Operation {
         self.link.interrupt();
-        Operation::new(Box::new(Ready::done("Connection.interrupt", Ok(py.None()))))
+        let done = self.link.check_not_inherited(py).map(|()| py.None());
+        Operation::new(Box::new(Ready::done("Connection.interrupt", done)))
     }
 
     fn set_autocommit(slf: &Bound<'_, Self>, value: Autocommit) -> Operation {
