@@ -79,6 +79,11 @@ class Connection(Generic[_RowT_co]):
     of the COMMIT is raised, one of the ROLLBACK never hides the block's exception. A connection
     that is dropped while it is open gives a `ResourceWarning` and is closed.
 
+    After a fork it belongs to the parent: in the child it raises `OperationalError` at once, as do
+    its cursors and operations, and so does opening any file that was open at the fork. Close it
+    before the fork, or use the spawn start method. A connection that was not opened yet may be
+    opened in each child.
+
     Raises:
         TypeError: For an argument of a wrong type, or an unknown keyword.
         ValueError: For a null character in the path, an unknown isolation level or setting of

@@ -6,9 +6,9 @@
 //! Invariant: a waiter that holds a write lock itself never queues behind those who wait for it.
 //! Must not know: Python.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::sqlite::BusyPolicy;
@@ -21,6 +21,8 @@ const SECOND_IN_LINE: Duration = Duration::from_millis(20);
 const PER_PLACE: Duration = Duration::from_millis(1);
 const LAST_IN_LINE: Duration = Duration::from_millis(250);
 
+static LINES: Mutex<BTreeMap<PathBuf, Weak<Line>>> = Mutex::new(BTreeMap::new());
+
 /// Who waits for locks on one file, first come first.
 #[derive(Debug, Default)]
 pub struct Line {
@@ -30,14 +32,10 @@ pub struct Line {
 impl Line {
     /// The line of a file; files are told apart by path, and each database in memory has its own.
     pub fn of(path: Option<PathBuf>) -> Arc<Self> {
-        static LINES: OnceLock<Mutex<HashMap<PathBuf, Weak<Line>>>> = OnceLock::new();
         let Some(path) = path else {
             return Arc::default();
         };
-        let mut lines = LINES
-            .get_or_init(Mutex::default)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lines();
         if let Some(line) = lines.get(&path).and_then(Weak::upgrade) {
             return line;
         }
@@ -74,6 +72,24 @@ impl Line {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Shared>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lines() -> MutexGuard<'static, BTreeMap<PathBuf, Weak<Line>>> {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every line, for as long as a fork takes.
+pub struct Held(MutexGuard<'static, BTreeMap<PathBuf, Weak<Line>>>);
+
+impl Held {
+    pub fn take() -> Self {
+        Self(lines())
+    }
+
+    /// In the child nobody stands in any.
+    pub fn reset(mut self) {
+        std::mem::forget(std::mem::take(&mut *self.0));
     }
 }
 

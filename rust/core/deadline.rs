@@ -6,13 +6,15 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::block::Block;
 use super::command::{Outcome, Shared};
 use super::error::{Error, Result};
 use super::operation::Operation;
+
+static KEEPER: Mutex<Option<Arc<Keeper>>> = Mutex::new(None);
 
 #[derive(Default)]
 struct Keeper {
@@ -81,21 +83,7 @@ pub(super) fn end_waiting(
 }
 
 fn watch(at: Instant, limit: Limit, operation: &Shared) -> Result<()> {
-    static KEEPER: OnceLock<Keeper> = OnceLock::new();
-    static STARTED: Mutex<bool> = Mutex::new(false);
-
-    let keeper = KEEPER.get_or_init(Keeper::default);
-    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*started {
-        std::thread::Builder::new()
-            .name("aiolibsql-deadlines".into())
-            .spawn(|| keeper.run())
-            .map_err(|error| {
-                Error::operational(format!("can't start the deadline thread: {error}"))
-            })?;
-        *started = true;
-    }
-    drop(started);
+    let keeper = keeper()?;
     let mut heap = keeper.lock();
     if heap.len() >= KEPT && heap.len() == heap.capacity() {
         heap.retain(|Reverse(entry)| entry.operation.strong_count() > 0);
@@ -125,6 +113,39 @@ impl Entry {
                 }
             }
         }
+    }
+}
+
+/// The keeper of this process, with its thread.
+fn keeper() -> Result<Arc<Keeper>> {
+    let mut started = started();
+    if let Some(keeper) = &*started {
+        return Ok(Arc::clone(keeper));
+    }
+    let keeper = Arc::<Keeper>::default();
+    let runs = Arc::clone(&keeper);
+    std::thread::Builder::new()
+        .name("aiolibsql-deadlines".into())
+        .spawn(move || runs.run())
+        .map_err(|error| Error::operational(format!("can't start the deadline thread: {error}")))?;
+    Ok(Arc::clone(started.insert(keeper)))
+}
+
+fn started() -> MutexGuard<'static, Option<Arc<Keeper>>> {
+    KEEPER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether there is a keeper, for as long as a fork takes.
+pub struct Held(MutexGuard<'static, Option<Arc<Keeper>>>);
+
+impl Held {
+    pub fn take() -> Self {
+        Self(started())
+    }
+
+    /// In the child its thread is gone, perhaps in the middle of a change.
+    pub fn reset(mut self) {
+        std::mem::forget(self.0.take());
     }
 }
 

@@ -63,6 +63,11 @@ impl Error {
         )
     }
 
+    pub fn inherited() -> Self {
+        let message = "this connection was opened before a fork and can't be used in the child: open one there";
+        Self::new(Kind::Operational, message)
+    }
+
     pub fn programming(message: impl Into<String>) -> Self {
         Self::new(Kind::Programming, message)
     }

@@ -77,6 +77,20 @@ fn wait(desk: &Arc<Desk>) -> Option<Arc<Local>> {
     given.take()
 }
 
+/// The list, for as long as a fork takes.
+pub struct Held(MutexGuard<'static, Vec<Arc<Desk>>>);
+
+impl Held {
+    pub fn take() -> Self {
+        Self(idle_threads())
+    }
+
+    /// In the child there is none of them.
+    pub fn reset(mut self) {
+        std::mem::forget(std::mem::take(&mut *self.0));
+    }
+}
+
 fn idle_threads() -> MutexGuard<'static, Vec<Arc<Desk>>> {
     lock(&IDLE_THREADS)
 }

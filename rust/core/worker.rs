@@ -17,6 +17,7 @@ use super::command::{Action, Command, Outcome, Shared};
 use super::deadline;
 use super::error::{Error, Result};
 use super::options::{ModeChange, Options, TransactionMode};
+use super::process::Birth;
 use super::session::Session;
 use super::status::{Phase, Status};
 use super::threads;
@@ -31,6 +32,7 @@ pub struct Local {
     status: Status,
     /// The transaction mode that was asked for last; a later open begins with it.
     mode: Mutex<TransactionMode>,
+    birth: Birth,
     mailbox: Mutex<Mailbox>,
     arrived: Condvar,
 }
@@ -117,9 +119,27 @@ impl Local {
             mode: Mutex::new(options.mode),
             options,
             status: Status::default(),
+            birth: Birth::default(),
             mailbox: Mutex::new(mailbox),
             arrived: Condvar::new(),
         })
+    }
+
+    /// Whether it was used before this process was forked. Until its first command nobody shares it.
+    pub fn is_inherited(&self) -> bool {
+        self.birth.is_inherited()
+    }
+
+    /// Ends a command in a child, where nothing that a worker may have held must be touched.
+    fn refuse(&self, command: &Command) {
+        let result = match (self.status.phase(), &command.action) {
+            (Phase::Closed, Action::Close) => Ok(Outcome::default()),
+            (Phase::Closed, _) => Err(Error::closed()),
+            _ => Err(Error::inherited()),
+        };
+        if command.operation.claim() {
+            drop(command.operation.finish(result));
+        }
     }
 
     /// Runs commands until none has come for a while. Called on a lent thread.
@@ -298,6 +318,11 @@ impl Local {
 
 impl Backend for Arc<Local> {
     fn submit(&self, command: Command) {
+        if self.is_inherited() {
+            self.refuse(&command);
+            return;
+        }
+        self.birth.mark();
         let mut mailbox = self.lock();
         mailbox.commands.push_back(command);
         if mailbox.lent {
@@ -322,6 +347,9 @@ impl Backend for Arc<Local> {
     }
 
     fn interrupt(&self) {
+        if self.is_inherited() {
+            return;
+        }
         let running = self.lock().running.clone();
         if let Some(running) = running {
             running.interrupt();
@@ -330,6 +358,22 @@ impl Backend for Arc<Local> {
 
     fn status(&self) -> &Status {
         &self.status
+    }
+}
+
+impl Drop for Local {
+    /// In a child the handle is leaked: to close it would touch files and locks that are the parent's.
+    fn drop(&mut self) {
+        if self.is_inherited() {
+            let mailbox = self.mailbox.get_mut();
+            let mailbox = mailbox.unwrap_or_else(PoisonError::into_inner);
+            let database = std::mem::replace(&mut mailbox.database, Database::Closed);
+            std::mem::forget((
+                database,
+                std::mem::take(&mut mailbox.commands),
+                std::mem::take(&mut mailbox.outside),
+            ));
+        }
     }
 }
 

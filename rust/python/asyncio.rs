@@ -112,6 +112,9 @@ impl Waiter {
                 this.port.as_ref().map(|port| port.clone_ref(py)),
             )
         };
+        // In a child of the process that waits there is nothing to cancel, and the operation may be locked for ever.
+        let is_inherited = port.as_ref().is_some_and(|port| port.get().is_inherited());
+        let shared = shared.filter(|_| !is_inherited);
         // A shielded wait answers False: the task remembers the request and is cancelled when it resumes.
         if let Some(shared) = shared.filter(|shared| shared.shield() != Shield::None)
             && !matches!(shared.cancel(), Cancelled::NeverRan)
@@ -215,6 +218,15 @@ pub fn resume(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
     }
 }
 
+/// Wakes the task of a waiter in the next turn of its loop.
+pub fn resume_soon(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
+    if waiter.borrow().is_done() {
+        return Ok(());
+    }
+    waiter.borrow_mut().state = State::Resumed;
+    schedule(waiter)
+}
+
 fn schedule(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
     let py = waiter.py();
     let Some((callback, context)) = waiter.borrow_mut().callback.take() else {
@@ -290,6 +302,7 @@ pub fn current_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
         .map(|entry| (entry.event_loop.clone_ref(py), entry.port.clone_ref(py)));
     // The address of a dead loop may be another loop's now.
     if let Some((weak, port)) = known
+        && !port.get().is_inherited()
         && weak
             .bind(py)
             .upgrade()
@@ -308,6 +321,19 @@ pub fn current_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
     drop(replaced);
     forget_dead_loops(py)?;
     Ok(port)
+}
+
+/// Takes the ports out that belong to the parent of this process.
+pub fn take_inherited() -> Vec<Py<LoopPort>> {
+    let mut ports = ports();
+    let Some(ports) = &mut *ports else {
+        return Vec::new();
+    };
+    let (theirs, ours): (HashMap<_, _>, _) = std::mem::take(ports)
+        .into_iter()
+        .partition(|(_, entry)| entry.port.get().is_inherited());
+    *ports = ours;
+    theirs.into_values().map(|entry| entry.port).collect()
 }
 
 /// Closes the descriptors of loops that will not run again.

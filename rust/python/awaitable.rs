@@ -51,6 +51,16 @@ impl Operation {
         Self::new(Box::new(Ready::new(name, value)))
     }
 
+    /// Leaving a block that was entered before this process was forked: there is nothing to do, and perhaps no loop
+    /// any more, but an exception of the block, such as SystemExit, has to get through.
+    pub fn leave_inherited(name: &'static str, py: Python<'_>) -> Self {
+        let mut operation = Self::new(Box::new(Ready::spent(name)));
+        if let Some(machine) = &mut operation.machine {
+            machine.state = State::Given(py.None());
+        }
+        operation
+    }
+
     /// Raises an exception where it waits.
     pub fn throw_into(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<Sent> {
         let mut machine = Self::take(slf)?;
@@ -87,7 +97,7 @@ impl Coroutine for Operation {
 impl Operation {
     fn __await__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         let mut this = slf.borrow_mut();
-        let fresh = matches!(&this.machine, Some(machine) if matches!(machine.state, State::Idle));
+        let fresh = matches!(&this.machine, Some(machine) if machine.is_fresh());
         if this.awaited || !fresh {
             return Err(reused());
         }
@@ -144,6 +154,9 @@ impl Operation {
         _exc: &Bound<'_, PyAny>,
         _tb: &Bound<'_, PyAny>,
     ) -> Self {
+        if self.machine.as_ref().is_some_and(Machine::is_inherited) {
+            return Self::leave_inherited("Operation.__aexit__", py);
+        }
         let exit = match (
             std::mem::replace(&mut self.entered, Entered::No),
             &self.machine,
@@ -186,13 +199,13 @@ impl Operation {
 
     #[getter]
     fn cr_suspended(&self) -> bool {
-        matches!(&self.machine, Some(machine) if !matches!(machine.state, State::Idle | State::Finished))
+        matches!(&self.machine, Some(machine) if !machine.is_fresh() && !matches!(machine.state, State::Finished))
     }
 
     fn __repr__(&self) -> String {
         let state = match self.machine.as_ref().map(|machine| &machine.state) {
             None => "running",
-            Some(State::Idle) => "not awaited",
+            Some(State::Idle | State::Given(_)) => "not awaited",
             Some(State::Finished) => "finished",
             Some(_) => "suspended",
         };
@@ -221,6 +234,9 @@ impl Operation {
         let Some(mut machine) = self.machine.take() else {
             return;
         };
+        if machine.leave_to_parent() {
+            return;
+        }
         let (name, awaited) = (self.name, self.awaited);
         in_destructor(|py| match machine.state {
             State::Idle if machine.work.must_be_awaited() && !awaited => {

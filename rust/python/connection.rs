@@ -121,7 +121,11 @@ impl Connection {
         exc: Option<Py<PyAny>>,
         _tb: &Bound<'_, PyAny>,
     ) -> Operation {
-        Operation::new(Box::new(Exit::new(slf.clone().unbind(), exc.or(exc_type))))
+        let raised = exc.or(exc_type);
+        if slf.get().link.is_inherited() && raised.is_some() {
+            return Operation::leave_inherited("Connection.__aexit__", slf.py());
+        }
+        Operation::new(Box::new(Exit::new(slf.clone().unbind(), raised)))
     }
 
     #[pyo3(signature = (factory=None))]
@@ -341,7 +345,8 @@ impl Connection {
 
     fn interrupt(&self, py: Python<'_>) -> Operation {
         self.link.interrupt();
-        Operation::new(Box::new(Ready::done("Connection.interrupt", Ok(py.None()))))
+        let done = self.link.check_not_inherited(py).map(|()| py.None());
+        Operation::new(Box::new(Ready::done("Connection.interrupt", done)))
     }
 
     fn set_autocommit(slf: &Bound<'_, Self>, value: Autocommit) -> Operation {

@@ -107,6 +107,7 @@ impl Cursor {
     /// Takes the next row that is there. As in sqlite3 the last one is held back until it is known whether another
     /// follows: when it is given, the statement has ended.
     pub fn take_row(&self, py: Python<'_>) -> PyResult<Found> {
+        self.connection.get().link().check_not_inherited(py)?;
         let mut guard = self.state();
         let state = &mut *guard;
         let Some(rows) = &state.rows else {
@@ -263,7 +264,11 @@ impl Cursor {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.connection.get().link().is_inherited() {
+            state.leave_to_parent();
+        }
+        state
     }
 
     fn operation(work: impl Work + 'static) -> Operation {
@@ -373,8 +378,11 @@ impl Cursor {
         Self::opened(slf, "Cursor.__aenter__")
     }
 
-    #[pyo3(signature = (*_args))]
-    fn __aexit__(slf: Py<Self>, _args: &Bound<'_, PyTuple>) -> Operation {
+    #[pyo3(signature = (*args))]
+    fn __aexit__(slf: Py<Self>, args: &Bound<'_, PyTuple>) -> Operation {
+        if slf.get().connection.get().link().is_inherited() {
+            return Operation::leave_inherited("Cursor.__aexit__", args.py());
+        }
         Self::operation(CloseCursor::new("Cursor.__aexit__", slf))
     }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use crate::core::Birth;
 use crate::wakeup::{CompletionQueue, Ticket, TicketWaker, WakeupFd};
 
 use super::asyncio::{self, Waiter};
@@ -39,6 +40,7 @@ pub struct LoopPort {
     streak: Mutex<Streak>,
     /// The run ends: nobody drains the queue any more.
     retired: AtomicBool,
+    birth: Birth,
 }
 
 /// Who sleeps.
@@ -62,6 +64,7 @@ impl LoopPort {
             waiting: Mutex::default(),
             streak: Mutex::default(),
             retired: AtomicBool::new(false),
+            birth: Birth::now(),
         })
     }
 
@@ -71,6 +74,12 @@ impl LoopPort {
 
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::SeqCst)
+    }
+
+    /// Whether its loop ran before this process was forked. The descriptor is the parent's too, and the queue may be
+    /// locked for ever.
+    pub fn is_inherited(&self) -> bool {
+        self.birth.is_inherited()
     }
 
     /// The descriptor that the loop watches.
@@ -108,6 +117,18 @@ impl LoopPort {
         Ok(true)
     }
 
+    /// In a child of the process that they sleep in: wakes them all, for nothing else will.
+    pub fn wake_inherited(&self, py: Python<'_>) {
+        let sleeping = std::mem::take(&mut *self.waiting());
+        for who in sleeping.into_values() {
+            // Fails where the loop has ended, or runs on a thread that is not here.
+            let _ = match who {
+                Suspended::Trio(task) => trio::reschedule(task.bind(py)),
+                Suspended::Asyncio(waiter) => asyncio::resume_soon(waiter.bind(py)),
+            };
+        }
+    }
+
     fn resume(&self, py: Python<'_>, ticket: Ticket, who: Suspended) -> PyResult<()> {
         match who {
             Suspended::Trio(task) => trio::reschedule(task.bind(py)),
@@ -135,6 +156,9 @@ impl LoopPort {
 impl LoopPort {
     /// Resume everything that has finished. Called by the loop when the descriptor is readable.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_inherited() {
+            return Ok(());
+        }
         let mut tickets = Vec::new();
         self.queue.drain(&mut tickets);
         for (index, ticket) in tickets.iter().enumerate() {
@@ -181,6 +205,15 @@ impl LoopPort {
     fn __clear__(&self) {
         let cleared = std::mem::take(&mut *self.waiting());
         drop(cleared);
+    }
+}
+
+impl Drop for LoopPort {
+    /// In a child the descriptor stays open: the loop, which the parent goes on with, knows it by its number.
+    fn drop(&mut self) {
+        if self.is_inherited() {
+            std::mem::forget(Arc::clone(&self.queue));
+        }
     }
 }
 

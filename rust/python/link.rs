@@ -133,9 +133,21 @@ impl Link {
         self.status().phase() == Phase::Closed
     }
 
+    /// Whether it was opened before this process was forked.
+    pub fn is_inherited(&self) -> bool {
+        self.backend.is_inherited()
+    }
+
     pub fn check_not_closed(&self, py: Python<'_>) -> PyResult<()> {
         if self.is_closed() {
             return Err(exceptions::to_python(py, Error::closed()));
+        }
+        self.check_not_inherited(py)
+    }
+
+    pub fn check_not_inherited(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_inherited() {
+            return Err(exceptions::to_python(py, Error::inherited()));
         }
         Ok(())
     }
@@ -160,6 +172,9 @@ impl Link {
 
     /// The connection is gone: closes what was left open, and says so.
     pub fn forget(&self) {
+        if self.is_inherited() {
+            return;
+        }
         let forgotten = self.status().phase() == Phase::Open;
         if forgotten {
             drop(self.submit(Action::Close, None));

@@ -12,16 +12,16 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::core::Shield;
+use crate::core::{Birth, Error, Shield};
 use crate::wakeup::Ticket;
 
 use super::asyncio::{self, Waiter};
 use super::delegate::{self, Driven};
 use super::event_loop::{self, LoopPort, Runtime, Suspended};
-use super::exceptions::is_cancelled;
+use super::exceptions::{self, is_cancelled};
 use super::ffi::Sent;
 use super::trio::{self, Abort};
-use super::work::{Resume, Step, Work};
+use super::work::{Ready, Resume, Step, Work};
 
 /// Between two looks at an operation that nobody wakes.
 const LATE_LOOK: Duration = Duration::from_micros(200);
@@ -34,10 +34,13 @@ pub struct Machine {
     had_turn: bool,
     /// What raises trio's `Cancelled`, once a shielded wait was asked to end.
     raise_cancel: Option<Py<PyAny>>,
+    birth: Birth,
 }
 
 pub enum State {
     Idle,
+    /// Not continued yet, and its value is there without any loop.
+    Given(Py<PyAny>),
     /// On asyncio, a Waiter was yielded.
     Waiting {
         port: Py<LoopPort>,
@@ -77,10 +80,37 @@ impl Machine {
             state: State::Idle,
             had_turn: false,
             raise_cancel: None,
+            birth: Birth::now(),
         }
     }
 
+    /// Whether it was made before this process was forked.
+    pub fn is_inherited(&self) -> bool {
+        self.birth.is_inherited()
+    }
+
+    /// Whether nobody has continued it.
+    pub const fn is_fresh(&self) -> bool {
+        matches!(self.state, State::Idle | State::Given(_))
+    }
+
+    /// In a child of the process that made it: lets go of everything without touching it, for a worker thread may
+    /// have been in the middle of it. `false`: it is this process's, or finished.
+    pub fn leave_to_parent(&mut self) -> bool {
+        if !self.birth.is_inherited() || matches!(self.state, State::Finished) {
+            return false;
+        }
+        let name = self.work.name();
+        let left = std::mem::replace(self, Self::new(Box::new(Ready::spent(name))));
+        std::mem::forget(left);
+        self.state = State::Finished;
+        true
+    }
+
     pub fn send(&mut self, py: Python<'_>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Sent> {
+        if self.leave_to_parent() {
+            return Err(exceptions::to_python(py, Error::inherited()));
+        }
         match std::mem::replace(&mut self.state, State::Finished) {
             State::Idle if value.is_some() => {
                 self.state = State::Idle;
@@ -111,7 +141,7 @@ impl Machine {
                 self.had_turn = true;
                 self.advance(py, port)
             }
-            State::Turn(Some(value)) => Ok(Sent::Return(value)),
+            State::Given(value) | State::Turn(Some(value)) => Ok(Sent::Return(value)),
             State::Turn(None) => {
                 self.had_turn = true;
                 let port = event_loop::current(py)?;
@@ -128,6 +158,9 @@ impl Machine {
     }
 
     pub fn throw(&mut self, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
+        if self.leave_to_parent() {
+            return Err(error);
+        }
         match std::mem::replace(&mut self.state, State::Finished) {
             State::Idle => {
                 // A rollback or a close is submitted even though its task was cancelled before it began.
@@ -141,7 +174,7 @@ impl Machine {
                 drop(port.get().forget(ticket));
                 self.defer(py, port, error)
             }
-            State::Turn(_) => {
+            State::Given(_) | State::Turn(_) => {
                 self.work.abandon(py);
                 Err(error)
             }
@@ -155,6 +188,9 @@ impl Machine {
     }
 
     pub fn close(&mut self, py: Python<'_>) -> PyResult<()> {
+        if self.leave_to_parent() {
+            return Ok(());
+        }
         let driven = match &self.state {
             State::Driving { coroutine, .. } => Some(coroutine.clone_ref(py)),
             _ => None,
@@ -167,7 +203,7 @@ impl Machine {
     /// Nobody will drive it any more.
     pub fn forget(&mut self, py: Python<'_>) {
         match std::mem::replace(&mut self.state, State::Finished) {
-            State::Idle | State::Finished => {}
+            State::Idle | State::Given(_) | State::Finished => {}
             State::Waiting { port, ticket }
             | State::Driving {
                 purpose: Purpose::Sleep { port, ticket, .. },
@@ -201,6 +237,7 @@ impl Machine {
         visit.call(&self.raise_cancel)?;
         match &self.state {
             State::Waiting { port, .. } => visit.call(port),
+            State::Given(value) => visit.call(value),
             State::Turn(value) => visit.call(value),
             State::Driving { coroutine, purpose } => {
                 visit.call(coroutine)?;

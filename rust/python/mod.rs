@@ -23,6 +23,7 @@ mod link;
 mod machine;
 mod options;
 mod parameters;
+mod process;
 mod queries;
 mod reentrancy;
 mod results;
@@ -44,6 +45,7 @@ use pyo3::prelude::*;
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     crate::sqlite::initialize().map_err(|error| exceptions::to_python(py, error.into()))?;
+    process::watch(py)?;
     module.add("sqlite_version", crate::sqlite::version())?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<cursor::Cursor>()?;

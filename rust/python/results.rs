@@ -55,6 +55,11 @@ impl State {
         }
     }
 
+    /// In a child: what a worker thread shared may be locked for ever.
+    pub fn leave_to_parent(&mut self) {
+        std::mem::forget((self.rows.take(), self.ahead.take()));
+    }
+
     pub fn available(&self) -> usize {
         let current = self.current.as_ref();
         let current = current.map_or(0, |(batch, index)| batch.len() - index);

@@ -122,11 +122,15 @@ impl Transaction {
     #[pyo3(signature = (exc_type, exc, _tb, /))]
     fn __aexit__(
         slf: Py<Self>,
+        py: Python<'_>,
         exc_type: Option<Py<PyAny>>,
         exc: Option<Py<PyAny>>,
         _tb: &Bound<'_, PyAny>,
     ) -> Operation {
         let raised = exc.or(exc_type);
+        if slf.get().link.is_inherited() && raised.is_some() {
+            return Operation::leave_inherited("Transaction.__aexit__", py);
+        }
         let commits = raised.is_none() && !slf.get().force_rollback;
         Operation::new(Box::new(Leave {
             transaction: slf,
@@ -166,7 +170,7 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if !self.block.leave() {
+        if self.link.is_inherited() || !self.block.leave() {
             return;
         }
         drop(self.link.submit(roll_back(&self.block), None));

@@ -5,16 +5,19 @@
 //! Thread: the run's.
 //! Invariant: an abort that succeeded has removed its ticket, for a reschedule after that would crash trio.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule};
 
-use crate::core::{Cancelled, Shared, Shield};
+use crate::core::{Cancelled, Error, Shared, Shield};
 use crate::wakeup::Ticket;
 
 use super::event_loop::{LoopPort, Runtime};
+use super::exceptions;
 
 struct Trio {
     in_task: Option<Py<PyAny>>,
@@ -30,6 +33,9 @@ struct Trio {
     failed: Py<PyAny>,
     port: Py<PyAny>,
 }
+
+/// The ports of the runs that have not ended, for the child of a fork.
+static PORTS: Mutex<Vec<Py<LoopPort>>> = Mutex::new(Vec::new());
 
 static TRIO: PyOnceLock<Trio> = PyOnceLock::new();
 
@@ -103,7 +109,13 @@ pub fn current_port(py: Python<'_>) -> PyResult<Option<Py<LoopPort>>> {
     let variable = trio.port.bind(py);
     let port = variable.call_method0(intern!(py, "get"))?;
     if !port.is_none() {
-        return Ok(Some(port.cast_into::<LoopPort>()?.unbind()));
+        let port = port.cast_into::<LoopPort>()?.unbind();
+        if port.get().is_inherited() {
+            let message =
+                "this run of trio was started before a fork and can't be used in the child";
+            return Err(exceptions::to_python(py, Error::operational(message)));
+        }
+        return Ok(Some(port));
     }
     let port = Py::new(py, LoopPort::new(Runtime::Trio)?)?;
     let pump = PyModule::import(py, "aiolibsql._pump")?.getattr("pump")?;
@@ -112,7 +124,34 @@ pub fn current_port(py: Python<'_>) -> PyResult<Option<Py<LoopPort>>> {
     let spawn = trio.spawn_system_task.bind(py);
     spawn.call1((pump, &trio.wait_readable, port.get().fd(), drain, retire))?;
     variable.call_method1(intern!(py, "set"), (&port,))?;
+    let ended = remember(port.clone_ref(py));
+    drop(ended);
     Ok(Some(port))
+}
+
+/// Adds a port to those of running runs, and returns the ones of ended runs.
+fn remember(port: Py<LoopPort>) -> Vec<Py<LoopPort>> {
+    let mut ports = ports();
+    let (ended, running) = std::mem::take(&mut *ports)
+        .into_iter()
+        .partition(|port| port.get().is_retired());
+    *ports = running;
+    ports.push(port);
+    ended
+}
+
+/// Takes the ports out that belong to the parent of this process.
+pub fn take_inherited() -> Vec<Py<LoopPort>> {
+    let mut ports = ports();
+    let (theirs, ours) = std::mem::take(&mut *ports)
+        .into_iter()
+        .partition(|port| port.get().is_inherited());
+    *ports = ours;
+    theirs
+}
+
+fn ports() -> MutexGuard<'static, Vec<Py<LoopPort>>> {
+    PORTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub fn reschedule(task: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -176,7 +215,9 @@ impl Abort {
 impl Abort {
     fn __call__(&self, py: Python<'_>, raise_cancel: Py<PyAny>) -> PyResult<Py<PyAny>> {
         let trio = here(py)?;
-        let shielded = match &self.shared {
+        let shared = self.shared.as_ref();
+        // In a child of the process that waits there is nothing to cancel, and the operation may be locked for ever.
+        let shielded = match shared.filter(|_| !self.port.get().is_inherited()) {
             Some(shared) if shared.shield() != Shield::None => {
                 !matches!(shared.cancel(), Cancelled::NeverRan)
             }

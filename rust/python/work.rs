@@ -138,6 +138,15 @@ impl Ready {
         }
     }
 
+    /// What is left of a Work that nobody may touch any more.
+    pub const fn spent(name: &'static str) -> Self {
+        Self {
+            name,
+            value: None,
+            must_be_awaited: false,
+        }
+    }
+
     /// The awaitable of a method that has done its work when it was called.
     pub const fn done(name: &'static str, value: PyResult<Py<PyAny>>) -> Self {
         Self {

@@ -12,7 +12,11 @@ use std::ptr::{self, NonNull};
 use libsql::ffi;
 
 use super::error::{Error, code};
+use super::files;
 use super::key::{Key, wipe_stack};
+
+const INHERITED: &str = "a file that was open when this process was forked can't be opened here: close it before the \
+                         fork, or use the 'spawn' start method";
 
 // Exported by the cipher library, but missing in the bindings.
 unsafe extern "C" {
@@ -58,6 +62,9 @@ impl Database {
             // SAFETY: the string is static and ends with NUL.
             let text = unsafe { CStr::from_ptr(text) };
             return Error::new(rc, text.to_string_lossy());
+        }
+        if extended & 0xff == code::CANTOPEN && files::take_refusal() {
+            return Error::new(extended, INHERITED);
         }
         // SAFETY: the handle is open.
         let message = unsafe { ffi::sqlite3_errmsg(self.as_ptr()) };

@@ -18,6 +18,7 @@ use slab::Slab;
 use super::database::Database;
 use super::entry::Entry;
 use super::error::{Error, code};
+use super::files;
 use super::hook::{Authorizer, BusyHandler, BusyPolicy, Hooks, ProgressHandler, Stop, Tracer};
 use super::init::initialize;
 use super::key::Key;
@@ -62,6 +63,7 @@ impl Handle {
         initialize()?;
         let (filename, flags) = (options.literal_filename(), options.flags());
         let mut raw = ptr::null_mut();
+        files::take_refusal();
         // SAFETY: the name ends with NUL and lives through the call; no VFS means the default one.
         let rc =
             unsafe { ffi::sqlite3_open_v2(filename.as_ptr(), &raw mut raw, flags, ptr::null()) };

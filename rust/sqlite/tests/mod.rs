@@ -28,7 +28,7 @@ fn options(filename: &str) -> OpenOptions {
     }
 }
 
-fn memory() -> Handle {
+pub(super) fn memory() -> Handle {
     Handle::open(&options(":memory:")).unwrap()
 }
 
