@@ -48,6 +48,8 @@ struct Mailbox {
     database: Database,
     running: Option<Shared>,
     lent: bool,
+    /// The lent worker waits for the next command.
+    idle: bool,
 }
 
 #[derive(Debug)]
@@ -114,6 +116,7 @@ impl Local {
             database: Database::Unopened,
             running: None,
             lent: false,
+            idle: false,
         };
         Arc::new(Self {
             mode: Mutex::new(options.mode),
@@ -151,11 +154,13 @@ impl Local {
                     mailbox.lent = false;
                     return;
                 }
+                mailbox.idle = true;
                 let (guard, waited) = self
                     .arrived
                     .wait_timeout(mailbox, LINGER)
                     .unwrap_or_else(PoisonError::into_inner);
                 mailbox = guard;
+                mailbox.idle = false;
                 if waited.timed_out() && mailbox.commands.is_empty() {
                     mailbox.lent = false;
                     return;
@@ -326,8 +331,12 @@ impl Backend for Arc<Local> {
         let mut mailbox = self.lock();
         mailbox.commands.push_back(command);
         if mailbox.lent {
+            // One that is awake looks by itself; a needless wake is a system call.
+            let idle = std::mem::replace(&mut mailbox.idle, false);
             drop(mailbox);
-            self.arrived.notify_one();
+            if idle {
+                self.arrived.notify_one();
+            }
             return;
         }
         mailbox.lent = true;
