@@ -188,26 +188,20 @@ impl Waiter {
 }
 
 /// Wakes the task of a waiter whose operation can go on: at once, in this turn of the loop.
-pub fn resume(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
+pub fn resume(waiter: &Bound<'_, Waiter>, directly: &mut Option<bool>) -> PyResult<()> {
     let py = waiter.py();
     if waiter.borrow().is_done() {
         return Ok(());
     }
-    let event_loop = waiter.borrow().event_loop(py)?;
-    let debug = event_loop
-        .call_method0(intern!(py, "get_debug"))?
-        .is_truthy()?;
-    // In debug mode the loop measures and names each callback; with a current task (a nested loop) a step
-    // inside a step is forbidden.
-    let nested = debug || !current_task(py)?.call1((&event_loop,))?.is_none();
-    let callback = {
-        let mut this = waiter.borrow_mut();
-        this.state = State::Resumed;
-        if nested { None } else { this.callback.take() }
+    let may_step = match *directly {
+        Some(known) => known,
+        None => *directly.insert(may_step(&waiter.borrow().event_loop(py)?)?),
     };
-    if nested {
+    waiter.borrow_mut().state = State::Resumed;
+    if !may_step {
         return schedule(waiter);
     }
+    let callback = waiter.borrow_mut().callback.take();
     match callback {
         Some((callback, Some(context))) => context
             .bind(py)
@@ -216,6 +210,14 @@ pub fn resume(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
         Some((callback, None)) => callback.call1(py, (waiter,)).map(drop),
         None => Ok(()),
     }
+}
+
+/// Whether a task may be stepped here, in a callback of its loop. In debug mode the loop measures and names each
+/// callback; with a current task (a nested loop) a step inside a step is forbidden.
+fn may_step(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = event_loop.py();
+    let debug = event_loop.call_method0(intern!(py, "get_debug"))?;
+    Ok(!debug.is_truthy()? && current_task(py)?.call1((event_loop,))?.is_none())
 }
 
 /// Wakes the task of a waiter in the next turn of its loop.

@@ -5,6 +5,7 @@
 //! Threads: any may wake; everything else happens on the loop's thread.
 //! Invariant: a ticket in `waiting` is resumed exactly once, or removed; a late completion finds nobody.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,9 +51,46 @@ pub enum Suspended {
     Trio(Py<PyAny>),
 }
 
-#[derive(Debug, Default)]
+/// Values that were ready at once, one after the other.
+#[derive(Debug)]
 struct Streak {
-    since: Option<Instant>,
+    since: Instant,
+    /// Turns of the loop that were seen.
+    turn: u64,
+}
+
+thread_local! {
+    /// The port whose completions are being delivered: what runs meanwhile runs in its loop.
+    static DELIVERING: RefCell<Option<Py<LoopPort>>> = const { RefCell::new(None) };
+}
+
+/// Sets the port that is delivering, for as long as it lives.
+struct Delivery(Option<Py<LoopPort>>);
+
+impl Delivery {
+    fn begin(port: Py<LoopPort>) -> Self {
+        Self(DELIVERING.replace(Some(port)))
+    }
+
+    fn port(py: Python<'_>) -> Option<Py<LoopPort>> {
+        DELIVERING.with_borrow(|port| port.as_ref().map(|port| port.clone_ref(py)))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let ended = DELIVERING.replace(self.0.take());
+        drop(ended);
+    }
+}
+
+impl Streak {
+    fn begin(turn: u64) -> Self {
+        Self {
+            since: Instant::now(),
+            turn,
+        }
+    }
 }
 
 impl LoopPort {
@@ -62,7 +100,7 @@ impl LoopPort {
             queue: Arc::new(CompletionQueue::new(WakeupFd::new()?)),
             next_ticket: AtomicU64::new(1),
             waiting: Mutex::default(),
-            streak: Mutex::default(),
+            streak: Mutex::new(Streak::begin(0)),
             retired: AtomicBool::new(false),
             birth: Birth::now(),
         })
@@ -105,16 +143,27 @@ impl LoopPort {
         self.waiting().remove(&ticket)
     }
 
-    /// Whether a value that is ready at once may be returned at once. On asyncio a streak ends when the loop has
-    /// turned, which a callback tells; `tick` schedules it.
-    pub fn may_continue(&self, tick: impl FnOnce() -> PyResult<()>) -> PyResult<bool> {
-        let since = self.streak().since;
-        if let Some(since) = since {
-            return Ok(since.elapsed() < STREAK);
+    /// Whether a value that is ready at once may be returned at once. If not, the loop has to turn first, and
+    /// `turned` be told which turn this was.
+    pub fn may_continue(&self) -> Result<(), u64> {
+        let streak = self.streak();
+        if streak.since.elapsed() < STREAK {
+            return Ok(());
         }
-        self.streak().since = Some(Instant::now());
-        tick()?;
-        Ok(true)
+        Err(streak.turn)
+    }
+
+    /// The turn of the loop that runs now, as far as was seen.
+    pub fn turn(&self) -> u64 {
+        self.streak().turn
+    }
+
+    /// The loop has turned since `turn`. The first to tell begins the next streak, which all share.
+    pub fn turned(&self, turn: u64) {
+        let mut streak = self.streak();
+        if streak.turn == turn {
+            *streak = Streak::begin(turn + 1);
+        }
     }
 
     /// In a child of the process that they sleep in: wakes them all, for nothing else will.
@@ -129,11 +178,18 @@ impl LoopPort {
         }
     }
 
-    fn resume(&self, py: Python<'_>, ticket: Ticket, who: Suspended) -> PyResult<()> {
+    /// Lets a task go on; `directly` remembers whether asyncio's may be stepped here.
+    fn resume(
+        &self,
+        py: Python<'_>,
+        ticket: Ticket,
+        who: Suspended,
+        directly: &mut Option<bool>,
+    ) -> PyResult<()> {
         match who {
             Suspended::Trio(task) => trio::reschedule(task.bind(py)),
             Suspended::Asyncio(waiter) => {
-                let resumed = asyncio::resume(waiter.bind(py));
+                let resumed = asyncio::resume(waiter.bind(py), directly);
                 if resumed.is_err() && !waiter.borrow(py).is_done() {
                     // Interrupted before the task was called: it waits on.
                     self.suspend(ticket, Suspended::Asyncio(waiter));
@@ -155,19 +211,23 @@ impl LoopPort {
 #[pymethods]
 impl LoopPort {
     /// Resume everything that has finished. Called by the loop when the descriptor is readable.
-    fn drain(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_inherited() {
+    fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (this, py) = (slf.get(), slf.py());
+        if this.is_inherited() {
             return Ok(());
         }
+        this.turned(this.turn());
+        let _delivery = Delivery::begin(slf.clone().unbind());
+        let mut directly = None;
         let mut tickets = Vec::new();
-        self.queue.drain(&mut tickets);
+        this.queue.drain(&mut tickets);
         for (index, ticket) in tickets.iter().enumerate() {
-            let Some(who) = self.forget(*ticket) else {
+            let Some(who) = this.forget(*ticket) else {
                 continue;
             };
-            if let Err(error) = self.resume(py, *ticket, who) {
+            if let Err(error) = this.resume(py, *ticket, who, &mut directly) {
                 // KeyboardInterrupt or SystemExit leaves the loop; the rest must not be lost with it.
-                self.queue.restore(&tickets[index..]);
+                this.queue.restore(&tickets[index..]);
                 return Err(error);
             }
         }
@@ -179,14 +239,9 @@ impl LoopPort {
         self.retired.store(true, Ordering::SeqCst);
         let sleeping = std::mem::take(&mut *self.waiting());
         for (ticket, who) in sleeping {
-            self.resume(py, ticket, who)?;
+            self.resume(py, ticket, who, &mut None)?;
         }
         Ok(())
-    }
-
-    /// End the streak: the loop has turned.
-    fn tick(&self) {
-        self.streak().since = None;
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -224,6 +279,11 @@ impl Drop for LoopPort {
 pub fn current(py: Python<'_>) -> PyResult<Py<LoopPort>> {
     // Trio first: in its guest mode asyncio's loop is running too.
     if let Some(port) = trio::current_port(py)? {
+        return Ok(port);
+    }
+    if let Some(port) = Delivery::port(py)
+        && port.get().runtime() == Runtime::Asyncio
+    {
         return Ok(port);
     }
     asyncio::current_port(py)

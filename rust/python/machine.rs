@@ -47,7 +47,11 @@ pub enum State {
         ticket: Ticket,
     },
     /// On asyncio, the loop was given a turn; then the value, if there is one already.
-    Turn(Option<Py<PyAny>>),
+    Turn {
+        port: Py<LoopPort>,
+        turn: u64,
+        value: Option<Py<PyAny>>,
+    },
     /// A coroutine of trio's or of the user's is being driven.
     Driving {
         coroutine: Py<PyAny>,
@@ -125,9 +129,8 @@ impl Machine {
                         return self.drive(py, check, Purpose::Precheck);
                     }
                     Runtime::Asyncio if self.work.takes_at_once() => {
-                        if !may_continue(py, &port)? {
-                            self.state = State::Turn(None);
-                            return Ok(Sent::Yield(py.None()));
+                        if let Err(turn) = port.get().may_continue() {
+                            return Ok(self.wait_for_turn(py, port, turn, None));
                         }
                         self.had_turn = true;
                     }
@@ -141,11 +144,14 @@ impl Machine {
                 self.had_turn = true;
                 self.advance(py, port)
             }
-            State::Given(value) | State::Turn(Some(value)) => Ok(Sent::Return(value)),
-            State::Turn(None) => {
+            State::Given(value) => Ok(Sent::Return(value)),
+            State::Turn { port, turn, value } => {
+                port.get().turned(turn);
                 self.had_turn = true;
-                let port = event_loop::current(py)?;
-                self.advance(py, port)
+                match value {
+                    Some(value) => Ok(Sent::Return(value)),
+                    None => self.advance(py, port),
+                }
             }
             State::Driving { coroutine, purpose } => {
                 let none = py.None().into_bound(py);
@@ -174,7 +180,13 @@ impl Machine {
                 drop(port.get().forget(ticket));
                 self.defer(py, port, error)
             }
-            State::Given(_) | State::Turn(_) => {
+            State::Turn { port, turn, .. } => {
+                // It has turned for the others too.
+                port.get().turned(turn);
+                self.work.abandon(py);
+                Err(error)
+            }
+            State::Given(_) => {
                 self.work.abandon(py);
                 Err(error)
             }
@@ -212,7 +224,11 @@ impl Machine {
                 drop(port.get().forget(ticket));
                 self.work.abandon(py);
             }
-            State::Turn(_) | State::Driving { .. } => self.work.abandon(py),
+            State::Turn { port, turn, .. } => {
+                port.get().turned(turn);
+                self.work.abandon(py);
+            }
+            State::Driving { .. } => self.work.abandon(py),
         }
     }
 
@@ -238,7 +254,10 @@ impl Machine {
         match &self.state {
             State::Waiting { port, .. } => visit.call(port),
             State::Given(value) => visit.call(value),
-            State::Turn(value) => visit.call(value),
+            State::Turn { port, value, .. } => {
+                visit.call(port)?;
+                visit.call(value)
+            }
             State::Driving { coroutine, purpose } => {
                 visit.call(coroutine)?;
                 match purpose {
@@ -277,8 +296,8 @@ impl Machine {
             }
             Ok(Step::Yield | Step::Pending) => match port.get().runtime() {
                 Runtime::Asyncio => {
-                    self.state = State::Turn(None);
-                    Ok(Sent::Yield(py.None()))
+                    let turn = port.get().turn();
+                    Ok(self.wait_for_turn(py, port, turn, None))
                 }
                 Runtime::Trio => self.drive(py, trio::checkpoint(py)?, Purpose::Turn),
             },
@@ -358,13 +377,24 @@ impl Machine {
             };
             return self.drive(py, checkpoint, Purpose::Deliver(result));
         }
-        match result {
-            Ok(value) if !may_continue(py, port)? => {
-                self.state = State::Turn(Some(value));
-                Ok(Sent::Yield(py.None()))
+        match (result, port.get().may_continue()) {
+            (Ok(value), Err(turn)) => {
+                Ok(self.wait_for_turn(py, port.clone_ref(py), turn, Some(value)))
             }
-            result => result.map(Sent::Return),
+            (result, _) => result.map(Sent::Return),
         }
+    }
+
+    /// Lets asyncio's loop turn.
+    fn wait_for_turn(
+        &mut self,
+        py: Python<'_>,
+        port: Py<LoopPort>,
+        turn: u64,
+        value: Option<Py<PyAny>>,
+    ) -> Sent {
+        self.state = State::Turn { port, turn, value };
+        Sent::Yield(py.None())
     }
 
     fn resume<'py>(
@@ -436,19 +466,6 @@ impl Machine {
         let port = event_loop::current(py)?;
         self.advance(py, port)
     }
-}
-
-/// Whether a ready value may be given without a turn of asyncio's loop.
-pub fn may_continue(py: Python<'_>, port: &Py<LoopPort>) -> PyResult<bool> {
-    port.get().may_continue(|| {
-        let tick = port.getattr(py, intern!(py, "tick"))?;
-        match asyncio::running_loop(py)? {
-            Some(event_loop) => event_loop
-                .call_method1(intern!(py, "call_soon"), (tick,))
-                .map(drop),
-            None => Ok(()),
-        }
-    })
 }
 
 /// The error of a second await.
