@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IS_SOAK = os.environ.get("AIOLIBSQL_SOAK") == "1"
-FORKS = 1000 if IS_SOAK else 200
+FORKS = 1000 if IS_SOAK else 50
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system that forks")
 
