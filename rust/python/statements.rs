@@ -39,6 +39,7 @@ impl Pending {
         action: Action,
         timeout: Option<Duration>,
     ) -> PyResult<()> {
+        connection.link().report_warning(py);
         let shared = self.shared.insert(connection.submit(action));
         if let Some(timeout) = timeout {
             crate::core::end_at(Instant::now() + timeout, shared)

@@ -21,6 +21,7 @@ mod open_options;
 mod readable;
 mod statement;
 mod value;
+mod wal;
 
 #[cfg(test)]
 mod tests;
@@ -36,3 +37,4 @@ pub use limit::Limit;
 pub use open_options::OpenOptions;
 pub use statement::{Statement, StatementId};
 pub use value::ValueRef;
+pub use wal::{Checkpointed, WalLength};
