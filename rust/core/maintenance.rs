@@ -228,23 +228,25 @@ impl Session {
             return;
         }
         let mut blocked = None;
-        for log in &mut file.logs {
+        file.logs.retain_mut(|log| {
             if !log.has_grown_by(DUE_WHEN_IDLE) {
-                continue;
+                return true;
             }
-            let done = self.handle.checkpoint(&log.schema);
-            if done.is_ok() {
-                log.checkpointed = log.pages;
+            match self.handle.checkpoint(&log.schema) {
+                Ok(_) => log.checkpointed = log.pages,
+                // It was detached.
+                Err(error) if error.primary() == sqlite::code::ERROR => return false,
+                Err(_) => {}
             }
-            if log.pages < LARGE {
-                continue;
+            if log.pages >= LARGE {
+                if self.handle.truncate_wal(&log.schema).is_ok() {
+                    (log.pages, log.checkpointed) = (0, 0);
+                } else if log.schema.as_c_str() == c"main" {
+                    blocked = Some(log.pages);
+                }
             }
-            if self.handle.truncate_wal(&log.schema).is_ok() {
-                (log.pages, log.checkpointed) = (0, 0);
-            } else if log.schema.as_c_str() == c"main" {
-                blocked = Some(log.pages);
-            }
-        }
+            true
+        });
         if let Some(pages) = blocked {
             file.warning = file.blame(pages).or(file.warning.take());
         } else {
