@@ -197,6 +197,32 @@ async def test_open_transaction_that_has_read_is_named(
         await reader.rollback()
 
 
+async def test_statement_that_may_hold_a_key_is_not_shown(
+    wal_backend: Backend, writer: Conn, warnings_logged: Callable[[], list[str]]
+) -> None:
+    async with wal_backend.second(isolation_level=None) as reader:
+        script = "ATTACH '' AS other KEY 'hunter2'; BEGIN; SELECT count(*) FROM t"
+        await reader.executescript(script)
+        await commit_pages(writer, LARGE + 3 * DUE)
+        (warning,) = warnings_logged()
+        assert "may hold an encryption key" in warning
+        assert "hunter2" not in warning
+        await reader.rollback()
+
+
+async def test_transaction_begun_by_method_is_named(
+    wal_backend: Backend, writer: Conn, warnings_logged: Callable[[], list[str]]
+) -> None:
+    async with wal_backend.second(isolation_level=None) as reader:
+        await reader.fetch_all("SELECT 'before it' FROM t")
+        await reader.begin()
+        await reader.fetch_all("SELECT 'in it' FROM t")
+        await commit_pages(writer, LARGE + 3 * DUE)
+        (warning,) = warnings_logged()
+        assert "in it" in warning
+        await reader.rollback()
+
+
 async def test_cursor_of_the_writer_itself_is_named(
     writer: Conn, warnings_logged: Callable[[], list[str]]
 ) -> None:

@@ -55,7 +55,8 @@ struct File {
     logs: Vec<Log>,
     /// A checkpoint was tried since the last command.
     is_tried: bool,
-    last_sql: Arc<str>,
+    /// The command that runs, if it has an SQL text.
+    sql: Option<Arc<str>>,
     suspect: Option<Suspect>,
     /// Pages in the log when a reader was last named; the next one is when they have doubled.
     named_at: u32,
@@ -88,7 +89,7 @@ impl Maintenance {
                 path,
                 logs: Vec::new(),
                 is_tried: false,
-                last_sql: Arc::from(""),
+                sql: None,
                 suspect: None,
                 named_at: 0,
                 warning: None,
@@ -159,6 +160,10 @@ fn describe(path: &str, pages: u32, reader: &Reader) -> String {
     if sql.len() < reader.sql.len() {
         sql.push('…');
     }
+    let words = reader.sql.to_ascii_lowercase();
+    if words.contains("attach") || words.contains("pragma") {
+        sql = String::from("(not shown, for it may hold an encryption key)");
+    }
     let age = reader.since.elapsed().as_secs_f64();
     format!(
         "the write-ahead log of '{path}' has grown to {pages} pages: it can't be emptied, because what this \
@@ -177,7 +182,7 @@ impl Session {
         };
         self.maintenance.is_used = true;
         if let Some(file) = &mut self.maintenance.file {
-            file.last_sql = Arc::clone(sql);
+            file.sql = Some(Arc::clone(sql));
         }
     }
 
@@ -188,8 +193,8 @@ impl Session {
         };
         self.handle.take_wal_lengths(|length| file.note(length));
         file.is_tried = false;
-        file.presence
-            .set(self.handle.is_in_snapshot(), &file.last_sql);
+        let sql = file.sql.take();
+        file.presence.set(self.handle.is_in_snapshot(), sql);
     }
 
     /// How long no command must come before maintenance begins; `None`: there is nothing to do.

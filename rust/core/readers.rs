@@ -55,8 +55,8 @@ impl Presence {
         }
     }
 
-    /// Tells whether the session has a snapshot now; `sql` is what it ran last.
-    pub(super) fn set(&mut self, is_in_snapshot: bool, sql: &Arc<str>) {
+    /// Tells whether the session has a snapshot now, after it ran `sql`, or a BEGIN of ours.
+    pub(super) fn set(&mut self, is_in_snapshot: bool, sql: Option<Arc<str>>) {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         match (self.entered, is_in_snapshot) {
             (None, true) => {
@@ -65,7 +65,7 @@ impl Presence {
                 lock(&self.readers.0).push(Reader {
                     id,
                     since: Instant::now(),
-                    sql: Arc::clone(sql),
+                    sql: sql.unwrap_or_else(|| Arc::from("BEGIN")),
                 });
             }
             (Some(_), false) => self.leave(),
