@@ -84,6 +84,13 @@ class Connection(Generic[_RowT_co]):
     before the fork, or use the spawn start method. A connection that was not opened yet may be
     opened in each child.
 
+    A file in WAL mode is written back by checkpoints after a COMMIT, not within it: of 250 pages
+    when no operation has come for 5 ms, of 1000 before the next one. At 4000 pages the log is
+    emptied. If a cursor with unread rows or an open transaction of this process keeps it from that,
+    the logger ``aiolibsql`` gets a warning with its SQL and age. ``PRAGMA wal_autocheckpoint = N``,
+    also by `connect`'s ``pragmas``, brings back SQLite's checkpoints within the COMMIT, and 0 ends
+    all of them. What a log has above 64 MiB is cut off by ``PRAGMA journal_size_limit``.
+
     Raises:
         TypeError: For an argument of a wrong type, or an unknown keyword.
         ValueError: For a null character in the path, an unknown isolation level or setting of
@@ -525,6 +532,10 @@ class Connection(Generic[_RowT_co]):
 
         Changes that were not committed are rolled back, with a `ResourceWarning`. Closing again
         does nothing.
+
+        Where statements were run on a file and no transaction is open, ``PRAGMA optimize`` gathers
+        the statistics that the query planner lacks: for 50 ms at most, and not if it would have to
+        wait for a lock.
 
         Raises:
             DatabaseError: If SQLite reports an error; the connection is closed all the same.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::sqlite::{self, StatementId, StatementKind, ValueRef};
+use crate::sqlite::{self, StatementId, StatementKind};
 
 use super::batch::RowBatch;
 use super::binding::wrong_count;
@@ -192,6 +192,7 @@ impl Session {
             self.follow_busy_timeout(id);
             self.handle.finalize(id);
             ran?;
+            self.maintain_overdue();
         }
         match operation.stop() {
             Some(_) => Err(interrupted()),
@@ -240,7 +241,7 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
-        self.answer_busy_timeout(id, rows)?;
+        self.answer_pragma(id, rows)?;
         let outcome = self.outcome(id, (is_dml && read.done).then(|| self.handle.changes()));
         if read.done || matches!(amount, Amount::Only(_)) {
             self.note_end(id, true);
@@ -255,20 +256,6 @@ impl Session {
             self.reading.insert(rows.id(), reading);
         }
         Ok((outcome, read.rows))
-    }
-
-    /// `PRAGMA busy_timeout` asks for ours: SQLite's own is 0 while our busy handler is installed.
-    fn answer_busy_timeout(&mut self, id: StatementId, rows: &RowStream) -> Result<()> {
-        let statement = self.handle.statement(id);
-        if statement.touches_busy_timeout() && !statement.is_explain() && rows.available() > 0 {
-            let milliseconds = i64::try_from(self.wait.timeout().as_millis()).unwrap_or(i64::MAX);
-            let mut answer = RowBatch::new(1, 1);
-            answer.push(ValueRef::Integer(milliseconds))?;
-            answer.finish_row();
-            rows.clear();
-            rows.push(answer);
-        }
-        Ok(())
     }
 
     fn outcome(&mut self, id: StatementId, rowcount: Option<i64>) -> Outcome {

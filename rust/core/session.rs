@@ -19,6 +19,7 @@ use super::command::{Action, Outcome, Shared};
 use super::deadline;
 use super::encryption::KeySlot;
 use super::error::{Error, Result};
+use super::maintenance::Maintenance;
 use super::nest::Nest;
 use super::observer::Observer;
 use super::operation::{Operation, Stop};
@@ -41,6 +42,7 @@ pub struct Session {
     /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
     pub(super) opens: u64,
     pub(super) key: KeySlot,
+    pub(super) maintenance: Maintenance,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -78,7 +80,7 @@ impl Session {
         let path = handle
             .filename()
             .map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)));
-        let wait = Wait::new(Line::of(path), options.timeout);
+        let wait = Wait::new(Line::of(path.clone()), options.timeout);
         handle.set_busy_policy(Box::new(Waiter(Arc::clone(&wait))));
         match handle.check_readable(&how) {
             Ok(()) => {}
@@ -88,6 +90,7 @@ impl Session {
             }
             Err(error) => return Err(named(error)),
         }
+        let maintenance = Maintenance::new(&mut handle, path);
         let mut session = Self {
             handle,
             cache: StatementCache::new(options.cached_statements),
@@ -98,6 +101,7 @@ impl Session {
             observer: None,
             opens: 1,
             key: options.key.clone(),
+            maintenance,
         };
         session.attach(operation);
         let prepared = session.run_pragmas(options);
@@ -108,6 +112,7 @@ impl Session {
     }
 
     fn run_pragmas(&mut self, options: &Options) -> Result<()> {
+        self.limit_journal()?;
         if options.foreign_keys {
             self.run_sql("PRAGMA foreign_keys=ON")?;
         }
@@ -151,6 +156,7 @@ impl Session {
         if !was_open {
             self.transaction.note_changes(self.handle.total_changes());
         }
+        self.note_command(&action);
         self.attach(operation);
 
         let admitted = self.admit(block, &action).and(self.apply(modes));
@@ -167,6 +173,7 @@ impl Session {
             outcome.began = began.filter(|_| !self.has_entered());
         }
         self.detach(wrote && !self.handle.holds_write_lock());
+        self.note_logs();
         result
     }
 
@@ -208,6 +215,9 @@ impl Session {
         }
         for (_, reading) in self.reading.drain() {
             reading.rows.end(Err(Error::closed()));
+        }
+        if !status.is_hurried() {
+            self.optimize();
         }
         self.handle.close()?;
         Ok(Outcome::default())

@@ -4,6 +4,7 @@
 //! Must not know: Python.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Whether a connection can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub struct Status {
     total_changes: AtomicI64,
     in_block: AtomicBool,
     discarded: AtomicBool,
+    hurried: AtomicBool,
+    has_warning: AtomicBool,
+    warning: Mutex<Option<String>>,
 }
 
 impl Status {
@@ -62,6 +66,32 @@ impl Status {
     /// A close threw uncommitted changes away.
     pub fn set_discarded(&self) {
         self.discarded.store(true, Ordering::SeqCst);
+    }
+
+    /// The next close has to be quick: nobody asked for it, or the process ends.
+    pub fn hurry(&self) {
+        self.hurried.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::SeqCst)
+    }
+
+    /// Leaves a text for whoever operates the program; the last one stays.
+    pub fn warn(&self, warning: String) {
+        *self.warning.lock().unwrap_or_else(PoisonError::into_inner) = Some(warning);
+        self.has_warning.store(true, Ordering::SeqCst);
+    }
+
+    /// A text that nobody has been told.
+    pub fn take_warning(&self) -> Option<String> {
+        if !self.has_warning.swap(false, Ordering::SeqCst) {
+            return None;
+        }
+        self.warning
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Whether changes were thrown away that nobody has been told of.

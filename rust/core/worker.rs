@@ -150,18 +150,23 @@ impl Local {
         let mut mailbox = self.lock();
         loop {
             let Some(command) = mailbox.next() else {
-                if !matches!(mailbox.database, Database::Open(_)) {
+                let Database::Open(session) = &mailbox.database else {
                     mailbox.lent = false;
                     return;
-                }
+                };
+                let rest = session.rest();
                 mailbox.idle = true;
                 let (guard, waited) = self
                     .arrived
-                    .wait_timeout(mailbox, LINGER)
+                    .wait_timeout(mailbox, rest.unwrap_or(LINGER))
                     .unwrap_or_else(PoisonError::into_inner);
                 mailbox = guard;
                 mailbox.idle = false;
                 if waited.timed_out() && mailbox.commands.is_empty() {
+                    if rest.is_some() {
+                        mailbox = self.maintain(mailbox);
+                        continue;
+                    }
                     mailbox.lent = false;
                     return;
                 }
@@ -177,17 +182,41 @@ impl Local {
         }
     }
 
+    /// Takes care of the database's files; a command that comes meanwhile waits.
+    fn maintain<'a>(&'a self, mut mailbox: MutexGuard<'a, Mailbox>) -> MutexGuard<'a, Mailbox> {
+        let database = std::mem::replace(&mut mailbox.database, Database::Claimed);
+        drop(mailbox);
+        let cared = catch_unwind(AssertUnwindSafe(|| {
+            let mut database = database;
+            if let Database::Open(session) = &mut database {
+                session.maintain();
+                session.publish_warning(&self.status);
+            }
+            database
+        }));
+        let database = cared.unwrap_or_else(|panic| self.poisoned(&*panic));
+        let mut mailbox = self.lock();
+        mailbox.database = database;
+        mailbox
+    }
+
     /// Runs one command; a panic poisons this connection only.
     fn run_contained(&self, database: Database, command: Command) -> Database {
         let operation = Arc::clone(&command.operation);
         let ran = catch_unwind(AssertUnwindSafe(|| self.run(database, command)));
         ran.unwrap_or_else(|panic| {
-            let cause = panic_message(&*panic);
-            let message = format!("a panic in the worker of this connection: {cause}");
-            self.status.set_phase(Phase::Closed);
-            drop(operation.finish(Err(Error::internal(message.clone()))));
-            Database::Poisoned(message)
+            let database = self.poisoned(&*panic);
+            if let Database::Poisoned(message) = &database {
+                drop(operation.finish(Err(Error::internal(message.clone()))));
+            }
+            database
         })
+    }
+
+    fn poisoned(&self, panic: &(dyn std::any::Any + Send)) -> Database {
+        let cause = panic_message(panic);
+        self.status.set_phase(Phase::Closed);
+        Database::Poisoned(format!("a panic in the worker of this connection: {cause}"))
     }
 
     /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
@@ -224,6 +253,10 @@ impl Local {
                 session.undo();
                 session.publish(&self.status);
             }
+        }
+        if let Database::Open(session) = &mut database {
+            session.maintain_overdue();
+            session.publish_warning(&self.status);
         }
         database
     }

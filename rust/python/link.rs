@@ -170,6 +170,21 @@ impl Link {
         )
     }
 
+    /// Logs what the worker has to say to whoever operates the program. Never fails: it is about an operation of
+    /// the past.
+    pub fn report_warning(&self, py: Python<'_>) {
+        let Some(warning) = self.status().take_warning() else {
+            return;
+        };
+        let logged = py
+            .import("logging")
+            .and_then(|logging| logging.call_method1("getLogger", ("aiolibsql",)))
+            .and_then(|logger| logger.call_method1("warning", ("%s", warning)));
+        if let Err(error) = logged {
+            error.write_unraisable(py, None);
+        }
+    }
+
     /// The connection is gone: closes what was left open, and says so.
     pub fn forget(&self) {
         if self.is_inherited() {
@@ -177,6 +192,7 @@ impl Link {
         }
         let forgotten = self.status().phase() == Phase::Open;
         if forgotten {
+            self.status().hurry();
             drop(self.submit(Action::Close, None));
         }
         exceptions::in_destructor(|py| {

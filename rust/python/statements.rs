@@ -53,6 +53,7 @@ impl Pending {
         timeout: Option<Duration>,
         block: Option<Arc<Block>>,
     ) -> PyResult<()> {
+        link.report_warning(py);
         let shared = self.shared.insert(link.submit(action, block));
         if let Some(timeout) = timeout {
             crate::core::end_at(Instant::now() + timeout, shared)

@@ -42,9 +42,13 @@ impl Database {
     }
 
     pub(super) fn holds_write_lock(self) -> bool {
+        self.transaction_state() == ffi::SQLITE_TXN_WRITE
+    }
+
+    /// What the furthest of all databases has come to.
+    pub(super) fn transaction_state(self) -> c_int {
         // SAFETY: the handle is open; no schema means all of them.
-        let state = unsafe { ffi::sqlite3_txn_state(self.as_ptr(), ptr::null()) };
-        state == ffi::SQLITE_TXN_WRITE
+        unsafe { ffi::sqlite3_txn_state(self.as_ptr(), ptr::null()) }
     }
 
     /// The error that a call which answered `rc` has left in the handle.

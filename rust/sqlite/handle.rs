@@ -36,10 +36,10 @@ pub struct Prepared {
 
 /// An open connection and all that was prepared on it.
 pub struct Handle {
-    database: Database,
+    pub(super) database: Database,
     statements: Slab<Entry>,
     next_serial: u32,
-    hooks: Hooks,
+    pub(super) hooks: Hooks,
     is_closed: bool,
 }
 

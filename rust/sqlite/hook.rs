@@ -18,11 +18,12 @@ use libsql::ffi;
 
 use super::callback::{
     Authorization, AuthorizerAction, TraceEvent, authorize_callback, busy_callback,
-    progress_callback, trace_callback,
+    progress_callback, trace_callback, wal_callback,
 };
 use super::database::Database;
 use super::error::{Error, code};
 use super::kind::Recorder;
+use super::wal::WalLengths;
 
 /// Steps of SQLite's virtual machine between two looks at the [`Stop`]: some ten microseconds.
 const STOP_INTERVAL: u32 = 500;
@@ -64,7 +65,9 @@ pub(super) struct HookState {
     database: Database,
     panicked: Cell<bool>,
     is_muted: Cell<bool>,
+    pub(super) is_impatient: Cell<bool>,
     pub(super) recorder: Recorder,
+    pub(super) wal_lengths: WalLengths,
     /// Steps between two calls of the progress callback, and since the last look at `stop`.
     interval: Cell<u32>,
     since_stop: Cell<u32>,
@@ -108,7 +111,7 @@ impl HookState {
     }
 
     pub(super) fn on_busy(&self, attempts: u32) -> bool {
-        if self.is_stop_requested() {
+        if self.is_impatient.get() || self.is_stop_requested() {
             return false;
         }
         if let Some(handler) = self.busy_handler.borrow_mut().as_mut() {
@@ -184,7 +187,9 @@ impl Hooks {
             database,
             panicked: Cell::new(false),
             is_muted: Cell::new(false),
+            is_impatient: Cell::new(false),
             recorder: Recorder::default(),
+            wal_lengths: WalLengths::default(),
             interval: Cell::new(STOP_INTERVAL),
             since_stop: Cell::new(0),
             stop: RefCell::new(None),
@@ -213,6 +218,8 @@ impl Hooks {
     pub(super) fn remove(&self) {
         let db = self.database.as_ptr();
         // SAFETY: the handle is open; no callback means no context.
+        unsafe { ffi::sqlite3_wal_hook(db, None, std::ptr::null_mut()) };
+        // SAFETY: as above.
         unsafe { ffi::sqlite3_trace_v2(db, 0, None, std::ptr::null_mut()) };
         // SAFETY: as above.
         unsafe { ffi::sqlite3_busy_handler(db, None, std::ptr::null_mut()) };
@@ -255,6 +262,29 @@ impl Hooks {
         unsafe {
             ffi::sqlite3_busy_handler(self.database.as_ptr(), Some(busy_callback), self.context())
         };
+    }
+
+    /// Puts our callback into the slot that SQLite uses for the checkpoints within a COMMIT.
+    pub(super) fn install_wal(&self) {
+        // SAFETY: the handle is open; the context outlives it.
+        unsafe {
+            ffi::sqlite3_wal_hook(self.database.as_ptr(), Some(wal_callback), self.context());
+        }
+    }
+
+    /// Whether our callback is still there. SQLite tells it only to who puts another one in.
+    pub(super) fn has_wal(&self) -> bool {
+        let db = self.database.as_ptr();
+        // SAFETY: as in `install_wal`.
+        let before = unsafe { ffi::sqlite3_wal_hook(db, Some(wal_callback), self.context()) };
+        if before == self.context() {
+            return true;
+        }
+        // What SQLite keeps there for itself is the number of pages; null is none.
+        let pages = c_int::try_from(before.addr()).unwrap_or(0);
+        // SAFETY: the handle is open; any number may be set, and 0 empties the slot.
+        unsafe { ffi::sqlite3_wal_autocheckpoint(db, pages) };
+        false
     }
 
     pub(super) fn set_stop(&self, stop: Option<Arc<dyn Stop>>) {

@@ -24,6 +24,7 @@ mod open_options;
 mod readable;
 mod statement;
 mod value;
+mod wal;
 
 #[cfg(test)]
 mod tests;
@@ -40,3 +41,4 @@ pub use limit::Limit;
 pub use open_options::OpenOptions;
 pub use statement::{Statement, StatementId};
 pub use value::ValueRef;
+pub use wal::{Checkpointed, WalLength};

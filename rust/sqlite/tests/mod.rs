@@ -7,6 +7,7 @@ mod hooks;
 mod kinds;
 mod lifecycle;
 mod values;
+mod wals;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
