@@ -25,6 +25,7 @@ mod sync;
 mod threads;
 mod transaction;
 mod trivia;
+mod wait;
 mod worker;
 
 #[cfg(test)]
@@ -43,4 +44,5 @@ pub use parameter_names::parameter_names;
 pub use process::{Birth, watch_forks};
 pub use rows::{Next, RowStream};
 pub use status::{Phase, Status};
+pub use wait::wait_for;
 pub use worker::Local;

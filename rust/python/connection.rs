@@ -16,6 +16,7 @@ use super::awaitable::Operation;
 use super::cursor::{Cursor, FIRST_ROWS};
 use super::exceptions;
 use super::executemany::ExecuteMany;
+use super::exit;
 use super::factories::{RowFactory, TextFactory};
 use super::lifecycle::{Exit, Open, Simple};
 use super::link::Link;
@@ -86,10 +87,9 @@ impl Connection {
             modes: Vec::new(),
             chunk: iter_chunk_size.max(1),
         };
-        Ok(Self {
-            link: Arc::new(Link::new(Local::new(options), label, settings)),
-            init_hook,
-        })
+        let link = Arc::new(Link::new(Local::new(options), label, settings));
+        exit::remember(&link);
+        Ok(Self { link, init_hook })
     }
 
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

@@ -18,6 +18,7 @@ use crate::core::Birth;
 use crate::wakeup::{CompletionQueue, Ticket, TicketWaker, WakeupFd};
 
 use super::asyncio::{self, Waiter};
+use super::exit;
 use super::trio;
 
 /// Ready values may follow each other this long before the loop gets its turn.
@@ -156,6 +157,9 @@ impl LoopPort {
 impl LoopPort {
     /// Resume everything that has finished. Called by the loop when the descriptor is readable.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        let Ok(_inside) = exit::enter(py) else {
+            return Ok(());
+        };
         if self.is_inherited() {
             return Ok(());
         }
