@@ -94,8 +94,8 @@ ENDINGS = {
         """,
     "a block that is left with a task running": """
         async with aiolibsql.connect(sys.argv[1]) as inner:
-            start(inner.execute(ENDLESS.replace("FROM n)", "FROM n LIMIT 100000)")))
-            await sleep(0)
+            start(inner.execute(ENDLESS.replace("FROM n)", "FROM n LIMIT 300000)")))
+            await sleep(0.02)
             raise SystemExit(0)
         """,
     "a block that is never left": """
