@@ -77,7 +77,9 @@ class Connection(Generic[_RowT_co]):
     Leaving ``async with`` normally commits an open transaction, leaving it by an exception, a
     cancellation too, rolls it back; then the connection is closed, whatever came of that. An error
     of the COMMIT is raised, one of the ROLLBACK never hides the block's exception. A connection
-    that is dropped while it is open gives a `ResourceWarning` and is closed.
+    that is dropped while it is open gives a `ResourceWarning` and is closed. So does one that is
+    open when the interpreter exits: what runs is interrupted, what is uncommitted rolled back, and
+    operations of daemon threads raise `ConnectionClosedError`.
 
     After a fork it belongs to the parent: in the child it raises `OperationalError` at once, as do
     its cursors and operations, and so does opening any file that was open at the fork. Close it

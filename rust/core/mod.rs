@@ -33,6 +33,7 @@ mod sync;
 mod threads;
 mod transaction;
 mod trivia;
+mod wait;
 mod worker;
 
 #[cfg(test)]
@@ -53,4 +54,5 @@ pub use parameter_names::parameter_names;
 pub use process::{Birth, watch_forks};
 pub use rows::{Next, RowStream};
 pub use status::{Phase, Status};
+pub use wait::wait_for;
 pub use worker::Local;

@@ -41,6 +41,11 @@ impl Birth {
         }
     }
 
+    /// Whether it was used at all.
+    pub fn is_marked(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether it belongs to a process that this one was forked from.
     pub fn is_inherited(&self) -> bool {
         let born = self.0.load(Ordering::Relaxed);

@@ -133,6 +133,32 @@ impl Local {
         self.birth.is_inherited()
     }
 
+    /// Whether a command was ever submitted, in this process.
+    pub fn is_used(&self) -> bool {
+        self.birth.is_marked() && !self.is_inherited()
+    }
+
+    /// The process ends: stops what runs and refuses what waits.
+    pub fn stop(&self) {
+        let mut mailbox = self.lock();
+        let (closing, waiting): (_, VecDeque<_>) = std::mem::take(&mut mailbox.commands)
+            .into_iter()
+            .partition(|command| matches!(command.action, Action::Close));
+        mailbox.commands = closing;
+        let running = mailbox.running.clone();
+        drop(mailbox);
+        for command in waiting {
+            if command.operation.claim() {
+                drop(command.operation.finish(Err(Error::closed())));
+            }
+        }
+        if let Some(running) = running {
+            running.interrupt();
+            // Also ends the wait of a COMMIT for a lock.
+            running.expire(Err(Error::closed()));
+        }
+    }
+
     /// Ends a command in a child, where nothing that a worker may have held must be touched.
     fn refuse(&self, command: &Command) {
         let result = match (self.status.phase(), &command.action) {

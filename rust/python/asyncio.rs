@@ -18,6 +18,7 @@ use crate::core::{Cancelled, Shared, Shield};
 use crate::wakeup::Ticket;
 
 use super::event_loop::{LoopPort, Runtime};
+use super::ffi;
 
 /// What a suspended operation yields to its task.
 #[pyclass(module = "aiolibsql._aiolibsql", name = "_Waiter")]
@@ -203,11 +204,11 @@ pub fn resume(waiter: &Bound<'_, Waiter>, directly: &mut Option<bool>) -> PyResu
     }
     let callback = waiter.borrow_mut().callback.take();
     match callback {
-        Some((callback, Some(context))) => context
-            .bind(py)
-            .call_method1(intern!(py, "run"), (callback, waiter))
-            .map(drop),
-        Some((callback, None)) => callback.call1(py, (waiter,)).map(drop),
+        Some((callback, Some(context))) => {
+            let run = context.bind(py).getattr(intern!(py, "run"))?;
+            ffi::call(&run, (callback, waiter)).map(drop)
+        }
+        Some((callback, None)) => ffi::call(callback.bind(py), (waiter,)).map(drop),
         None => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use super::exceptions::in_destructor;
+use super::exit;
 use super::ffi::{Coroutine, Sent};
 use super::machine::{Machine, State, reused};
 use super::work::{Ready, Work};
@@ -63,6 +64,7 @@ impl Operation {
 
     /// Raises an exception where it waits.
     pub fn throw_into(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<Sent> {
+        let _inside = exit::enter(slf.py())?;
         let mut machine = Self::take(slf)?;
         let sent = machine.throw(slf.py(), error);
         Self::put_back(slf, machine, &sent);
@@ -86,6 +88,7 @@ impl Operation {
 
 impl Coroutine for Operation {
     fn resume(slf: &Bound<'_, Self>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Sent> {
+        let _inside = exit::enter(slf.py())?;
         let mut machine = Self::take(slf)?;
         let sent = machine.send(slf.py(), value);
         Self::put_back(slf, machine, &sent);

@@ -17,6 +17,7 @@ use super::cursor::{Cursor, FIRST_ROWS};
 use super::encryption;
 use super::exceptions;
 use super::executemany::ExecuteMany;
+use super::exit;
 use super::factories::{RowFactory, TextFactory};
 use super::lifecycle::{Exit, Open, Simple};
 use super::link::Link;
@@ -92,8 +93,10 @@ impl Connection {
             modes: Vec::new(),
             chunk: iter_chunk_size.max(1),
         };
+        let link = Arc::new(Link::new(Local::new(options), label, settings));
+        exit::remember(&link);
         Ok(Self {
-            link: Arc::new(Link::new(Local::new(options), label, settings)),
+            link,
             init_hook,
             view: None,
         })

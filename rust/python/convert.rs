@@ -55,7 +55,9 @@ impl RowMaker {
                 Row::from_parts(tuple.unbind(), Arc::clone(&self.columns)),
             )
             .map(Py::into_any),
-            RowFactory::Call(callable) => callable.call1(py, (&self.cursor, tuple)),
+            RowFactory::Call(callable) => {
+                ffi::call(callable.bind(py), (&self.cursor, tuple)).map(Bound::unbind)
+            }
         }
     }
 
@@ -100,7 +102,9 @@ impl RowMaker {
             },
             TextFactory::Bytes => Ok(PyBytes::new(py, bytes).into_any().unbind()),
             TextFactory::ByteArray => Ok(PyByteArray::new(py, bytes).into_any().unbind()),
-            TextFactory::Call(callable) => callable.call1(py, (PyBytes::new(py, bytes),)),
+            TextFactory::Call(callable) => {
+                ffi::call(callable.bind(py), (PyBytes::new(py, bytes),)).map(Bound::unbind)
+            }
         }
     }
 }

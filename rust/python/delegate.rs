@@ -6,6 +6,9 @@
 use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use super::ffi;
 
 /// How far an awaitable came.
 pub enum Driven {
@@ -31,9 +34,12 @@ pub fn send<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = coroutine.py();
     if value.is_none() && !coroutine.hasattr(intern!(py, "send"))? {
-        coroutine.call_method0(intern!(py, "__next__"))
+        ffi::call(
+            &coroutine.getattr(intern!(py, "__next__"))?,
+            PyTuple::empty(py),
+        )
     } else {
-        coroutine.call_method1(intern!(py, "send"), (value,))
+        ffi::call(&coroutine.getattr(intern!(py, "send"))?, (value,))
     }
 }
 

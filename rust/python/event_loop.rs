@@ -19,6 +19,7 @@ use crate::core::Birth;
 use crate::wakeup::{CompletionQueue, Ticket, TicketWaker, WakeupFd};
 
 use super::asyncio::{self, Waiter};
+use super::exit;
 use super::trio;
 
 /// Ready values may follow each other this long before the loop gets its turn.
@@ -213,6 +214,9 @@ impl LoopPort {
     /// Resume everything that has finished. Called by the loop when the descriptor is readable.
     fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
+        let Ok(_inside) = exit::enter(py) else {
+            return Ok(());
+        };
         if this.is_inherited() {
             return Ok(());
         }

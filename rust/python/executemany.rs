@@ -18,6 +18,7 @@ use crate::core::{Action, Bindings, ParameterFeed, Shared};
 
 use super::cursor::Cursor;
 use super::delegate::{self, Driven};
+use super::ffi;
 use super::parameters::{self, Converter, Shape};
 use super::statements::{CloseCursor, Pending, SLICE};
 use super::work::{Resume, Step, Work};
@@ -134,7 +135,7 @@ impl ExecuteMany {
             self.rows = Rows::new(iterable.bind(py))?;
         }
         match &self.rows {
-            Rows::Iterator(iterator) => match iterator.bind(py).clone().next().transpose()? {
+            Rows::Iterator(iterator) => match ffi::next(iterator.bind(py))? {
                 Some(row) => self.add(&row).map(|()| Next::Row),
                 None => Ok(self.end()),
             },

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use super::awaitable::{Operation, thrown};
 use super::convert::RowMaker;
 use super::cursor::{Cursor, Found};
+use super::exit;
 use super::fetch::Refill;
 use super::ffi::{Coroutine, Sent};
 
@@ -87,6 +88,7 @@ impl RowIterator {
 
 impl Coroutine for RowIterator {
     fn resume(slf: &Bound<'_, Self>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Sent> {
+        let _inside = exit::enter(slf.py())?;
         let refill = slf
             .borrow()
             .refill

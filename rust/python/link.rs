@@ -3,7 +3,7 @@
 //! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
 
 use std::ffi::CString;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyResourceWarning;
@@ -31,6 +31,7 @@ pub struct Link {
     label: String,
     reentrancy: Reentrancy,
     settings: Mutex<Settings>,
+    reported: AtomicBool,
 }
 
 impl Link {
@@ -42,6 +43,7 @@ impl Link {
             label,
             reentrancy: Reentrancy::default(),
             settings: Mutex::new(settings),
+            reported: AtomicBool::new(false),
         }
     }
 
@@ -185,6 +187,28 @@ impl Link {
         }
     }
 
+    /// Whether it may have anything open in this process.
+    pub fn is_used(&self) -> bool {
+        self.backend.is_used() && !self.is_closed()
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.status().phase() == Phase::Open
+    }
+
+    /// The interpreter ends: stops everything.
+    pub fn stop(&self) {
+        self.backend.stop();
+    }
+
+    /// Says that it was left open, once.
+    pub fn report_left_open(&self, py: Python<'_>, how: &str) -> PyResult<()> {
+        if self.reported.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.warn(py, how)
+    }
+
     /// The connection is gone: closes what was left open, and says so.
     pub fn forget(&self) {
         if self.is_inherited() {
@@ -197,7 +221,9 @@ impl Link {
         }
         exceptions::in_destructor(|py| {
             if forgotten {
-                self.warn(py, FORGOTTEN)
+                self.report_left_open(py, FORGOTTEN)
+            } else if self.reported.load(Ordering::Relaxed) {
+                Ok(())
             } else {
                 self.report_discarded(py)
             }

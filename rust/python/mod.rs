@@ -14,6 +14,7 @@ mod encryption;
 mod event_loop;
 mod exceptions;
 mod executemany;
+mod exit;
 mod factories;
 mod fetch;
 mod ffi;
@@ -46,6 +47,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     crate::sqlite::initialize().map_err(|error| exceptions::to_python(py, error.into()))?;
     process::watch(py)?;
+    exit::watch(py)?;
     module.add("sqlite_version", crate::sqlite::version())?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<cursor::Cursor>()?;

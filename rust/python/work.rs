@@ -14,6 +14,7 @@ use crate::core::{Shared, Shield};
 
 use super::cursor::Cursor;
 use super::delegate;
+use super::ffi;
 
 /// What a poll came to.
 pub enum Step {
@@ -117,7 +118,10 @@ impl Resume {
     ) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Send => delegate::send(coroutine, value),
-            Self::Throw => coroutine.call_method1(intern!(coroutine.py(), "throw"), (value,)),
+            Self::Throw => ffi::call(
+                &coroutine.getattr(intern!(coroutine.py(), "throw"))?,
+                (value,),
+            ),
         }
     }
 }

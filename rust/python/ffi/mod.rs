@@ -4,8 +4,10 @@
 //! Thread: attached to the interpreter.
 //! Must not know: connections, operations, rows.
 
+mod call;
 mod collector;
 mod slots;
 
+pub use call::{call, next};
 pub use collector::untrack;
 pub use slots::{Coroutine, Sent, install};

@@ -1,0 +1,74 @@
+//! Calls of code that may run for long: the user's, and tasks that are resumed.
+//!
+//! Why not PyO3's: before Python 3.14 a daemon thread that wants to go on after the interpreter began to finalise is
+//! ended by `pthread_exit`, which unwinds its stack. Rust's frames on it would abort the process. Here the
+//! unwinding stops at a guard that sleeps until the process has ended.
+//! Thread: attached to the interpreter.
+
+use std::ptr;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyTuple};
+
+// As PyO3 declares them, but for the ABI: only through this one may be unwound.
+unsafe extern "C-unwind" {
+    fn PyObject_Call(
+        callable: *mut pyo3::ffi::PyObject,
+        arguments: *mut pyo3::ffi::PyObject,
+        keywords: *mut pyo3::ffi::PyObject,
+    ) -> *mut pyo3::ffi::PyObject;
+    fn PyIter_Next(iterator: *mut pyo3::ffi::PyObject) -> *mut pyo3::ffi::PyObject;
+}
+
+/// Dropped only when the thread is being ended.
+struct StaysHere;
+
+impl Drop for StaysHere {
+    fn drop(&mut self) {
+        loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
+    }
+}
+
+/// Calls something.
+///
+/// # Errors
+/// What it raises.
+pub fn call<'py>(
+    callable: &Bound<'py, PyAny>,
+    arguments: impl IntoPyObject<
+        'py,
+        Target = PyTuple,
+        Output = Bound<'py, PyTuple>,
+        Error: Into<PyErr>,
+    >,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = callable.py();
+    let arguments = arguments.into_pyobject(py).map_err(Into::into)?;
+    let guard = StaysHere;
+    // SAFETY: both are live, the interpreter is attached, and there are no keywords.
+    let result = unsafe { PyObject_Call(callable.as_ptr(), arguments.as_ptr(), ptr::null_mut()) };
+    std::mem::forget(guard);
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, result) }
+}
+
+/// Takes the next item of an iterator.
+///
+/// # Errors
+/// What it raises.
+pub fn next<'py>(iterator: &Bound<'py, PyIterator>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = iterator.py();
+    let guard = StaysHere;
+    // SAFETY: a live iterator, and the interpreter is attached.
+    let item = unsafe { PyIter_Next(iterator.as_ptr()) };
+    std::mem::forget(guard);
+    // SAFETY: a new reference; or null, with an exception set unless it is the end.
+    let item = unsafe { Bound::from_owned_ptr_or_opt(py, item) };
+    match (item, PyErr::take(py)) {
+        (None, Some(error)) => Err(error),
+        (item, _) => Ok(item),
+    }
+}
