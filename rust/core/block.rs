@@ -14,7 +14,7 @@ use super::options::Begin;
 const NEW: u8 = 0;
 const OPEN: u8 = 1;
 const LEAVING: u8 = 2;
-const ENDED: u8 = 3;
+const OVER: u8 = 3;
 
 /// What a block asked for; inside of another block each is a savepoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,24 +58,50 @@ impl Block {
 
     /// Its end is on the way: from now on no statement takes part by itself. `false`: it is not open.
     pub fn leave(&self) -> bool {
-        self.phase
-            .compare_exchange(OPEN, LEAVING, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
+        self.change(OPEN, LEAVING)
+    }
+
+    /// It will not be used, however far its beginning has come.
+    pub fn give_up(&self) {
+        if !self.change(NEW, LEAVING) {
+            self.leave();
+        }
     }
 
     /// The backend has begun it.
     pub fn set_open(&self) {
-        self.phase.store(OPEN, Ordering::SeqCst);
+        // It may have been given up meanwhile; then its end is on the way.
+        self.change(NEW, OPEN);
     }
 
     /// The backend has ended it.
-    pub fn set_ended(&self) {
-        self.phase.store(ENDED, Ordering::SeqCst);
+    pub fn set_over(&self) {
+        self.phase.store(OVER, Ordering::SeqCst);
     }
 
-    /// Whether statements take part in it.
+    /// Whether statements of tasks that carry it take part in it.
     pub fn is_open(&self) -> bool {
-        self.phase.load(Ordering::SeqCst) == OPEN
+        self.phase() == OPEN
+    }
+
+    /// Whether the backend has ended it.
+    pub fn is_over(&self) -> bool {
+        self.phase() == OVER
+    }
+
+    /// Whether the backend has not begun it.
+    pub fn is_new(&self) -> bool {
+        self.phase() == NEW
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.phase
+            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::SeqCst)
     }
 
     /// Whether it is `outer`, or somewhere inside of it.
@@ -92,7 +118,7 @@ impl Block {
 
     /// The error of a statement that takes part in it while it is not open.
     pub fn refusal(&self) -> Error {
-        let why = if self.phase.load(Ordering::SeqCst) == NEW {
+        let why = if self.is_new() {
             "was not entered"
         } else {
             "has ended"

@@ -26,8 +26,8 @@ pub struct Command {
     pub modes: Vec<ModeChange>,
     /// The transaction block that it takes part in.
     pub block: Option<Arc<Block>>,
-    /// It was set aside once, until a block ends.
-    pub waits: bool,
+    /// It has been waiting for a block to end.
+    pub was_set_aside: bool,
     pub action: Action,
 }
 
@@ -134,6 +134,22 @@ impl Action {
         }
     }
 
+    /// What has to happen though its caller was told that it failed.
+    pub fn must_happen(&self) -> Option<Self> {
+        match self {
+            Self::Rollback => Some(Self::Rollback),
+            Self::Close => Some(Self::Close),
+            Self::CloseRows(rows) => Some(Self::CloseRows(Arc::clone(rows))),
+            Self::UndoBegin(serial) => Some(Self::UndoBegin(*serial)),
+            Self::UndoOpen => Some(Self::UndoOpen),
+            Self::Leave { block, .. } => Some(Self::Leave {
+                block: Arc::clone(block),
+                commits: false,
+            }),
+            _ => None,
+        }
+    }
+
     /// Whether it may carry changed modes: their errors need a caller who hears them.
     pub const fn is_heard(&self) -> bool {
         !matches!(
@@ -146,8 +162,8 @@ impl Action {
         )
     }
 
-    /// Whether it belongs into a transaction block or has to wait for its end.
-    pub const fn takes_part(&self) -> bool {
+    /// Whether it has to be part of the open transaction block or wait for its end.
+    pub const fn is_gated(&self) -> bool {
         match self {
             Self::Execute(_)
             | Self::ExecuteMany { .. }
@@ -171,14 +187,17 @@ impl Action {
 
 impl Command {
     /// Whether it may run while a block is open: it takes part, or the block does not concern it.
-    pub fn may_run(&self, innermost: Option<&Block>) -> bool {
-        let Some(innermost) = innermost.filter(|_| self.action.takes_part()) else {
+    pub fn may_run(&self, innermost: &Block) -> bool {
+        if !self.action.is_gated() {
             return true;
+        }
+        let Some(block) = &self.block else {
+            return false;
         };
-        self.block
-            .as_ref()
-            // One that takes part in a block that is not open is about to be refused.
-            .is_some_and(|block| block.is_within(innermost) || !block.is_open())
+        // What takes part in a block that is not there is about to be refused; but rows outlive their block.
+        let is_refused =
+            (block.is_new() || block.is_over()) && !matches!(self.action, Action::Fetch { .. });
+        is_refused || block.is_within(innermost)
     }
 
     /// A command and the operation that follows it.
@@ -187,7 +206,7 @@ impl Command {
             operation: Arc::new(Operation::new(action.shield())),
             modes,
             block,
-            waits: false,
+            was_set_aside: false,
             action,
         }
     }

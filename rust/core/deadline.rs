@@ -88,13 +88,16 @@ fn watch(at: Instant, limit: Limit, operation: &Shared) -> Result<()> {
     if heap.len() >= KEPT && heap.len() == heap.capacity() {
         heap.retain(|Reverse(entry)| entry.operation.strong_count() > 0);
     }
+    let is_next = heap.peek().is_none_or(|Reverse(next)| at < next.at);
     heap.push(Reverse(Entry {
         at,
         limit,
         operation: Arc::downgrade(operation),
     }));
     drop(heap);
-    keeper.changed.notify_one();
+    if is_next {
+        keeper.changed.notify_one();
+    }
     Ok(())
 }
 
@@ -108,7 +111,9 @@ impl Entry {
             Limit::Turn(block, patience) => {
                 if operation.claim() {
                     let seconds = patience.as_secs_f64();
-                    let message = format!("waited {seconds} s for another task to end {block}");
+                    let message = format!(
+                        "waited {seconds} s for the end of {block}, which this statement is not part of"
+                    );
                     drop(operation.finish(Err(Error::timeout(message))));
                 }
             }

@@ -184,9 +184,14 @@ impl Session {
             };
             let Some(id) = prepared.id else { continue };
             let ran = self.observed(&sql, |session| {
-                let mut statement = session.handle.statement(id);
-                while statement.step()? {}
-                Ok(((), 0))
+                session.with_fresh_snapshot(operation, |session, again| {
+                    let mut statement = session.handle.statement(id);
+                    if again {
+                        statement.reset();
+                    }
+                    while statement.step()? {}
+                    Ok(((), 0))
+                })
             });
             self.note_end(id, ran.is_ok());
             self.follow_busy_timeout(id);

@@ -23,6 +23,7 @@ mod options;
 mod parameter_names;
 mod pragmas;
 mod process;
+mod queue;
 mod readers;
 mod rows;
 mod session;

@@ -1,18 +1,22 @@
 //! Nest: the transaction blocks that are open on a session, one inside of the other.
 //!
-//! Owns how each begins and ends, and the report of a transaction that SQLite ended under them.
+//! Owns how each begins and ends, the savepoints that were set by hand inside, and the report of a transaction
+//! that SQLite ended under them.
 //! Invariant: while a block is open, only its members' statements run, and none of them outside of its transaction.
 //! Must not know: Python, who waits for a block's end.
 
 use std::sync::Arc;
 
-use crate::sqlite::{StatementId, StatementKind};
+use crate::sqlite::{SavepointAction, StatementId, StatementKind};
 
 use super::block::{Block, BlockKind};
 use super::command::{Action, Outcome, Shared};
 use super::error::{Error, Result};
-use super::options::{Begin, TransactionMode};
+use super::options::{Begin, ModeChange, TransactionMode};
 use super::session::Session;
+
+/// What the names of our own savepoints begin with.
+const OWN: &str = "aiolibsql_";
 
 /// The open blocks of one session.
 #[derive(Debug, Default)]
@@ -23,16 +27,30 @@ pub(super) struct Nest {
     lost: Option<Error>,
     /// The block that the last command entered.
     entered: Option<Arc<Block>>,
+    /// Changed modes, for when the last block has ended.
+    modes: Vec<ModeChange>,
 }
 
 #[derive(Debug)]
 struct Level {
     block: Arc<Block>,
-    /// The quoted name of its savepoint; `None`: it began a transaction.
-    savepoint: Option<String>,
-    /// Its end is the end of a transaction.
-    ends_transaction: bool,
+    /// The number of our savepoint; `None`: the block is a transaction.
+    savepoint: Option<usize>,
     is_read_only: bool,
+    /// Savepoints that were set by name inside and not released.
+    named: Vec<String>,
+}
+
+impl Level {
+    fn sql(&self, verb: &str) -> Option<String> {
+        self.savepoint.map(|number| format!("{verb} {OWN}{number}"))
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.named
+            .iter()
+            .rposition(|own| own.eq_ignore_ascii_case(name))
+    }
 }
 
 impl Nest {
@@ -40,8 +58,17 @@ impl Nest {
         self.levels.last().map(|level| &level.block)
     }
 
-    const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.levels.is_empty()
+    }
+
+    /// Keeps changed modes until the last block has ended.
+    pub(super) fn postpone(&mut self, modes: &[ModeChange]) {
+        self.modes.extend_from_slice(modes);
+    }
+
+    pub(super) const fn has_entered(&self) -> bool {
+        self.entered.is_some()
     }
 
     fn position(&self, block: &Arc<Block>) -> Option<usize> {
@@ -52,11 +79,10 @@ impl Nest {
 
     /// Takes a level out, with all that are inside of it.
     fn take(&mut self, position: usize) -> Option<Level> {
-        let taken = self
-            .levels
-            .drain(position..)
-            .inspect(|level| level.block.set_ended());
-        taken.reduce(|outermost, _| outermost)
+        let taken = self.levels.drain(position..);
+        taken
+            .inspect(|level| level.block.set_over())
+            .reduce(|outermost, _| outermost)
     }
 }
 
@@ -70,7 +96,7 @@ impl Session {
     /// Refuses what a block does not allow, and what takes part in a block that is not open.
     pub(super) fn admit(&mut self, block: Option<&Arc<Block>>, action: &Action) -> Result<()> {
         self.nest.entered = None;
-        if !action.takes_part() {
+        if !action.is_gated() {
             return Ok(());
         }
         if let Some(block) = block
@@ -94,14 +120,13 @@ impl Session {
             Action::Rekey(_) => "rekey()",
             _ => return Ok(()),
         };
-        Err(Error::programming(format!(
-            "{refused} can't be used inside {innermost}"
-        )))
+        Err(refuse(refused, innermost))
     }
 
-    /// Refuses statements that would end a block's transaction, or write in one that only reads.
+    /// Refuses statements that would end a block's transaction or reach behind its beginning, and those that write
+    /// in one that only reads.
     pub(super) fn admit_statement(&mut self, id: StatementId) -> Result<()> {
-        let Some(level) = self.nest.levels.last() else {
+        let Some(level) = self.nest.levels.last_mut() else {
             return Ok(());
         };
         let statement = self.handle.statement(id);
@@ -109,16 +134,36 @@ impl Session {
             StatementKind::Begin => "BEGIN",
             StatementKind::Commit => "COMMIT",
             StatementKind::Rollback => "ROLLBACK",
+            StatementKind::Explain => return Ok(()),
+            StatementKind::Savepoint => {
+                let Some((action, name)) = statement.savepoint() else {
+                    return Ok(());
+                };
+                match (action, level.position(name)) {
+                    (SavepointAction::Set, _) if !name.starts_with(OWN) => {
+                        level.named.push(name.to_owned());
+                        return Ok(());
+                    }
+                    (SavepointAction::Release, Some(position)) => {
+                        level.named.truncate(position);
+                        return Ok(());
+                    }
+                    (SavepointAction::RollBackTo, Some(_)) => return Ok(()),
+                    (SavepointAction::Set, _) => "a savepoint with a name of ours",
+                    (SavepointAction::Release | SavepointAction::RollBackTo, None) => {
+                        // To end one that was set outside would end the block.
+                        let message = format!("no such savepoint inside {}: {name}", level.block);
+                        return Err(Error::operational(message));
+                    }
+                }
+            }
             _ if level.is_read_only && !statement.is_readonly() => "a statement that writes",
             _ => return Ok(()),
         };
-        Err(Error::programming(format!(
-            "{refused} can't be used inside {}",
-            level.block
-        )))
+        Err(refuse(refused, &level.block))
     }
 
-    /// Notes that the transaction of the open blocks has vanished. `false`: there is none.
+    /// Notes that the transaction of the open blocks has vanished.
     pub(super) fn lose_blocks(&mut self, error: Option<&Error>) {
         let Some(outermost) = self.nest.levels.first() else {
             return;
@@ -126,45 +171,50 @@ impl Session {
         let why = error.map_or("SQLite ended it", |error| error.message.as_str());
         self.nest.lost = Some(Error::rolled_back(why));
         // A transaction that was there before the blocks is reported once more, when they are left.
-        self.transaction.ended = outermost.ends_transaction;
+        self.transaction.ended = outermost.savepoint.is_none();
     }
 
     pub(super) fn enter(&mut self, operation: &Shared, block: &Arc<Block>) -> Result<Outcome> {
         let depth = self.nest.levels.len();
-        let is_read_only = *block.kind() == BlockKind::Read
-            || self
-                .nest
-                .levels
-                .last()
-                .is_some_and(|level| level.is_read_only);
-        let savepoint = match block.kind() {
-            BlockKind::Savepoint { name: Some(name) } => Some(name.replace('"', "\"\"")),
-            BlockKind::Savepoint { name: None } => Some(format!("aiolibsql_{depth}")),
-            _ if depth > 0 => Some(format!("aiolibsql_{depth}")),
-            _ => None,
-        };
         if depth == 0 {
             self.check_transaction()?;
         }
-        // A savepoint outside of a transaction begins one.
-        let ends_transaction = savepoint.is_none() || self.handle.is_autocommit();
-        if let Some(name) = &savepoint {
-            self.run_sql(&format!("SAVEPOINT \"{name}\""))?;
-        } else {
-            self.with_fresh_snapshot(operation, |session, _| session.begin_block(block.kind()))?;
-        }
-        self.nest.levels.push(Level {
+        let is_savepoint = matches!(block.kind(), BlockKind::Savepoint { .. });
+        // A savepoint outside of a transaction is one.
+        let is_inside = depth > 0 || is_savepoint && !self.handle.is_autocommit();
+        let mut level = Level {
             block: Arc::clone(block),
-            savepoint,
-            ends_transaction,
-            is_read_only,
-        });
+            savepoint: is_inside.then_some(depth),
+            is_read_only: *block.kind() == BlockKind::Read
+                || self
+                    .nest
+                    .levels
+                    .last()
+                    .is_some_and(|level| level.is_read_only),
+            named: Vec::new(),
+        };
+        if let Some(sql) = level.sql("SAVEPOINT") {
+            self.run_sql(&sql)?;
+        } else {
+            self.begin_block(operation, block.kind())?;
+        }
+        if let BlockKind::Savepoint { name: Some(name) } = block.kind() {
+            // Inside of ours, so that nothing by its name can end the block.
+            if let Err(error) =
+                self.run_once(&format!("SAVEPOINT \"{}\"", name.replace('"', "\"\"")))
+            {
+                self.undo_block(&level)?;
+                return Err(error);
+            }
+            level.named.push(name.clone());
+        }
+        self.nest.levels.push(level);
         self.nest.entered = Some(Arc::clone(block));
         block.set_open();
         Ok(Outcome::default())
     }
 
-    fn begin_block(&mut self, kind: &BlockKind) -> Result<()> {
+    fn begin_block(&mut self, operation: &Shared, kind: &BlockKind) -> Result<()> {
         if !self.handle.is_autocommit() {
             // PEP 249's open transaction gives way, as long as there is nothing in it to lose.
             let is_empty = !self.handle.holds_write_lock();
@@ -180,10 +230,11 @@ impl Session {
             BlockKind::Transaction(begin) => *begin,
             BlockKind::Read | BlockKind::Savepoint { .. } => Begin::Deferred,
         };
-        let result = self.run_sql(begin.sql()).and_then(|()| {
+        let result = self.with_fresh_snapshot(operation, |session, _| {
+            session.run_sql(begin.sql())?;
             if *kind == BlockKind::Read {
                 // The snapshot is taken by the first read.
-                self.handle.read_first_page()?;
+                session.handle.read_first_page()?;
             }
             Ok(())
         });
@@ -199,7 +250,6 @@ impl Session {
     /// Ends a block. Whatever comes of it, the block is over: a COMMIT that fails is rolled back.
     pub(super) fn leave(&mut self, block: &Arc<Block>, commits: bool) -> Result<Outcome> {
         let Some(position) = self.nest.position(block) else {
-            block.set_ended();
             // Undone with its connection, or by a cancellation.
             return if commits {
                 Err(block.refusal())
@@ -207,64 +257,69 @@ impl Session {
                 Ok(Outcome::default())
             };
         };
-        let inner = self
-            .nest
-            .levels
-            .get(position + 1)
-            .map(|level| Arc::clone(&level.block));
+        let inner = self.nest.levels.get(position + 1);
+        let inner = inner.map(|level| Arc::clone(&level.block));
         let Some(level) = self.nest.take(position) else {
             return Ok(Outcome::default());
         };
-        let lost = if self.nest.is_empty() {
-            self.nest.lost.take()
-        } else {
-            self.nest.lost.clone()
-        };
-        if let Some(lost) = lost {
-            if self.nest.is_empty() {
-                self.keep_transaction_open()?;
+        let result = self.end_block(&level, commits, inner.as_ref());
+        if self.nest.is_empty() {
+            self.nest.lost = None;
+            for change in std::mem::take(&mut self.nest.modes) {
+                self.change_mode(change)?;
             }
-            return if commits {
-                Err(lost)
-            } else {
-                Ok(Outcome::default())
-            };
         }
-        let kept = match inner {
-            _ if !commits => self.undo_block(&level),
-            Some(inner) => self.undo_block(&level).and_then(|()| {
-                Err(Error::programming(format!(
-                    "{inner} was still open, so {block} was rolled back"
-                )))
-            }),
-            None => self.keep_block(&level).inspect_err(|_| {
-                // The first error tells why.
-                let _ = self.undo_block(&level);
-            }),
-        };
-        kept.map(|()| Outcome::default())
+        result.map(|()| Outcome::default())
     }
 
-    fn keep_block(&mut self, level: &Level) -> Result<()> {
-        match &level.savepoint {
-            None => self.end_with("COMMIT"),
-            Some(name) if level.ends_transaction => self.end_with(&format!("RELEASE \"{name}\"")),
-            Some(name) => self.run_sql(&format!("RELEASE \"{name}\"")),
+    fn end_block(
+        &mut self,
+        level: &Level,
+        commits: bool,
+        inner: Option<&Arc<Block>>,
+    ) -> Result<()> {
+        if let Some(lost) = self.nest.lost.clone() {
+            if level.savepoint.is_none() {
+                self.undo_block(level)?;
+            }
+            return if commits { Err(lost) } else { Ok(()) };
         }
+        if !commits {
+            return self.undo_block(level);
+        }
+        if let Some(inner) = inner {
+            self.undo_block(level)?;
+            return Err(Error::programming(format!(
+                "{inner} was still open, so {} was rolled back",
+                level.block
+            )));
+        }
+        let kept = match level.sql("RELEASE") {
+            Some(sql) => self.run_sql(&sql),
+            // Whatever wrote in spite of it.
+            None if level.is_read_only => self.end_with("ROLLBACK"),
+            None => self.end_with("COMMIT"),
+        };
+        kept.inspect_err(|_| {
+            // The first error tells why.
+            let _ = self.undo_block(level);
+        })
     }
 
     fn undo_block(&mut self, level: &Level) -> Result<()> {
         if self.handle.is_autocommit() {
-            self.transaction.ended = true;
+            self.transaction.ended |= level.savepoint.is_none();
             return self.keep_transaction_open();
         }
-        match &level.savepoint {
-            Some(name) if !level.ends_transaction => {
-                self.run_sql(&format!("ROLLBACK TO \"{name}\""))?;
-                self.run_sql(&format!("RELEASE \"{name}\""))
-            }
-            _ => self.end_with("ROLLBACK"),
+        let (Some(back), Some(release)) = (level.sql("ROLLBACK TO"), level.sql("RELEASE")) else {
+            return self.end_with("ROLLBACK");
+        };
+        let undone = self.run_sql(&back).and_then(|()| self.run_sql(&release));
+        if let (Err(error), false) = (&undone, self.nest.is_empty()) {
+            // What is around it must not commit the half of it.
+            self.nest.lost = Some(Error::rolled_back(&error.message));
         }
+        undone
     }
 
     /// Ends the block that a command entered whose caller had gone. `false`: it entered none.
@@ -276,12 +331,8 @@ impl Session {
         let _ = self.leave(&block, false);
         true
     }
+}
 
-    pub(super) fn has_entered(&self) -> bool {
-        self.nest.entered.is_some()
-    }
-
-    pub(super) fn is_in_block(&self) -> bool {
-        !self.nest.is_empty()
-    }
+fn refuse(what: &str, block: &Block) -> Error {
+    Error::programming(format!("{what} can't be used inside {block}"))
 }

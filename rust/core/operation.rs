@@ -10,7 +10,7 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::sync::{AtomicU8, Condvar, Mutex, MutexGuard, Ordering};
+use super::sync::{AtomicBool, AtomicU8, Condvar, Mutex, MutexGuard, Ordering};
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
@@ -67,6 +67,8 @@ pub struct Operation<T> {
     phase: AtomicU8,
     stop: AtomicU8,
     shield: Shield,
+    /// It waits for others to finish, and has no claim to run in spite of a cancellation.
+    aside: AtomicBool,
     slot: Mutex<Slot<T>>,
     disturbed: Condvar,
 }
@@ -85,6 +87,7 @@ impl<T> Operation<T> {
             phase: AtomicU8::new(QUEUED),
             stop: AtomicU8::new(0),
             shield,
+            aside: AtomicBool::new(false),
             slot: Mutex::new(Slot {
                 result: None,
                 waker: None,
@@ -118,7 +121,12 @@ impl<T> Operation<T> {
     /// The caller was cancelled.
     pub fn cancel(&self) -> Cancelled<T> {
         if self.shield == Shield::Always {
-            return Cancelled::Shielded;
+            let never_ran = self.aside.load(Ordering::SeqCst) && self.change(QUEUED, ABANDONED);
+            return if never_ran {
+                Cancelled::NeverRan
+            } else {
+                Cancelled::Shielded
+            };
         }
         if self.change(QUEUED, ABANDONED) {
             return Cancelled::NeverRan;
@@ -143,6 +151,16 @@ impl<T> Operation<T> {
             Shield::None => self.cancel(),
             Shield::Running | Shield::Always => Cancelled::Shielded,
         }
+    }
+
+    /// It has to wait for others to finish: until it is claimed, any cancellation ends it.
+    pub fn set_aside(&self) {
+        self.aside.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether its end was reported, or nobody waits for it.
+    pub fn is_done(&self) -> bool {
+        self.phase.load(Ordering::SeqCst) >= DONE
     }
 
     /// The backend is about to run it. `false`: it was abandoned, or ended by its deadline; skip it.

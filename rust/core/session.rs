@@ -170,7 +170,7 @@ impl Session {
         }
         let began = self.transaction.settle(was_open, is_open, counts, error);
         if let Ok(outcome) = &mut result {
-            outcome.began = began.filter(|_| !self.has_entered());
+            outcome.began = began.filter(|_| !self.nest.has_entered());
         }
         self.detach(wrote && !self.handle.holds_write_lock());
         self.note_logs();
@@ -178,8 +178,8 @@ impl Session {
     }
 
     /// The innermost of the open blocks.
-    pub fn innermost(&self) -> Option<Arc<Block>> {
-        self.nest.innermost().cloned()
+    pub fn innermost(&self) -> Option<&Arc<Block>> {
+        self.nest.innermost()
     }
 
     /// How long a statement waits for a lock.
@@ -200,8 +200,11 @@ impl Session {
 
     /// Publishes what the synchronous properties show.
     pub fn publish(&self, status: &Status) {
-        status.publish(!self.handle.is_autocommit(), self.handle.total_changes());
-        status.set_in_block(self.is_in_block());
+        status.publish(
+            !self.handle.is_autocommit(),
+            self.handle.total_changes(),
+            !self.nest.is_empty(),
+        );
     }
 
     /// Closes the database; an open transaction is rolled back.
@@ -288,6 +291,16 @@ impl Session {
         }
     }
 
+    /// Runs a statement that will hardly be run again.
+    pub(super) fn run_once(&mut self, sql: &str) -> Result<()> {
+        let Some(id) = self.handle.prepare(sql, false)?.id else {
+            return Ok(());
+        };
+        let stepped = self.handle.statement(id).step();
+        self.handle.finalize(id);
+        Ok(stepped.map(drop)?)
+    }
+
     /// Runs one of our own statements.
     pub(super) fn run_sql(&mut self, sql: &str) -> Result<()> {
         let sql: Arc<str> = Arc::from(sql);
@@ -334,8 +347,12 @@ impl Session {
         result.map(|(value, _)| value)
     }
 
-    /// Applies every change; the first error is the one reported.
+    /// Applies every change, after the end of a block that is open; the first error is the one reported.
     fn apply(&mut self, modes: &[ModeChange]) -> Result<()> {
+        if !self.nest.is_empty() {
+            self.nest.postpone(modes);
+            return Ok(());
+        }
         let mut applied = Ok(());
         for change in modes {
             applied = applied.and(self.change_mode(*change));

@@ -49,7 +49,8 @@ impl Status {
         self.total_changes.load(Ordering::SeqCst)
     }
 
-    pub fn publish(&self, in_transaction: bool, total_changes: i64) {
+    pub fn publish(&self, in_transaction: bool, total_changes: i64, in_block: bool) {
+        self.in_block.store(in_block, Ordering::SeqCst);
         self.in_transaction.store(in_transaction, Ordering::SeqCst);
         self.total_changes.store(total_changes, Ordering::SeqCst);
     }
@@ -57,10 +58,6 @@ impl Status {
     /// Whether a transaction block is open.
     pub fn in_block(&self) -> bool {
         self.in_block.load(Ordering::SeqCst)
-    }
-
-    pub fn set_in_block(&self, in_block: bool) {
-        self.in_block.store(in_block, Ordering::SeqCst);
     }
 
     /// A close threw uncommitted changes away.

@@ -121,14 +121,6 @@ impl Session {
 
     pub(super) fn change_mode(&mut self, change: ModeChange) -> Result<()> {
         self.transaction.mode = change.mode;
-        if self.is_in_block() {
-            return match change.effect {
-                ModeEffect::Commit => Err(Error::programming(
-                    "isolation_level and autocommit can't change inside a transaction block",
-                )),
-                ModeEffect::Nothing | ModeEffect::Begin => Ok(()),
-            };
-        }
         match change.effect {
             ModeEffect::Commit if !self.handle.is_autocommit() => self.end_with("COMMIT"),
             ModeEffect::Begin => self.keep_transaction_open(),

@@ -6,7 +6,6 @@
 //! Invariant: at most one worker is lent to a connection, and one is whenever commands wait.
 //! Must not know: Python.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,10 +13,10 @@ use std::time::Duration;
 use super::backend::Backend;
 use super::block::Block;
 use super::command::{Action, Command, Outcome, Shared};
-use super::deadline;
 use super::error::{Error, Result};
 use super::options::{ModeChange, Options, TransactionMode};
 use super::process::Birth;
+use super::queue::Queue;
 use super::session::Session;
 use super::status::{Phase, Status};
 use super::threads;
@@ -39,12 +38,7 @@ pub struct Local {
 
 #[derive(Debug)]
 struct Mailbox {
-    commands: VecDeque<Command>,
-    /// Commands that came before those, from outside of the innermost block; they wait for its end.
-    outside: VecDeque<Command>,
-    innermost: Option<Arc<Block>>,
-    /// How long they wait.
-    patience: Duration,
+    queue: Queue,
     database: Database,
     running: Option<Shared>,
     lent: bool,
@@ -64,55 +58,22 @@ enum Database {
 }
 
 impl Mailbox {
-    /// The next command that may run; those of tasks outside of the innermost block are set aside.
-    fn next(&mut self) -> Option<Command> {
-        while let Some(mut command) = self.commands.pop_front() {
-            let Some(innermost) = &self.innermost else {
-                return Some(command);
-            };
-            if command.may_run(Some(innermost)) {
-                return Some(command);
-            }
-            if !std::mem::replace(&mut command.waits, true)
-                && let Err(error) =
-                    deadline::end_waiting(self.patience, innermost, &command.operation)
-                && command.operation.claim()
-            {
-                drop(command.operation.finish(Err(error)));
-            }
-            self.outside.push_back(command);
-        }
-        None
-    }
-
-    /// Takes the database back from the worker that ran a command; a block that ended lets others run.
+    /// Takes the database back from the worker that ran a command.
     fn put_back(&mut self, database: Database) {
-        let mut innermost = None;
-        if let Database::Open(session) = &database {
-            innermost = session.innermost();
-            self.patience = session.timeout();
+        match &database {
+            Database::Open(session) => self
+                .queue
+                .follow(session.innermost().cloned(), session.timeout()),
+            _ => self.queue.follow(None, Duration::ZERO),
         }
         self.database = database;
-        let is_same = match (&self.innermost, &innermost) {
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-            (None, None) => true,
-            _ => false,
-        };
-        if !is_same {
-            self.outside.append(&mut self.commands);
-            std::mem::swap(&mut self.outside, &mut self.commands);
-            self.innermost = innermost;
-        }
     }
 }
 
 impl Local {
     pub fn new(options: Options) -> Arc<Self> {
         let mailbox = Mailbox {
-            commands: VecDeque::new(),
-            outside: VecDeque::new(),
-            innermost: None,
-            patience: options.timeout,
+            queue: Queue::new(options.timeout),
             database: Database::Unopened,
             running: None,
             lent: false,
@@ -141,10 +102,10 @@ impl Local {
     /// The process ends: stops what runs and refuses what waits.
     pub fn stop(&self) {
         let mut mailbox = self.lock();
-        let (closing, waiting): (_, VecDeque<_>) = std::mem::take(&mut mailbox.commands)
-            .into_iter()
-            .partition(|command| matches!(command.action, Action::Close));
-        mailbox.commands = closing;
+        let mut waiting = mailbox.queue.drain();
+        for close in waiting.extract_if(.., |command| matches!(command.action, Action::Close)) {
+            mailbox.queue.push(close);
+        }
         let running = mailbox.running.clone();
         drop(mailbox);
         for command in waiting {
@@ -175,7 +136,7 @@ impl Local {
     pub(super) fn serve(&self) {
         let mut mailbox = self.lock();
         loop {
-            let Some(command) = mailbox.next() else {
+            let Some(command) = mailbox.queue.next() else {
                 let Database::Open(session) = &mailbox.database else {
                     mailbox.lent = false;
                     return;
@@ -188,7 +149,7 @@ impl Local {
                     .unwrap_or_else(PoisonError::into_inner);
                 mailbox = guard;
                 mailbox.idle = false;
-                if waited.timed_out() && mailbox.commands.is_empty() {
+                if waited.timed_out() && mailbox.queue.is_empty() {
                     if rest.is_some() {
                         mailbox = self.maintain(mailbox);
                         continue;
@@ -321,8 +282,7 @@ impl Local {
                 // What an assignment to `isolation_level` committed in sqlite3 is committed here.
                 let applied = session.run(operation, Action::Open, modes, None);
                 self.status.set_phase(Phase::Closed);
-                self.status.publish(false, 0);
-                self.status.set_in_block(false);
+                self.status.publish(false, 0, false);
                 let closed = session.close(&self.status);
                 (Database::Closed, applied.and(closed))
             }
@@ -337,6 +297,11 @@ impl Local {
                 let result = session.run(operation, action, modes, block);
                 (Database::Open(session), result)
             }
+            // What is to be undone went with the connection.
+            (
+                database @ (Database::Unopened | Database::Closed),
+                Action::Leave { commits: false, .. },
+            ) => (database, Ok(Outcome::default())),
             (Database::Unopened | Database::Closed, Action::Close) => {
                 self.status.set_phase(Phase::Closed);
                 (Database::Closed, Ok(Outcome::default()))
@@ -366,7 +331,7 @@ impl Local {
 
     fn undo_open(&self, database: Database) -> Database {
         self.status.set_phase(Phase::Unopened);
-        self.status.publish(false, 0);
+        self.status.publish(false, 0, false);
         drop(database);
         Database::Unopened
     }
@@ -388,7 +353,7 @@ impl Backend for Arc<Local> {
         }
         self.birth.mark();
         let mut mailbox = self.lock();
-        mailbox.commands.push_back(command);
+        mailbox.queue.push(command);
         if mailbox.lent {
             // One that is awake looks by itself; a needless wake is a system call.
             let idle = std::mem::replace(&mut mailbox.idle, false);
@@ -403,9 +368,11 @@ impl Backend for Arc<Local> {
         if let Err(error) = threads::lend(Arc::clone(self)) {
             let mut mailbox = self.lock();
             mailbox.lent = false;
-            let stranded = std::mem::take(&mut mailbox.commands);
-            drop(mailbox);
-            for command in stranded {
+            for command in mailbox.queue.drain() {
+                if let Some(action) = command.action.must_happen() {
+                    // With the next command that finds a worker.
+                    mailbox.queue.push(Command::new(action, Vec::new(), None));
+                }
                 if command.operation.claim() {
                     let message = format!("can't start a worker thread: {error}");
                     drop(command.operation.finish(Err(Error::operational(message))));
@@ -436,11 +403,7 @@ impl Drop for Local {
             let mailbox = self.mailbox.get_mut();
             let mailbox = mailbox.unwrap_or_else(PoisonError::into_inner);
             let database = std::mem::replace(&mut mailbox.database, Database::Closed);
-            std::mem::forget((
-                database,
-                std::mem::take(&mut mailbox.commands),
-                std::mem::take(&mut mailbox.outside),
-            ));
+            std::mem::forget((database, mailbox.queue.drain()));
         }
     }
 }

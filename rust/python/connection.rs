@@ -354,8 +354,17 @@ impl Connection {
 
     fn set_autocommit(slf: &Bound<'_, Self>, value: Autocommit) -> Operation {
         let name = "Connection.set_autocommit";
-        match slf.get().set_autocommit_attribute(slf.py(), value) {
-            Ok(()) => Self::run(slf, name, Action::SetMode),
+        let this = slf.get();
+        match this.membership(slf.py()) {
+            Ok(None) => {
+                this.link
+                    .change_control(|control| control.set_autocommit(value));
+                Self::run(slf, name, Action::SetMode)
+            }
+            Ok(Some(block)) => {
+                let message = format!("set_autocommit() can't be used inside {block}");
+                Operation::ready(name, Err(exceptions::programming(slf.py(), message)))
+            }
             Err(error) => Operation::ready(name, Err(error)),
         }
     }
@@ -384,8 +393,10 @@ impl Connection {
 
     #[setter]
     fn set_isolation_level(&self, py: Python<'_>, level: Level) -> PyResult<()> {
+        self.link.check_no_block(py)?;
         self.link
-            .change_control(py, |control| control.set_isolation_level(level.0))
+            .change_control(|control| control.set_isolation_level(level.0));
+        Ok(())
     }
 
     #[getter]
@@ -395,8 +406,10 @@ impl Connection {
 
     #[setter(autocommit)]
     fn set_autocommit_attribute(&self, py: Python<'_>, value: Autocommit) -> PyResult<()> {
+        self.link.check_no_block(py)?;
         self.link
-            .change_control(py, |control| control.set_autocommit(value))
+            .change_control(|control| control.set_autocommit(value));
+        Ok(())
     }
 
     #[getter]

@@ -105,21 +105,20 @@ impl Link {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes an assignment, for the next command to apply.
-    pub fn change_control(
-        &self,
-        py: Python<'_>,
-        change: impl FnOnce(&mut Control) -> ModeChange,
-    ) -> PyResult<()> {
+    /// Refuses to change how transactions begin and end in the middle of a block.
+    pub fn check_no_block(&self, py: Python<'_>) -> PyResult<()> {
         if self.status().in_block() {
-            let message =
-                "isolation_level and autocommit can't change while a transaction block is open";
+            let message = "isolation_level and autocommit can't be assigned while a transaction block is open";
             return Err(exceptions::programming(py, message));
         }
+        Ok(())
+    }
+
+    /// Notes an assignment, for the next command to apply.
+    pub fn change_control(&self, change: impl FnOnce(&mut Control) -> ModeChange) {
         let mut settings = self.settings();
         let change = change(&mut settings.control);
         settings.modes.push(change);
-        Ok(())
     }
 
     pub fn cursor_defaults(&self, py: Python<'_>) -> (RowFactory, usize) {

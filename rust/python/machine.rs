@@ -122,7 +122,13 @@ impl Machine {
                 Err(PyTypeError::new_err(message))
             }
             State::Idle => {
-                let port = event_loop::current(py)?;
+                let port = match event_loop::current(py) {
+                    Ok(port) => port,
+                    Err(error) => {
+                        self.give_up(py);
+                        return Err(error);
+                    }
+                };
                 match port.get().runtime() {
                     Runtime::Trio if self.work.shield() != Shield::Always => {
                         let check = trio::checkpoint_if_cancelled(py)?;
@@ -169,11 +175,7 @@ impl Machine {
         }
         match std::mem::replace(&mut self.state, State::Finished) {
             State::Idle => {
-                // A rollback or a close is submitted even though its task was cancelled before it began.
-                if self.work.shield() == Shield::Always {
-                    let _ = self.work.poll(py, &mut Context::from_waker(Waker::noop()));
-                }
-                self.work.abandon(py);
+                self.give_up(py);
                 Err(error)
             }
             State::Waiting { port, ticket } => {
@@ -197,6 +199,14 @@ impl Machine {
             }
             State::Finished => Err(reused()),
         }
+    }
+
+    /// Ends before it began. A rollback or a close is submitted all the same.
+    fn give_up(&mut self, py: Python<'_>) {
+        if self.work.shield() == Shield::Always {
+            let _ = self.work.poll(py, &mut Context::from_waker(Waker::noop()));
+        }
+        self.work.abandon(py);
     }
 
     pub fn close(&mut self, py: Python<'_>) -> PyResult<()> {

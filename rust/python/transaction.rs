@@ -219,7 +219,7 @@ impl Work for Enter {
             link.reentrancy().check(py)?;
             let parent = link.membership(py, this.outer.as_ref())?;
             if !block.enter(parent.clone()) {
-                let message = format!("{block} was entered before");
+                let message = format!("{block} can be entered only once");
                 return Err(exceptions::programming(py, message));
             }
             self.is_submitted = true;
@@ -240,7 +240,7 @@ impl Work for Enter {
         let this = self.transaction.get();
         if self.is_submitted {
             self.pending.abandon(&this.link);
-            this.block.leave();
+            this.block.give_up();
             drop(this.link.submit(roll_back(&this.block), None));
         }
     }

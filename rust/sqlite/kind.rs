@@ -81,14 +81,28 @@ struct Pragma {
     busy_timeout: Option<Box<str>>,
 }
 
+/// What a statement does with a savepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SavepointAction {
+    Set,
+    Release,
+    RollBackTo,
+}
+
 /// What was heard during one prepare.
 #[derive(Debug, Default)]
 pub(super) struct Recording {
     events: Events,
     pragma: Option<Pragma>,
+    savepoint: Option<(SavepointAction, Box<str>)>,
 }
 
 impl Recording {
+    pub(super) fn savepoint(&self) -> Option<(SavepointAction, &str)> {
+        let (action, name) = self.savepoint.as_ref()?;
+        Some((*action, name))
+    }
+
     pub(super) fn pragma_name(&self) -> Option<&str> {
         self.pragma.as_ref().map(|pragma| &*pragma.name)
     }
@@ -151,6 +165,7 @@ pub(super) struct Recorder {
     is_on: Cell<bool>,
     events: Cell<Events>,
     pragma: RefCell<Option<Pragma>>,
+    savepoint: RefCell<Option<(SavepointAction, Box<str>)>>,
 }
 
 impl Recorder {
@@ -158,6 +173,7 @@ impl Recorder {
         self.is_on.set(true);
         self.events.set(Events::default());
         self.pragma.replace(None);
+        self.savepoint.replace(None);
     }
 
     pub(super) fn finish(&self) -> Recording {
@@ -165,6 +181,7 @@ impl Recorder {
         Recording {
             events: self.events.take(),
             pragma: self.pragma.take(),
+            savepoint: self.savepoint.take(),
         }
     }
 
@@ -183,7 +200,17 @@ impl Recorder {
                 Some(b"COMMIT") => Events::COMMIT,
                 _ => Events::ROLLBACK,
             },
-            ffi::SQLITE_SAVEPOINT => Events::SAVEPOINT,
+            ffi::SQLITE_SAVEPOINT => {
+                let action = match first {
+                    Some(b"BEGIN") => SavepointAction::Set,
+                    Some(b"RELEASE") => SavepointAction::Release,
+                    _ => SavepointAction::RollBackTo,
+                };
+                let name = second.map(lossy).unwrap_or_default();
+                self.savepoint
+                    .replace(Some((action, name.into_boxed_str())));
+                Events::SAVEPOINT
+            }
             ffi::SQLITE_ATTACH => Events::ATTACH,
             ffi::SQLITE_DETACH => Events::DETACH,
             ffi::SQLITE_PRAGMA if heard.0 == 0 => {
@@ -200,8 +227,11 @@ impl Recorder {
     }
 }
 
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 fn pragma(name: &[u8], argument: Option<&[u8]>) -> Pragma {
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let name = lossy(name).to_ascii_lowercase().into_boxed_str();
     let busy_timeout = argument
         .filter(|_| &*name == "busy_timeout")

@@ -36,7 +36,7 @@ pub use handle::{Handle, Prepared};
 pub use hook::{Authorizer, BusyHandler, BusyPolicy, ProgressHandler, Stop, Tracer};
 pub use init::{complete, initialize, version};
 pub use key::Key;
-pub use kind::StatementKind;
+pub use kind::{SavepointAction, StatementKind};
 pub use limit::Limit;
 pub use open_options::OpenOptions;
 pub use statement::{Statement, StatementId};

@@ -14,7 +14,7 @@ use super::database::Database;
 use super::entry::{Entry, expanded_sql};
 use super::error::{Error, code};
 use super::hook::Hooks;
-use super::kind::StatementKind;
+use super::kind::{SavepointAction, StatementKind};
 use super::value::ValueRef;
 
 /// The name of a statement within its handle; never used twice, unlike the place in the slab.
@@ -287,6 +287,11 @@ impl Statement<'_> {
     /// The text of the milliseconds that a `PRAGMA busy_timeout = …` asks for.
     pub fn busy_timeout_argument(&self) -> Option<&str> {
         self.entry.recording().busy_timeout_argument()
+    }
+
+    /// What a SAVEPOINT, RELEASE or ROLLBACK TO does, and to which.
+    pub fn savepoint(&self) -> Option<(SavepointAction, &str)> {
+        self.entry.recording().savepoint()
     }
 
     /// The pragma's name in lower case, if the statement is one.
