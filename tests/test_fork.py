@@ -89,7 +89,7 @@ def run_script(tmp_path: Path, script: str, *, seconds: float = 50) -> str:
     file.write_text(COMMON + textwrap.dedent(script), encoding="utf-8")
     ended = subprocess.run(
         # Newer Pythons warn of any fork of a process with threads.
-        [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", str(file), "test.db"],
+        [sys.executable, "-W", "default", "-W", "ignore::DeprecationWarning", str(file), "test.db"],
         check=False,
         capture_output=True,
         cwd=tmp_path,
