@@ -460,6 +460,11 @@ class Connection(Generic[_RowT_co]):
         wait for the block's end, at most the connection's ``timeout``. Inside of another block it
         is a savepoint, whatever its mode, and its tasks own it likewise.
 
+        A task that outlives the block is outside from then on, and its statements run by
+        themselves; those through the `Transaction` raise instead, so prefer it in tasks that may
+        be late, or start them in a task group inside of the block. Whoever consumes an async
+        generator that yields inside of a block is in the block too.
+
         `commit`, `rollback`, `begin`, `executescript` and their SQL raise `ProgrammingError` inside
         of a block. When SQLite itself ends the transaction (an interrupted write, a full disk,
         ``OR ROLLBACK``), each further statement of the block raises `OperationalError`.
@@ -481,12 +486,13 @@ class Connection(Generic[_RowT_co]):
 
         Leaving it normally releases the savepoint, leaving it by an exception, a cancellation too,
         undoes what was done since it was entered. It is owned by its tasks as `transaction` is.
-        Where no transaction is open it begins a deferred one, and the release commits it; under
-        `begin` or an implicit transaction it is part of that.
+        Where no transaction is open it begins a deferred one, and leaving it commits; under
+        `begin` or an implicit transaction it is part of that. RELEASE and ROLLBACK TO by SQL reach
+        no savepoint that was set outside of the block.
 
         Args:
-            name: The savepoint's name in SQL, for a ``ROLLBACK TO`` of your own; one is made up if
-                there is none.
+            name: The name of a savepoint that is set at the beginning, for a ``ROLLBACK TO`` of
+                your own. Names that begin with ``aiolibsql_`` are taken.
 
         Returns:
             The block. It can be entered once.
@@ -724,7 +730,8 @@ class Transaction(Connection[_RowT_co]):
     Made by `Connection.transaction` and `Connection.savepoint`. It has all methods of `Connection`,
     so that a function which takes a connection works inside of a block too; those that would end
     the transaction, or close the connection, raise `ProgrammingError`. Before the block is entered
-    and after it was left every statement does. Its settings are the connection's.
+    and after it was left every statement does. Its settings are the connection's; it is not of the
+    connection's class, if that is one of your own.
     """
 
     @property
