@@ -207,11 +207,10 @@ def soak(session: nox.Session) -> None:
 @nox.session(python=MAIN_PYTHON)
 def bench(session: nox.Session) -> None:
     """Measure this driver and its peers: what follows ``--`` goes to benches/run.py."""
-    install(session)
-    peers = nox.project.dependency_groups(PYPROJECT, "bench")
+    install(session, "runtimes")
     # One by one: a peer that can't be installed is reported by the run, and spoils no other.
-    for peer in peers:
-        session.install("--prefer-binary", peer, success_codes=[0, 1])
+    for peer in nox.project.dependency_groups(PYPROJECT, "bench"):
+        session.install(peer, success_codes=[0, 1])
     # Upstream has our package's name.
     folder = Path(session.create_tmp(), "upstream")
     python = folder / "bin" / "python"
