@@ -215,7 +215,11 @@ def bench(session: nox.Session) -> None:
     folder = Path(session.create_tmp(), "upstream")
     python = folder / "bin" / "python"
     if not python.exists():
-        session.run("python", "-m", "virtualenv", "--quiet", str(folder))
+        # By nox's own interpreter, which has virtualenv.
+        session.run(
+            sys.executable, "-m", "virtualenv", f"--python={session.bin}/python", str(folder),
+            external=True,
+        )  # fmt: skip
     upstream = nox.project.dependency_groups(PYPROJECT, "bench-upstream")
     session.run(
         str(python), "-m", "pip", "install", "--quiet", *upstream,

@@ -378,7 +378,10 @@ _CASES = (
         "late-fetch-frozen", 9, "lateness: 10 × big fetched, heap frozen", late_fetch,
         measures=LATENESS, is_frozen=True, is_in_short=False,
     ),
-    Case("late-insert", 9, "lateness: 10 × big inserted", late_insert, measures=LATENESS),
+    Case(
+        "late-insert", 9, "lateness: 10 × big inserted", late_insert, measures=LATENESS,
+        is_in_short=False,
+    ),
     Case(
         "late-insert-frozen", 9, "lateness: 10 × big inserted, heap frozen", late_insert,
         measures=LATENESS, is_frozen=True, is_in_short=False,

@@ -124,7 +124,7 @@ def table(outcome: Outcome) -> str:
     for driver, reason in outcome.unable.items():
         lines.append(f"  {driver}: not measured, it {reason}")
     for driver, took in outcome.once.items():
-        lines.append(f"  {driver}: one round of each process only, for it takes {took:.0f} s")
+        lines.append(f"  {driver}: one round of each process only, for it takes {took:.1f} s")
     for driver, errors in outcome.failures.items():
         lines += [f"  {driver}: FAILED: {' '.join(error.split())}" for error in errors]
     lines += [f"  goal {verdict.line()}" for verdict in verdicts(outcome)]

@@ -62,7 +62,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--rounds", type=int, help="rounds of each process (5; short: 5)")
     add("--seconds", type=float, help="a round's time, where it can be chosen (0.2; short: 0.05)")
     add("--size", type=int, default=SIZE, help="rows of each table (goals are for %(default)s)")
-    add("--timeout", type=float, help="seconds that a round may take (120; short: 15)")
+    add("--timeout", type=float, help="seconds that a round may take (120; short: 10)")
     add("--folder", type=Path, help="where the databases are made (the system's temporary folder)")
     add("--bench-python", default=sys.executable, help="interpreter that has the drivers")
     add(
@@ -87,8 +87,8 @@ def plan_of(options: argparse.Namespace) -> campaign.Plan:
         processes=options.processes or (1 if is_short else 3),
         rounds=options.rounds or 5,
         seconds=options.seconds or (0.05 if is_short else 0.2),
-        timeout=options.timeout or (15 if is_short else 120),
-        patience=1 if is_short else 10,
+        timeout=options.timeout or (10 if is_short else 120),
+        patience=0.5 if is_short else 10,
         is_short=is_short,
         folder=options.folder,
     )
@@ -111,6 +111,9 @@ def main(arguments: list[str] | None = None) -> int:
         "load": os.getloadavg()[0],
     }
     print("Python {python}, {system}, {cores} cores, load {load:.2f}".format(**machine), flush=True)
+    if plan.is_short:
+        out = ", ".join(case.key for case in plan.cases if not case.is_in_short)
+        print(f"short: one event loop for each case; left out: {out or 'no case'}")
     if len(cores()) == 1:
         print("one core only: the regime free is not free here")
     began = time.monotonic()
