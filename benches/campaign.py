@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import data
 from channel import Failure, Order
-from drivers import DRIVERS, OURS
+from drivers import DRIVERS, OURS, REFERENCE
 from process import Process
 from regimes import OtherLoad, cores_of, hogs
 
@@ -95,6 +95,12 @@ def why_unable(driver: str, setting: Setting) -> str | None:
     return kind.lacks.get(setting.case.key)
 
 
+def must_repeat(driver: str, case: Case) -> bool:
+    """Tell whether one round of a driver is too little, however slow it is: verdicts rest on it."""
+    is_measure_of_others = driver == REFERENCE and case.measures[0] == "time"
+    return driver in (OURS, case.only) or is_measure_of_others
+
+
 def run(plan: Plan, progress: Callable[[str], None]) -> Iterator[Outcome]:
     """Run everything; gives each setting's outcome when it is complete."""
     with tempfile.TemporaryDirectory(dir=plan.folder, prefix="benches-") as name:
@@ -172,7 +178,7 @@ def _start(
         outcome.fail(driver, ready.error)
         return None
     outcome.ready[driver] = ready
-    if driver == OURS or ready.took < plan.patience:
+    if ready.took < plan.patience or must_repeat(driver, setting.case):
         return process
     outcome.once[driver] = max(ready.took, outcome.once.get(driver, 0.0))
     if ready.first is None:
