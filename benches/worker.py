@@ -36,6 +36,9 @@ async def warm_up(case: Case, bench: Bench, seconds: float) -> Sample | None:
     while True:
         took = (await gauge(bench))["time"] * bench.operations
         if took >= seconds * LONG_ENOUGH:
+            # Again, for it may have been the cold caches or another program.
+            took = min(took, (await gauge(bench))["time"] * bench.operations)
+        if took >= seconds * LONG_ENOUGH:
             break
         bench.operations *= 2
     bench.operations = max(1, round(bench.operations * seconds / took))
