@@ -202,3 +202,28 @@ def soak(session: nox.Session) -> None:
     """Run the long tests with their full counts."""
     install(session, "test")
     pytest(session, "-m", "soak", "--timeout=1800", AIOLIBSQL_SOAK="1")
+
+
+@nox.session(python=MAIN_PYTHON)
+def bench(session: nox.Session) -> None:
+    """Measure this driver and its peers: what follows ``--`` goes to benches/run.py."""
+    install(session, "runtimes")
+    # One by one: a peer that can't be installed is reported by the run, and spoils no other.
+    for peer in nox.project.dependency_groups(PYPROJECT, "bench"):
+        session.install(peer, success_codes=[0, 1])
+    # Upstream has our package's name.
+    folder = Path(session.create_tmp(), "upstream")
+    python = folder / "bin" / "python"
+    if not python.exists():
+        # By nox's own interpreter, which has virtualenv.
+        session.run(
+            sys.executable, "-m", "virtualenv", f"--python={session.bin}/python", str(folder),
+            external=True,
+        )  # fmt: skip
+    upstream = nox.project.dependency_groups(PYPROJECT, "bench-upstream")
+    session.run(
+        str(python), "-m", "pip", "install", "--quiet", *upstream,
+        external=True, success_codes=[0, 1],
+    )  # fmt: skip
+    run = ROOT / "benches" / "run.py"
+    session.run("python", str(run), f"--upstream-python={python}", *session.posargs)

@@ -1,0 +1,136 @@
+"""Measure this driver and its peers: ``python benches/run.py --help``; README.md explains it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import campaign
+import report
+from cases import CASES, Case
+from data import SIZE
+from drivers import DRIVERS
+from regimes import REGIMES, cores
+from runtimes import RUNTIMES
+
+
+def names(known: dict[str, Any] | tuple[str, ...]) -> Any:
+    """Return a converter of a list with commas, for names that are known."""
+
+    def convert(text: str) -> tuple[str, ...]:
+        chosen = tuple(name.strip() for name in text.split(","))
+        unknown = [name for name in chosen if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(
+                f"unknown: {', '.join(unknown)}; there are {', '.join(known)}"
+            )
+        return chosen
+
+    return convert
+
+
+def rows(text: str) -> tuple[Case, ...]:
+    """Return the cases of rows, given by number, or by key for a part of a row."""
+    chosen = []
+    for name in text.split(","):
+        found = [case for key, case in CASES.items() if name.strip() in (key, str(case.row))]
+        if not found:
+            known = ", ".join(f"{case.row} {key}" for key, case in CASES.items())
+            raise argparse.ArgumentTypeError(f"no row {name}; there are {known}")
+        chosen += found
+    return tuple(dict.fromkeys(chosen))
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Measure this driver and its peers.")
+    add = parser.add_argument
+    add("--rows", type=rows, default=tuple(CASES.values()), help="rows or cases, such as 1,5,step")
+    add("--peers", type=names(DRIVERS), default=tuple(DRIVERS), help=", ".join(DRIVERS))
+    add("--runtime", type=names(RUNTIMES), default=tuple(RUNTIMES), help=", ".join(RUNTIMES))
+    add("--regime", type=names(REGIMES), default=REGIMES, help=", ".join(REGIMES))
+    add("--short", action="store_true", help="one process, short rounds, one loop for each case")
+    add("--check", action="store_true", help="fail if a goal is missed")
+    add("--json", type=Path, metavar="FILE", help="write every sample to a file")
+    add("--processes", type=int, help="processes of each driver (3; short: 1)")
+    add("--rounds", type=int, help="rounds of each process (5; short: 5)")
+    add("--seconds", type=float, help="a round's time, where it can be chosen (0.2; short: 0.05)")
+    add("--size", type=int, default=SIZE, help="rows of each table (goals are for %(default)s)")
+    add("--timeout", type=float, help="seconds that a round may take (120; short: 10)")
+    add("--folder", type=Path, help="where the databases are made (the system's temporary folder)")
+    add("--bench-python", default=sys.executable, help="interpreter that has the drivers")
+    add(
+        "--upstream-python",
+        default=os.environ.get("BENCHES_UPSTREAM_PYTHON"),
+        help="interpreter that has the package of our name from PyPI",
+    )
+    return parser.parse_args(arguments)
+
+
+def plan_of(options: argparse.Namespace) -> campaign.Plan:
+    """Make the plan that the command line asks for."""
+    pythons = {"bench": options.bench_python, "upstream": options.upstream_python}
+    is_short = options.short
+    return campaign.Plan(
+        cases=options.rows,
+        drivers=options.peers,
+        runtimes=options.runtime,
+        regimes=options.regime,
+        pythons={name: python for name, python in pythons.items() if python},
+        size=options.size,
+        processes=options.processes or (1 if is_short else 3),
+        rounds=options.rounds or 5,
+        seconds=options.seconds or (0.05 if is_short else 0.2),
+        timeout=options.timeout or (10 if is_short else 120),
+        patience=0.5 if is_short else 10,
+        is_short=is_short,
+        folder=options.folder,
+    )
+
+
+def say(text: str) -> None:
+    """Show progress without mixing it with the report."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options = parse(arguments)
+    plan = plan_of(options)
+    machine: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cores": len(cores()),
+        "load": os.getloadavg()[0],
+    }
+    print("Python {python}, {system}, {cores} cores, load {load:.2f}".format(**machine), flush=True)
+    if plan.is_short:
+        out = ", ".join(case.key for case in plan.cases if not case.is_in_short)
+        print(f"short: one event loop for each case; left out: {out or 'no case'}")
+    if len(cores()) == 1:
+        print("one core only: the regime free is not free here")
+    began = time.monotonic()
+    outcomes = []
+    for outcome in campaign.run(plan, say):
+        say("")
+        print(f"\n{report.table(outcome)}", flush=True)
+        outcomes.append(outcome)
+    print(f"\n{report.summary(outcomes)}\n{time.monotonic() - began:.0f} s")
+    if options.json:
+        text = json.dumps(report.as_json(outcomes, machine), indent=1)
+        options.json.write_text(text, encoding="utf-8")
+    if not outcomes:
+        print("nothing was selected")
+        return 2
+    return 1 if options.check and not report.is_passed(outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

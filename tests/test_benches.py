@@ -1,0 +1,90 @@
+"""The benchmark harness runs, and reports what goes wrong; speed itself is not asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = Path(__file__).resolve().parent.parent / "benches" / "run.py"
+TINY = ["--short", "--size", "200", "--seconds", "0.001", "--rounds", "2"]
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(RUN), *TINY, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def settings_of(folder: Path, *arguments: str) -> list[dict[str, Any]]:
+    """Run the harness and return the settings that it measured."""
+    file = folder / "figures.json"
+    done = bench("--peers", "aiolibsql,sqlite3", "--json", str(file), *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    settings: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["settings"]
+    return settings
+
+
+@pytest.mark.parametrize("regime", ["free", "pinned", "saturated"])
+@pytest.mark.parametrize(("row", "runtime"), [("1", "asyncio"), ("1", "uvloop"), ("2", "trio")])
+def test_point_select_is_measured_under_every_loop_and_regime(
+    tmp_path: Path, row: str, runtime: str, regime: str
+) -> None:
+    (setting,) = settings_of(tmp_path, "--rows", row, "--runtime", runtime, "--regime", regime)
+    assert (setting["runtime"], setting["regime"]) == (runtime, regime)
+    assert setting["failures"] == setting["unable"] == {}
+    for samples in setting["samples"].values():
+        assert len(samples) == 2
+        assert all(sample["time"] > 0 for sample in samples)
+    assert setting["goals"]
+
+
+# Without row 9's long queries.
+ROWS = "3,4,5,6,7,17,19,streak-point,streak-tasks,streak-iterate"
+
+
+@pytest.mark.slow
+def test_every_short_case_is_measured(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "--rows", ROWS, "--regime", "free")
+    assert {setting["row"] for setting in settings} == {3, 4, 5, 6, 7, 9, 17, 19}
+    for setting in settings:
+        assert setting["failures"] == {}, setting["case"]
+        assert all(setting["samples"]["aiolibsql"]), setting["case"]
+
+
+def test_peer_that_is_not_installed_is_reported_and_the_others_are_measured() -> None:
+    # Nothing of the name is in the interpreter that is given for it.
+    done = bench(
+        "--rows", "1", "--runtime", "asyncio", "--regime", "free",
+        "--peers", "aiolibsql,sqlite3,upstream", "--upstream-python", "/nowhere/python",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "upstream: FAILED: its interpreter does not start" in done.stdout
+    assert "UNKNOWN time ≤ 0.0667" in done.stdout
+    assert "upstream: upstream failed" in done.stdout
+    assert "upstream failed in 1 settings: point" in done.stdout
+
+
+def test_check_fails_if_a_goal_is_unknown() -> None:
+    done = bench(
+        "--check", "--rows", "1", "--runtime", "asyncio", "--regime", "free",
+        "--peers", "aiolibsql,upstream", "--upstream-python", "/nowhere/python",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+
+
+def test_package_of_another_is_not_taken_for_ours() -> None:
+    done = bench(
+        "--rows", "1", "--runtime", "asyncio", "--regime", "free",
+        "--peers", "upstream", "--upstream-python", sys.executable,
+    )  # fmt: skip
+    assert "is this project's own package" in done.stdout
+
+
+def test_unknown_row_is_refused() -> None:
+    done = bench("--rows", "1,99")
+    assert done.returncode == 2
+    assert "no row 99" in done.stderr
