@@ -201,7 +201,8 @@ def tests(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Run the long tests with their full counts."""
     install(session, "test")
-    pytest(session, "-m", "soak", "--timeout=1800", AIOLIBSQL_SOAK="1")
+    limits = ["--timeout=1800", "-o", "faulthandler_timeout=1790"]
+    pytest(session, "-m", "soak", *limits, AIOLIBSQL_SOAK="1")
 
 
 @nox.session(python=MAIN_PYTHON)

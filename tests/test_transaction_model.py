@@ -11,8 +11,8 @@ or ROLLBACK TO. Each driver has a file of its own. Differences that are kept out
   model runs an empty statement after it.
 * RELEASE and ROLLBACK TO by SQL name savepoints that SQL made in the same block: others' would end
   the block's own.
-* Under ``autocommit=False`` no BEGIN, COMMIT or ROLLBACK is run as SQL: where they leave no
-  transaction open, sqlite3's methods fail for good.
+* Under ``autocommit=False`` no BEGIN, COMMIT or ROLLBACK is run as SQL, and no RELEASE that ends a
+  transaction: where they leave none open, sqlite3's methods fail for good.
 """
 
 from __future__ import annotations
@@ -102,6 +102,8 @@ class Machine(RuleBasedStateMachine):
         # Of a transaction that no block began, and that SQLite ended in a block: told once more.
         self.owes_report = False
         self.autocommit: Any = LEGACY
+        # The last savepoint that was made outside of a transaction began one.
+        self.is_savepoint_outermost = False
 
     @initialize(level=LEVELS)
     def open(self, level: Any) -> None:
@@ -169,7 +171,15 @@ class Machine(RuleBasedStateMachine):
             self.owes_report = False
         with pytest.raises(aiolibsql.OperationalError, match="the transaction was rolled back"):
             self.run(ours())
+        if not self.blocks:
+            self.keep_transaction_open()
         return True
+
+    def keep_transaction_open(self) -> None:
+        """Under ``autocommit=False`` one is open but for a loss to be told; sqlite3 begins none."""
+        is_needed = self.autocommit is False and not self.owes_report
+        if is_needed and not self.theirs.in_transaction:
+            self.theirs.execute("BEGIN")
 
     def execute(self, sql: str) -> None:
         async def ours() -> Any:
@@ -202,6 +212,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(sql=SAVEPOINTS)
     def savepoint_by_sql(self, sql: str) -> None:
+        if sql == "SAVEPOINT p" and not self.blocks:
+            self.is_savepoint_outermost = not self.theirs.in_transaction
         self.execute(f"{sql}{len(self.blocks)}")
 
     @rule(sql=ENDINGS)
@@ -224,8 +236,9 @@ class Machine(RuleBasedStateMachine):
             self.refused(getattr(self.here, method), error)
             return
         ours = getattr(self.ours, method)
-        if method == "rollback":
+        if method == "rollback" and self.owes_report:
             self.owes_report = False
+            self.keep_transaction_open()
         if not self.is_answered_by_a_loss(ours):
             self.both(ours, getattr(self.theirs, method))
 
@@ -265,6 +278,8 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(aiolibsql.ProgrammingError):
                 self.ours.autocommit = mode
         elif not self.owes_report:
+            if mode is False and self.is_savepoint_outermost and self.theirs.in_transaction:
+                self.both(self.ours.commit, self.theirs.commit)
             self.ours.autocommit = mode
             self.theirs.autocommit = mode  # type: ignore[attr-defined,unused-ignore]
             self.autocommit = mode
@@ -316,14 +331,13 @@ class Machine(RuleBasedStateMachine):
                     self.run(leaving)
             else:
                 self.run(leaving)
-            if not self.blocks and self.autocommit is False and not self.theirs.in_transaction:
-                self.theirs.execute("BEGIN")
+            if not self.blocks:
+                self.keep_transaction_open()
             return
         for sql in self.endings(block, is_kept=is_kept):
             self.theirs.execute(sql)
         self.run(leaving)
-        if self.autocommit is False and not self.theirs.in_transaction:
-            self.theirs.execute("BEGIN")
+        self.keep_transaction_open()
 
     @staticmethod
     def endings(block: Block, *, is_kept: bool) -> list[str]:

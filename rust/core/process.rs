@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::sqlite;
 
 use super::error::Result;
-use super::{busy, deadline, threads};
+use super::{busy, deadline, readers, threads};
 
 static FORKS: AtomicU32 = AtomicU32::new(1);
 
@@ -58,6 +58,7 @@ struct Held {
     threads: threads::Held,
     deadlines: deadline::Held,
     lines: busy::Held,
+    readers: readers::Held,
     sqlite: Option<sqlite::Held>,
 }
 
@@ -79,6 +80,7 @@ fn before() {
         threads: threads::Held::take(),
         deadlines: deadline::Held::take(),
         lines: busy::Held::take(),
+        readers: readers::Held::take(),
         sqlite: sqlite::Held::take(),
     };
     let mut held = Some(held);
@@ -114,5 +116,6 @@ fn after_in_child() {
         held.threads.reset();
         held.deadlines.reset();
         held.lines.reset();
+        held.readers.reset();
     }
 }

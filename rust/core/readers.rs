@@ -6,11 +6,13 @@
 //! Invariant: a session that has no snapshot between two commands, or was closed, is not in the list.
 //! Must not know: Python, what a checkpoint is.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
+
+static FILES: Mutex<BTreeMap<PathBuf, Weak<Readers>>> = Mutex::new(BTreeMap::new());
 
 /// One snapshot.
 #[derive(Debug, Clone)]
@@ -28,8 +30,7 @@ pub(super) struct Readers(Mutex<Vec<Reader>>);
 
 impl Readers {
     fn of(path: &Path) -> Arc<Self> {
-        static FILES: OnceLock<Mutex<HashMap<PathBuf, Weak<Readers>>>> = OnceLock::new();
-        let mut files = lock(FILES.get_or_init(Mutex::default));
+        let mut files = lock(&FILES);
         if let Some(readers) = files.get(path).and_then(Weak::upgrade) {
             return readers;
         }
@@ -37,6 +38,21 @@ impl Readers {
         let readers = Arc::<Self>::default();
         files.insert(path.to_owned(), Arc::downgrade(&readers));
         readers
+    }
+}
+
+/// The lists, which stand still.
+#[derive(Debug)]
+pub struct Held(MutexGuard<'static, BTreeMap<PathBuf, Weak<Readers>>>);
+
+impl Held {
+    pub fn take() -> Self {
+        Self(lock(&FILES))
+    }
+
+    /// In the child nobody is in any.
+    pub fn reset(mut self) {
+        std::mem::forget(std::mem::take(&mut *self.0));
     }
 }
 
