@@ -17,6 +17,7 @@ use pyo3::types::{PyDict, PyWeakrefReference};
 use crate::core::{Cancelled, Shared, Shield};
 use crate::wakeup::Ticket;
 
+use super::cached::cached_attribute;
 use super::event_loop::{LoopPort, Runtime};
 use super::ffi;
 
@@ -248,33 +249,18 @@ fn schedule(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
 /// The running loop, if asyncio's.
 pub fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let get = GET.get_or_try_init(py, || {
-        py.import("asyncio")?
-            .getattr("_get_running_loop")
-            .map(Bound::unbind)
-    })?;
-    let running = get.bind(py).call0()?;
+    let running = cached_attribute(py, &GET, "asyncio", "_get_running_loop")?.call0()?;
     Ok((!running.is_none()).then_some(running))
 }
 
 fn current_task(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let current = CURRENT.get_or_try_init(py, || {
-        py.import("asyncio")?
-            .getattr("current_task")
-            .map(Bound::unbind)
-    })?;
-    Ok(current.bind(py))
+    cached_attribute(py, &CURRENT, "asyncio", "current_task")
 }
 
 fn cancelled_error(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let class = CLASS.get_or_try_init(py, || {
-        py.import("asyncio")?
-            .getattr("CancelledError")
-            .map(Bound::unbind)
-    })?;
-    Ok(class.bind(py))
+    cached_attribute(py, &CLASS, "asyncio", "CancelledError")
 }
 
 struct Entry {

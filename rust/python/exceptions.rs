@@ -12,6 +12,8 @@ use pyo3::types::PyModule;
 use crate::core::{Error, Kind};
 use crate::sqlite::{self, code};
 
+use super::cached::cached;
+
 pyo3::create_exception!(
     aiolibsql._aiolibsql,
     Abandoned,
@@ -114,8 +116,9 @@ pub fn no_row(py: Python<'_>) -> PyErr {
 
 fn make(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
     static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    let module =
-        MODULE.get_or_try_init(py, || py.import("aiolibsql.exceptions").map(Bound::unbind))?;
+    let module = cached(py, &MODULE, || {
+        py.import("aiolibsql.exceptions").map(Bound::unbind)
+    })?;
     let exception = module.bind(py).getattr(class)?.call1((&error.message,))?;
     if let Kind::Sqlite(extended) = error.kind {
         exception.setattr("sqlite_errorcode", extended)?;

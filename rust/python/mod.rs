@@ -6,6 +6,7 @@
 
 mod asyncio;
 mod awaitable;
+mod cached;
 mod connection;
 mod convert;
 mod cursor;
@@ -46,6 +47,7 @@ use pyo3::prelude::*;
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     crate::sqlite::initialize().map_err(|error| exceptions::to_python(py, error.into()))?;
+    cached::fill_bindings(py);
     process::watch(py)?;
     exit::watch(py)?;
     module.add("sqlite_version", crate::sqlite::version())?;

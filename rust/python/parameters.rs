@@ -16,6 +16,7 @@ use pyo3::types::{
 use crate::core::{Bindings, Error, RowBatch, parameter_names};
 use crate::sqlite::{self, ValueRef};
 
+use super::cached::cached_attribute;
 use super::exceptions;
 
 /// SQLITE_MAX_LENGTH as compiled.
@@ -256,10 +257,5 @@ fn is_sequence(value: &Bound<'_, PyAny>) -> bool {
 
 fn mapping(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static MAPPING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let class = MAPPING.get_or_try_init(py, || {
-        py.import("collections.abc")?
-            .getattr("Mapping")
-            .map(Bound::unbind)
-    })?;
-    Ok(class.bind(py))
+    cached_attribute(py, &MAPPING, "collections.abc", "Mapping")
 }

@@ -12,6 +12,8 @@ use pyo3::sync::PyOnceLock;
 
 use crate::core::Block;
 
+use super::cached::cached;
+
 /// A block, and those around it, of this connection or of others.
 #[pyclass(frozen, module = "aiolibsql._aiolibsql", name = "_Scope")]
 pub struct Scope {
@@ -89,7 +91,7 @@ fn set(py: Python<'_>, scope: Option<Py<Scope>>) -> PyResult<()> {
 
 fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let variable = VARIABLE.get_or_try_init(py, || {
+    let variable = cached(py, &VARIABLE, || {
         let default = [("default", py.None())];
         py.import("contextvars")?
             .getattr("ContextVar")?

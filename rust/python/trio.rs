@@ -16,6 +16,7 @@ use pyo3::types::{PyDict, PyModule};
 use crate::core::{Cancelled, Error, Shared, Shield};
 use crate::wakeup::Ticket;
 
+use super::cached::cached;
 use super::event_loop::{LoopPort, Runtime};
 use super::exceptions;
 
@@ -77,7 +78,7 @@ fn loaded(py: Python<'_>) -> PyResult<Option<&Trio>> {
     if let Some(trio) = TRIO.get(py) {
         return Ok(Some(trio));
     }
-    let modules = MODULES.get_or_try_init(py, || {
+    let modules = cached(py, &MODULES, || {
         py.import("sys")?
             .getattr("modules")?
             .cast_into::<PyDict>()
@@ -87,7 +88,7 @@ fn loaded(py: Python<'_>) -> PyResult<Option<&Trio>> {
     match modules.bind(py).get_item(intern!(py, "trio"))? {
         // Half-way through its own import it is in no task either.
         Some(trio) if trio.getattr_opt("lowlevel")?.is_some() => {
-            TRIO.get_or_try_init(py, || Trio::load(py, &trio)).map(Some)
+            cached(py, &TRIO, || Trio::load(py, &trio)).map(Some)
         }
         _ => Ok(None),
     }
