@@ -9,7 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyWeakrefReference};
@@ -17,7 +16,7 @@ use pyo3::types::{PyDict, PyWeakrefReference};
 use crate::core::{Cancelled, Shared, Shield};
 use crate::wakeup::Ticket;
 
-use super::cached::cached_attribute;
+use super::cached::{cached_attribute, interned};
 use super::event_loop::{LoopPort, Runtime};
 use super::ffi;
 
@@ -206,7 +205,7 @@ pub fn resume(waiter: &Bound<'_, Waiter>, directly: &mut Option<bool>) -> PyResu
     let callback = waiter.borrow_mut().callback.take();
     match callback {
         Some((callback, Some(context))) => {
-            let run = context.bind(py).getattr(intern!(py, "run"))?;
+            let run = context.bind(py).getattr(interned!(py, "run"))?;
             ffi::call(&run, (callback, waiter)).map(drop)
         }
         Some((callback, None)) => ffi::call(callback.bind(py), (waiter,)).map(drop),
@@ -218,7 +217,7 @@ pub fn resume(waiter: &Bound<'_, Waiter>, directly: &mut Option<bool>) -> PyResu
 /// callback; with a current task (a nested loop) a step inside a step is forbidden.
 fn may_step(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = event_loop.py();
-    let debug = event_loop.call_method0(intern!(py, "get_debug"))?;
+    let debug = event_loop.call_method0(interned!(py, "get_debug"))?;
     Ok(!debug.is_truthy()? && current_task(py)?.call1((event_loop,))?.is_none())
 }
 
@@ -239,10 +238,14 @@ fn schedule(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
     let event_loop = waiter.borrow().event_loop(py)?;
     let options = PyDict::new(py);
     if let Some(context) = context {
-        options.set_item(intern!(py, "context"), context)?;
+        options.set_item(interned!(py, "context"), context)?;
     }
     event_loop
-        .call_method(intern!(py, "call_soon"), (callback, waiter), Some(&options))
+        .call_method(
+            interned!(py, "call_soon"),
+            (callback, waiter),
+            Some(&options),
+        )
         .map(drop)
 }
 
@@ -300,8 +303,8 @@ pub fn current_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
         return Ok(port);
     }
     let port = Py::new(py, LoopPort::new(Runtime::Asyncio)?)?;
-    let drain = port.getattr(py, intern!(py, "drain"))?;
-    event_loop.call_method1(intern!(py, "add_reader"), (port.get().fd(), drain))?;
+    let drain = port.getattr(py, interned!(py, "drain"))?;
+    event_loop.call_method1(interned!(py, "add_reader"), (port.get().fd(), drain))?;
     let entry = Entry {
         event_loop: PyWeakrefReference::new(&event_loop)?.unbind(),
         port: port.clone_ref(py),
@@ -335,7 +338,7 @@ fn forget_dead_loops(py: Python<'_>) -> PyResult<()> {
     for (key, weak) in known {
         let is_dead = match weak.bind(py).upgrade() {
             Some(event_loop) => event_loop
-                .call_method0(intern!(py, "is_closed"))?
+                .call_method0(interned!(py, "is_closed"))?
                 .is_truthy()?,
             None => true,
         };

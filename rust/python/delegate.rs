@@ -4,10 +4,10 @@
 //! Thread: the driving loop's.
 
 use pyo3::exceptions::PyStopIteration;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::cached::interned;
 use super::ffi;
 
 /// How far an awaitable came.
@@ -20,10 +20,10 @@ pub enum Driven {
 /// What `send` goes to: a coroutine itself, or the iterator of another awaitable.
 pub fn begin(awaitable: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let py = awaitable.py();
-    if awaitable.hasattr(intern!(py, "send"))? {
+    if awaitable.hasattr(interned!(py, "send"))? {
         Ok(awaitable)
     } else {
-        awaitable.call_method0(intern!(py, "__await__"))
+        awaitable.call_method0(interned!(py, "__await__"))
     }
 }
 
@@ -33,13 +33,13 @@ pub fn send<'py>(
     value: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = coroutine.py();
-    if value.is_none() && !coroutine.hasattr(intern!(py, "send"))? {
+    if value.is_none() && !coroutine.hasattr(interned!(py, "send"))? {
         ffi::call(
-            &coroutine.getattr(intern!(py, "__next__"))?,
+            &coroutine.getattr(interned!(py, "__next__"))?,
             PyTuple::empty(py),
         )
     } else {
-        ffi::call(&coroutine.getattr(intern!(py, "send"))?, (value,))
+        ffi::call(&coroutine.getattr(interned!(py, "send"))?, (value,))
     }
 }
 
@@ -50,7 +50,7 @@ pub fn ended(py: Python<'_>, stepped: PyResult<Bound<'_, PyAny>>) -> Driven {
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => Driven::Ended(
             error
                 .value(py)
-                .getattr(intern!(py, "value"))
+                .getattr(interned!(py, "value"))
                 .map(Bound::unbind),
         ),
         Err(error) => Driven::Ended(Err(error)),

@@ -4,7 +4,6 @@
 //! Invariant: classification is by SQLite's result code, never by a message.
 
 use pyo3::exceptions::{PyBaseException, PyException, PyMemoryError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyModule;
@@ -12,7 +11,7 @@ use pyo3::types::PyModule;
 use crate::core::{Error, Kind};
 use crate::sqlite::{self, code};
 
-use super::cached::cached;
+use super::cached::{cached, interned};
 
 pyo3::create_exception!(
     aiolibsql._aiolibsql,
@@ -99,12 +98,12 @@ pub fn add_note(raised: &Bound<'_, PyAny>, error: &PyErr) -> PyResult<()> {
     let py = raised.py();
     let text = format!("aiolibsql: and then, when the block was left: {error}");
     // A caller by hand may give the class alone.
-    if raised.is_instance_of::<PyBaseException>() && raised.hasattr(intern!(py, "add_note"))? {
-        raised.call_method1(intern!(py, "add_note"), (&text,))?;
+    if raised.is_instance_of::<PyBaseException>() && raised.hasattr(interned!(py, "add_note"))? {
+        raised.call_method1(interned!(py, "add_note"), (&text,))?;
     }
-    py.import(intern!(py, "logging"))?
-        .call_method1(intern!(py, "getLogger"), ("aiolibsql",))?
-        .call_method1(intern!(py, "warning"), ("%s", text))?;
+    py.import(interned!(py, "logging"))?
+        .call_method1(interned!(py, "getLogger"), ("aiolibsql",))?
+        .call_method1(interned!(py, "warning"), ("%s", text))?;
     Ok(())
 }
 

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyString};
 
 use crate::core::{Action, Bindings, ParameterFeed, Shared};
 
+use super::cached::interned;
 use super::cursor::Cursor;
 use super::delegate::{self, Driven};
 use super::ffi;
@@ -69,10 +69,10 @@ enum Converted {
 impl Rows {
     fn new(iterable: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = iterable.py();
-        if iterable.hasattr(intern!(py, "__aiter__"))?
-            && !iterable.hasattr(intern!(py, "__iter__"))?
+        if iterable.hasattr(interned!(py, "__aiter__"))?
+            && !iterable.hasattr(interned!(py, "__iter__"))?
         {
-            let iterator = iterable.call_method0(intern!(py, "__aiter__"))?;
+            let iterator = iterable.call_method0(interned!(py, "__aiter__"))?;
             return Ok(Self::AsyncIterator(iterator.unbind()));
         }
         Ok(Self::Iterator(iterable.try_iter()?.unbind()))
@@ -140,7 +140,7 @@ impl ExecuteMany {
                 None => Ok(self.end()),
             },
             Rows::AsyncIterator(iterator) => {
-                let next = iterator.bind(py).call_method0(intern!(py, "__anext__"))?;
+                let next = iterator.bind(py).call_method0(interned!(py, "__anext__"))?;
                 let coroutine = delegate::begin(next)?;
                 let stepped = self.drive(&coroutine, Resume::Send, py.None().bind(py));
                 match delegate::ended(py, stepped) {

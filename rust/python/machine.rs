@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::core::{Birth, Error, Shield};
 use crate::wakeup::Ticket;
 
 use super::asyncio::{self, Waiter};
+use super::cached::interned;
 use super::delegate::{self, Driven};
 use super::event_loop::{self, LoopPort, Runtime, Suspended};
 use super::exceptions::{self, is_cancelled};
@@ -217,7 +217,7 @@ impl Machine {
             State::Driving { coroutine, .. } => Some(coroutine.clone_ref(py)),
             _ => None,
         };
-        let closed = driven.map(|coroutine| coroutine.call_method0(py, intern!(py, "close")));
+        let closed = driven.map(|coroutine| coroutine.call_method0(py, interned!(py, "close")));
         self.forget(py);
         closed.transpose().map(drop)
     }
@@ -423,7 +423,7 @@ impl Machine {
     fn drive(&mut self, py: Python<'_>, coroutine: Py<PyAny>, purpose: Purpose) -> PyResult<Sent> {
         let stepped = coroutine
             .bind(py)
-            .call_method1(intern!(py, "send"), (py.None(),));
+            .call_method1(interned!(py, "send"), (py.None(),));
         self.driven(py, coroutine, purpose, stepped)
     }
 

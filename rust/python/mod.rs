@@ -59,6 +59,11 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<iterator::RowIterator>()?;
     module.add_function(wrap_pyfunction!(complete_statement, module)?)?;
     module.add_function(wrap_pyfunction!(exceptions::_error_for_code, module)?)?;
+    // Nobody names these, but PyO3 would make them at first use.
+    py.get_type::<asyncio::Waiter>();
+    py.get_type::<event_loop::LoopPort>();
+    py.get_type::<scope::Scope>();
+    py.get_type::<trio::Abort>();
     ffi::install::<awaitable::Operation>(&py.get_type::<awaitable::Operation>());
     ffi::install::<iterator::RowIterator>(&py.get_type::<iterator::RowIterator>());
     Ok(())

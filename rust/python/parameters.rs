@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyOverflowError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
@@ -16,7 +15,7 @@ use pyo3::types::{
 use crate::core::{Bindings, Error, RowBatch, parameter_names};
 use crate::sqlite::{self, ValueRef};
 
-use super::cached::cached_attribute;
+use super::cached::{cached_attribute, interned};
 use super::exceptions;
 
 /// SQLITE_MAX_LENGTH as compiled.
@@ -218,10 +217,10 @@ fn push(
         let bytes = bytes.as_bytes();
         within_limit(bytes.len()).and_then(|()| batch.push(ValueRef::Blob(bytes)))
     } else if let Ok(view) = PyMemoryView::from(value) {
-        match within_limit(view.getattr(intern!(py, "nbytes"))?.extract()?) {
+        match within_limit(view.getattr(interned!(py, "nbytes"))?.extract()?) {
             Ok(()) => {
                 let bytes = view
-                    .call_method0(intern!(py, "tobytes"))?
+                    .call_method0(interned!(py, "tobytes"))?
                     .cast_into::<PyBytes>()?;
                 batch.push(ValueRef::Blob(bytes.as_bytes()))
             }

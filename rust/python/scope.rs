@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use crate::core::Block;
 
-use super::cached::cached;
+use super::cached::{cached, interned};
 
 /// A block, and those around it, of this connection or of others.
 #[pyclass(frozen, module = "aiolibsql._aiolibsql", name = "_Scope")]
@@ -80,12 +79,14 @@ fn open_ones(py: Python<'_>, scope: Option<Py<Scope>>) -> PyResult<Option<Py<Sco
 }
 
 fn innermost(py: Python<'_>) -> PyResult<Option<Py<Scope>>> {
-    Ok(variable(py)?.call_method0(intern!(py, "get"))?.extract()?)
+    Ok(variable(py)?
+        .call_method0(interned!(py, "get"))?
+        .extract()?)
 }
 
 fn set(py: Python<'_>, scope: Option<Py<Scope>>) -> PyResult<()> {
     variable(py)?
-        .call_method1(intern!(py, "set"), (scope,))
+        .call_method1(interned!(py, "set"), (scope,))
         .map(drop)
 }
 

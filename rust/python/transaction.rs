@@ -9,13 +9,13 @@ use std::task::{Context, Poll};
 
 use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::core::{Action, Block, BlockKind, Shared, Shield};
 
 use super::awaitable::Operation;
+use super::cached::interned;
 use super::connection::Connection;
 use super::exceptions;
 use super::link::Link;
@@ -192,11 +192,11 @@ fn roll_back(block: &Arc<Block>) -> Action {
 /// File and line of the Python code that runs.
 fn caller(py: Python<'_>) -> PyResult<String> {
     let frame = py
-        .import(intern!(py, "sys"))?
-        .call_method0(intern!(py, "_getframe"))?;
-    let code = frame.getattr(intern!(py, "f_code"))?;
-    let file = code.getattr(intern!(py, "co_filename"))?;
-    let line = frame.getattr(intern!(py, "f_lineno"))?;
+        .import(interned!(py, "sys"))?
+        .call_method0(interned!(py, "_getframe"))?;
+    let code = frame.getattr(interned!(py, "f_code"))?;
+    let file = code.getattr(interned!(py, "co_filename"))?;
+    let line = frame.getattr(interned!(py, "f_lineno"))?;
     Ok(format!("{file}:{line}"))
 }
 

@@ -8,7 +8,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule};
@@ -16,7 +15,7 @@ use pyo3::types::{PyDict, PyModule};
 use crate::core::{Cancelled, Error, Shared, Shield};
 use crate::wakeup::Ticket;
 
-use super::cached::cached;
+use super::cached::{cached, interned};
 use super::event_loop::{LoopPort, Runtime};
 use super::exceptions;
 
@@ -59,7 +58,7 @@ impl Trio {
             failed: abort.getattr("FAILED")?.unbind(),
             port: lowlevel
                 .getattr("RunVar")?
-                .call1((intern!(py, "aiolibsql port"), py.None()))?
+                .call1((interned!(py, "aiolibsql port"), py.None()))?
                 .unbind(),
         })
     }
@@ -85,7 +84,7 @@ fn loaded(py: Python<'_>) -> PyResult<Option<&Trio>> {
             .map(Bound::unbind)
             .map_err(PyErr::from)
     })?;
-    match modules.bind(py).get_item(intern!(py, "trio"))? {
+    match modules.bind(py).get_item(interned!(py, "trio"))? {
         // Half-way through its own import it is in no task either.
         Some(trio) if trio.getattr_opt("lowlevel")?.is_some() => {
             cached(py, &TRIO, || Trio::load(py, &trio)).map(Some)
@@ -108,7 +107,7 @@ pub fn current_port(py: Python<'_>) -> PyResult<Option<Py<LoopPort>>> {
         return Ok(None);
     }
     let variable = trio.port.bind(py);
-    let port = variable.call_method0(intern!(py, "get"))?;
+    let port = variable.call_method0(interned!(py, "get"))?;
     if !port.is_none() {
         let port = port.cast_into::<LoopPort>()?.unbind();
         if port.get().is_inherited() {
@@ -120,11 +119,11 @@ pub fn current_port(py: Python<'_>) -> PyResult<Option<Py<LoopPort>>> {
     }
     let port = Py::new(py, LoopPort::new(Runtime::Trio)?)?;
     let pump = PyModule::import(py, "aiolibsql._pump")?.getattr("pump")?;
-    let drain = port.getattr(py, intern!(py, "drain"))?;
-    let retire = port.getattr(py, intern!(py, "retire"))?;
+    let drain = port.getattr(py, interned!(py, "drain"))?;
+    let retire = port.getattr(py, interned!(py, "retire"))?;
     let spawn = trio.spawn_system_task.bind(py);
     spawn.call1((pump, &trio.wait_readable, port.get().fd(), drain, retire))?;
-    variable.call_method1(intern!(py, "set"), (&port,))?;
+    variable.call_method1(interned!(py, "set"), (&port,))?;
     let ended = remember(port.clone_ref(py));
     drop(ended);
     Ok(Some(port))

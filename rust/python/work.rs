@@ -7,11 +7,11 @@
 use std::task::Context;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::core::{Shared, Shield};
 
+use super::cached::interned;
 use super::cursor::Cursor;
 use super::delegate;
 use super::ffi;
@@ -119,7 +119,7 @@ impl Resume {
         match self {
             Self::Send => delegate::send(coroutine, value),
             Self::Throw => ffi::call(
-                &coroutine.getattr(intern!(coroutine.py(), "throw"))?,
+                &coroutine.getattr(interned!(coroutine.py(), "throw"))?,
                 (value,),
             ),
         }
