@@ -35,7 +35,7 @@ def empty(folder: Path) -> None:
 async def opened(folder: Path, **options: Any) -> Conn:
     """Return a connection to a fresh WAL file of some 20 MB."""
     empty(folder)
-    conn = await aiolibsql.connect(folder / "bench.db", isolation_level=None, **options)
+    conn: Conn = await aiolibsql.connect(folder / "bench.db", isolation_level=None, **options)
     await conn.execute("PRAGMA journal_mode=wal")
     await conn.execute("PRAGMA synchronous=NORMAL")
     await conn.execute("CREATE TABLE t (i INTEGER PRIMARY KEY, a)")

@@ -5,12 +5,13 @@ Every test forks in a process of its own, which has no threads but the driver's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -100,6 +101,11 @@ def run_script(tmp_path: Path, script: str, *, seconds: float = 50) -> str:
     assert ended.stderr == ""
     assert ended.returncode == 0
     return ended.stdout
+
+
+def rows_of(folder: Path, sql: str) -> list[Any]:
+    with contextlib.closing(sqlite3.connect(folder / "test.db")) as conn:
+        return conn.execute(sql).fetchall()
 
 
 # What a child does with an open connection, a cursor with rows and a suspended operation of its
@@ -349,7 +355,7 @@ run(end)
 in_child(run, works, "test.db")
 """
     run_script(tmp_path, script.replace("{use}", body).replace("JOURNAL", journal))
-    rows = sqlite3.connect(tmp_path / "test.db").execute("SELECT x FROM t").fetchall()
+    rows = rows_of(tmp_path, "SELECT x FROM t")
     assert rows == [(1,), (2,), (3,)]
 
 
@@ -369,7 +375,7 @@ def test_parents_close_can_not_take_a_childs_commits_away(tmp_path: Path) -> Non
         assert not os.path.exists("test.db-wal")
         """,
     )
-    rows = sqlite3.connect(tmp_path / "test.db").execute("SELECT x FROM t").fetchall()
+    rows = rows_of(tmp_path, "SELECT x FROM t")
     assert rows == [(1,), (2,), (3,)]
 
 
@@ -430,7 +436,7 @@ def test_multiprocessing_by_fork_works_in_each_child(tmp_path: Path, runtime: st
     """
     start = {"asyncio": "asyncio.run(write(number))", "trio": "trio.run(write, number)"}
     run_script(tmp_path, textwrap.dedent(script).replace("START", start[runtime]))
-    rows = sqlite3.connect(tmp_path / "test.db").execute("SELECT count(*) FROM t").fetchall()
+    rows = rows_of(tmp_path, "SELECT count(*) FROM t")
     assert rows == [(3 + 20,)]
 
 
