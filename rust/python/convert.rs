@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyString, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyString};
 
 use crate::core::{Cell, Error, RowBatch, Span};
 
 use super::cursor::Cursor;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
-use super::ffi;
+use super::ffi::{self, Elements};
 use super::row::Row;
 
 /// Makes the rows of one cursor.
@@ -29,25 +29,14 @@ impl RowMaker {
     /// The object for one row.
     pub fn make(&self, py: Python<'_>, batch: &RowBatch, index: usize) -> PyResult<Py<PyAny>> {
         let cells = batch.row(index);
-        let mut failed = None;
-        let values = cells.iter().enumerate().map(|(column, cell)| {
-            if failed.is_some() {
-                return py.None();
-            }
-            self.value(py, batch, *cell, column)
-                .unwrap_or_else(|error| {
-                    failed = Some(error);
-                    py.None()
-                })
-        });
-        let tuple = PyTuple::new(py, values)?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        // A text factory may have made anything.
-        if !matches!(self.texts, TextFactory::Call(_)) {
-            ffi::untrack(&tuple);
-        }
+        // A text factory may make anything.
+        let elements = match self.texts {
+            TextFactory::Call(_) => Elements::Any,
+            _ => Elements::Atoms,
+        };
+        let tuple = ffi::tuple(py, elements, cells.len(), |column| {
+            self.value(py, batch, cells[column], column)
+        })?;
         match &self.rows {
             RowFactory::Tuple => Ok(tuple.into_any().unbind()),
             RowFactory::Row => Py::new(
@@ -78,6 +67,9 @@ impl RowMaker {
             Cell::Null => py.None(),
             Cell::Integer(integer) => PyInt::new(py, integer).into_any().unbind(),
             Cell::Real(real) => PyFloat::new(py, real).into_any().unbind(),
+            Cell::Ascii(span) if matches!(self.texts, TextFactory::Str) => {
+                ffi::ascii(py, batch.bytes(span))?.into_any().unbind()
+            }
             Cell::Ascii(span) | Cell::Text(span) => self.text(py, batch, span, column)?,
             Cell::Blob(span) => PyBytes::new(py, batch.bytes(span)).into_any().unbind(),
         })

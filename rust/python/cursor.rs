@@ -3,13 +3,14 @@
 //! Owns the stream that its last execution fills, and what is known about that execution.
 //! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use crate::core::{Action, Amount, Block, Next, Outcome, RowBatch, RowStream, Shared};
+use crate::core::{Action, Amount, Block, Outcome, RowBatch, RowStream, Shared};
 
 use super::awaitable::Operation;
 use super::connection::Connection;
@@ -19,7 +20,7 @@ use super::executemany::ExecuteMany;
 use super::factories::RowFactory;
 use super::fetch::{FetchAll, FetchMany, FetchOne};
 use super::iterator::RowIterator;
-use super::results::{Piece, State};
+use super::results::{Found, Piece, State};
 use super::statements::{CloseCursor, Execute, ExecuteScript};
 use super::work::{Ready, Work};
 
@@ -33,9 +34,9 @@ pub struct Cursor {
     state: Mutex<State>,
 }
 
-/// What a look for rows found.
-pub enum Found {
-    Row(Arc<RowBatch>, usize),
+/// What a look for rows came to.
+pub enum Taken<T> {
+    Rows(T),
     /// The backend has to be asked.
     Nothing,
     End,
@@ -104,45 +105,23 @@ impl Cursor {
         }
     }
 
-    /// Takes the next row that is there. As in sqlite3 the last one is held back until it is known whether another
-    /// follows: when it is given, the statement has ended.
-    pub fn take_row(&self, py: Python<'_>) -> PyResult<Found> {
+    /// Looks for rows, and takes at most `most`; `found` sees them. It must not call Python.
+    pub fn take<T>(
+        &self,
+        py: Python<'_>,
+        most: usize,
+        found: impl FnOnce(&Arc<RowBatch>, Range<usize>) -> T,
+    ) -> PyResult<Taken<T>> {
         self.connection.get().link().check_not_inherited(py)?;
-        let mut guard = self.state();
-        let state = &mut *guard;
-        let Some(rows) = &state.rows else {
-            return Ok(Found::End);
+        let mut state = self.state();
+        let error = match state.take(most) {
+            Found::Rows(batch, rows) => return Ok(Taken::Rows(found(batch, rows))),
+            Found::Nothing => return Ok(Taken::Nothing),
+            Found::End => return Ok(Taken::End),
+            Found::Failed(error) => error,
         };
-        if let Some(piece) = state.taken_back.front_mut() {
-            let row = Found::Row(Arc::clone(&piece.batch), piece.next);
-            piece.next += 1;
-            if piece.next == piece.end {
-                state.taken_back.pop_front();
-            }
-            return Ok(row);
-        }
-        loop {
-            if let Some((batch, index)) = &mut state.current {
-                if *index + 1 == batch.len() && !rows.is_ready() {
-                    return Ok(Found::Nothing);
-                }
-                if *index < batch.len() {
-                    let row = Found::Row(Arc::clone(batch), *index);
-                    *index += 1;
-                    return Ok(row);
-                }
-                state.current = None;
-            }
-            match rows.next() {
-                Next::Batch(batch) => state.current = Some((Arc::new(batch), 0)),
-                Next::Empty => return Ok(Found::Nothing),
-                Next::End => return Ok(Found::End),
-                Next::Failed(error) => {
-                    drop(guard);
-                    return Err(exceptions::to_python(py, error));
-                }
-            }
-        }
+        drop(state);
+        Err(exceptions::to_python(py, error))
     }
 
     /// Gives rows back that a cancelled fetch had taken.

@@ -58,6 +58,9 @@ struct Streak {
     since: Instant,
     /// Turns of the loop that were seen.
     turn: u64,
+    /// The loop has just woken a task, which may take one value more: a turn that wakes many tasks is long, and
+    /// most of them go on to what is there already, the rows of what they waited for.
+    has_woken: bool,
 }
 
 thread_local! {
@@ -90,6 +93,7 @@ impl Streak {
         Self {
             since: Instant::now(),
             turn,
+            has_woken: false,
         }
     }
 }
@@ -147,11 +151,16 @@ impl LoopPort {
     /// Whether a value that is ready at once may be returned at once. If not, the loop has to turn first, and
     /// `turned` be told which turn this was.
     pub fn may_continue(&self) -> Result<(), u64> {
-        let streak = self.streak();
-        if streak.since.elapsed() < STREAK {
+        let mut streak = self.streak();
+        if std::mem::take(&mut streak.has_woken) || streak.since.elapsed() < STREAK {
             return Ok(());
         }
         Err(streak.turn)
+    }
+
+    /// The loop wakes a task.
+    pub fn woke(&self) {
+        self.streak().has_woken = true;
     }
 
     /// The turn of the loop that runs now, as far as was seen.

@@ -13,10 +13,10 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::core::{Amount, RowBatch, RowStream, Shared};
+use crate::core::{Amount, RowStream, Shared};
 
 use super::convert::RowMaker;
-use super::cursor::{Cursor, Found};
+use super::cursor::{Cursor, Taken};
 use super::factories::RowFactory;
 use super::results::Piece;
 use super::statements::{Pending, SLICE};
@@ -144,8 +144,9 @@ impl Work for FetchOne {
         let cursor = self.cursor.get();
         self.rows.check(py, cursor)?;
         loop {
-            let value = match cursor.take_row(py)? {
-                Found::Row(batch, index) => {
+            let taken = cursor.take(py, 1, |batch, rows| (Arc::clone(batch), rows.start))?;
+            let value = match taken {
+                Taken::Rows((batch, index)) => {
                     let mut maker = Cursor::maker(&self.cursor, py);
                     if self.scalar {
                         maker.rows = RowFactory::Tuple;
@@ -156,8 +157,8 @@ impl Work for FetchOne {
                     }
                     (self.finish)(row)
                 }
-                Found::End => (self.absent)(py),
-                Found::Nothing => {
+                Taken::End => (self.absent)(py),
+                Taken::Nothing => {
                     match self
                         .rows
                         .poll(py, cursor, Amount::Ahead(cursor.chunk()), context)
@@ -236,8 +237,8 @@ impl Work for FetchMany {
             empty @ None => empty.insert(Building::new(py, &self.cursor)),
         };
         match building.take(py, cursor, self.size)? {
-            Taken::Slice => Ok(Step::Yield),
-            Taken::Enough | Taken::Nothing | Taken::End => {
+            Built::Slice => Ok(Step::Yield),
+            Built::Enough | Built::Nothing | Built::End => {
                 Ok(Step::Ready(building.list.clone_ref(py).into_any()))
             }
         }
@@ -317,10 +318,10 @@ impl Work for FetchAll {
                 }
             };
             match building.take(py, cursor, usize::MAX)? {
-                Taken::Slice | Taken::Enough => return Ok(Step::Yield),
-                Taken::End => return Ok(Step::Ready(building.list.clone_ref(py).into_any())),
-                Taken::Nothing if waiting => return Ok(Step::Pending),
-                Taken::Nothing => {}
+                Built::Slice | Built::Enough => return Ok(Step::Yield),
+                Built::End => return Ok(Step::Ready(building.list.clone_ref(py).into_any())),
+                Built::Nothing if waiting => return Ok(Step::Pending),
+                Built::Nothing => {}
             }
         }
     }
@@ -348,6 +349,9 @@ impl Work for FetchAll {
     }
 }
 
+/// Rows between two looks at the clock.
+const ROWS_PER_LOOK: usize = 32;
+
 /// A list of rows under construction.
 struct Building {
     list: Py<PyList>,
@@ -357,7 +361,8 @@ struct Building {
     source: Option<Arc<RowStream>>,
 }
 
-enum Taken {
+/// How far a list has come.
+enum Built {
     Enough,
     /// The backend has to be asked for more.
     Nothing,
@@ -378,34 +383,51 @@ impl Building {
     }
 
     /// Converts rows that are there, until the list has `size` of them.
-    fn take(&mut self, py: Python<'_>, cursor: &Cursor, size: usize) -> PyResult<Taken> {
+    fn take(&mut self, py: Python<'_>, cursor: &Cursor, size: usize) -> PyResult<Built> {
         let started = Instant::now();
         let list = self.list.clone_ref(py).into_bound(py);
         let mut length = list.len();
         while length < size {
-            let (batch, index) = match cursor.take_row(py)? {
-                Found::Row(batch, index) => (batch, index),
-                Found::Nothing => return Ok(Taken::Nothing),
-                Found::End => return Ok(Taken::End),
+            let most = ROWS_PER_LOOK.min(size - length);
+            let taken = cursor.take(py, most, |batch, rows| Piece {
+                batch: Arc::clone(batch),
+                next: rows.start,
+                end: rows.end,
+            })?;
+            let piece = match taken {
+                Taken::Rows(piece) => piece,
+                Taken::Nothing => return Ok(Built::Nothing),
+                Taken::End => return Ok(Built::End),
             };
-            self.note(&batch, index);
-            list.append(self.maker.make(py, &batch, index)?)?;
-            length += 1;
-            if length.is_multiple_of(32) && started.elapsed() > SLICE {
-                return Ok(Taken::Slice);
+            let (batch, rows) = (Arc::clone(&piece.batch), piece.next..piece.end);
+            length += rows.len();
+            self.note(piece);
+            for index in rows.clone() {
+                let made = self.maker.make(py, &batch, index);
+                if let Err(error) = made.and_then(|row| list.append(row)) {
+                    // As in sqlite3 the rows after this one can still be fetched.
+                    let rest = Piece {
+                        batch,
+                        next: index + 1,
+                        end: rows.end,
+                    };
+                    cursor.take_back(vec![rest], self.source.as_ref());
+                    return Err(error);
+                }
+            }
+            if started.elapsed() > SLICE {
+                return Ok(Built::Slice);
             }
         }
-        Ok(Taken::Enough)
+        Ok(Built::Enough)
     }
 
-    fn note(&mut self, batch: &Arc<RowBatch>, index: usize) {
+    fn note(&mut self, piece: Piece) {
         match self.pieces.last_mut() {
-            Some(last) if Arc::ptr_eq(&last.batch, batch) && last.end == index => last.end += 1,
-            _ => self.pieces.push(Piece {
-                batch: Arc::clone(batch),
-                next: index,
-                end: index + 1,
-            }),
+            Some(last) if Arc::ptr_eq(&last.batch, &piece.batch) && last.end == piece.next => {
+                last.end = piece.end;
+            }
+            _ => self.pieces.push(piece),
         }
     }
 

@@ -4,82 +4,128 @@
 //! returns a row that is there without any call but the C slot; between batches it drives an Operation.
 //! Thread: the driving loop's.
 
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use super::awaitable::{Operation, thrown};
+use crate::core::RowBatch;
+
+use super::awaitable::{Operation, as_method, thrown};
 use super::convert::RowMaker;
-use super::cursor::{Cursor, Found};
+use super::cursor::{Cursor, Taken};
 use super::exit;
 use super::fetch::Refill;
-use super::ffi::{Coroutine, Sent};
+use super::ffi::{Coroutine, Sent, Steps};
 
 /// Rows between two looks at the clock.
 const ROWS_PER_LOOK: u32 = 64;
 
 /// Iterates over the rows of a cursor.
-#[pyclass(generic, module = "aiolibsql._aiolibsql")]
+#[pyclass(frozen, generic, module = "aiolibsql._aiolibsql")]
 pub struct RowIterator {
     cursor: Py<Cursor>,
-    maker: Option<RowMaker>,
-    refill: Option<Py<Operation>>,
+    maker: OnceLock<RowMaker>,
+    /// A step is suspended: there is a refill.
+    is_waiting: AtomicBool,
+    /// Held during a step and never waited for: a step inside a step is an error.
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    /// The one that the last row came from.
+    batch: Option<Arc<RowBatch>>,
     rows: u32,
+    refill: Option<Py<Operation>>,
 }
 
 impl RowIterator {
     pub const fn new(cursor: Py<Cursor>) -> Self {
-        Self {
-            cursor,
-            maker: None,
-            refill: None,
+        let inner = Inner {
+            batch: None,
             // The first step is a checkpoint, also of a result without rows.
             rows: ROWS_PER_LOOK,
+            refill: None,
+        };
+        Self {
+            cursor,
+            maker: OnceLock::new(),
+            is_waiting: AtomicBool::new(false),
+            inner: Mutex::new(inner),
         }
     }
 
-    fn refilled(slf: &Bound<'_, Self>, sent: PyResult<Sent>) -> PyResult<Sent> {
-        match sent {
-            Ok(Sent::Yield(value)) => Ok(Sent::Yield(value)),
-            Ok(Sent::Return(_)) => {
-                slf.borrow_mut().refill = None;
-                Self::step(slf)
-            }
-            Err(error) => {
-                slf.borrow_mut().refill = None;
-                Err(error)
+    fn inner(&self) -> PyResult<MutexGuard<'_, Inner>> {
+        match self.inner.try_lock() {
+            Ok(inner) => Ok(inner),
+            Err(TryLockError::Poisoned(inner)) => Ok(inner.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                let message = "the iterator over the rows of a cursor is already executing";
+                Err(PyValueError::new_err(message))
             }
         }
     }
 
-    fn step(slf: &Bound<'_, Self>) -> PyResult<Sent> {
-        let py = slf.py();
+    /// Goes on with the refill that a step waits for.
+    fn resume_refill(
+        &self,
+        py: Python<'_>,
+        resume: impl FnOnce(&Bound<'_, Operation>) -> PyResult<Sent>,
+    ) -> PyResult<Option<Sent>> {
+        let mut inner = self.inner()?;
+        let Some(refill) = inner.refill.take() else {
+            return Ok(None);
+        };
+        let sent = resume(refill.bind(py));
+        if let Ok(Sent::Yield(value)) = sent {
+            inner.refill = Some(refill);
+            return Ok(Some(Sent::Yield(value)));
+        }
+        self.is_waiting.store(false, Ordering::Relaxed);
+        sent.map(|_| None)
+    }
+
+    fn step(&self, py: Python<'_>) -> PyResult<Sent> {
+        let mut inner = self.inner()?;
+        let inner = &mut *inner;
+        let cursor = self.cursor.get();
         loop {
-            let (cursor, look) = {
-                let mut this = slf.borrow_mut();
-                this.rows += 1;
-                (this.cursor.clone_ref(py), this.rows > ROWS_PER_LOOK)
-            };
-            if !look {
-                match cursor.get().take_row(py)? {
-                    Found::Row(batch, index) => {
-                        let maker = slf.borrow_mut().maker.take();
-                        let maker = maker.unwrap_or_else(|| Cursor::maker(&cursor, py));
-                        let row = maker.make(py, &batch, index);
-                        slf.borrow_mut().maker = Some(maker);
-                        return row.map(Sent::Return);
+            inner.rows += 1;
+            if inner.rows <= ROWS_PER_LOOK {
+                let taken = cursor.take(py, 1, |batch, rows| {
+                    let is_known = inner
+                        .batch
+                        .as_ref()
+                        .is_some_and(|own| Arc::ptr_eq(own, batch));
+                    let replaced = (!is_known).then(|| inner.batch.replace(Arc::clone(batch)));
+                    (rows.start, replaced)
+                })?;
+                match taken {
+                    Taken::Rows((row, replaced)) => {
+                        drop(replaced);
+                        let maker = self.maker.get_or_init(|| Cursor::maker(&self.cursor, py));
+                        let batch = inner.batch.as_ref();
+                        return batch.map_or_else(
+                            || Err(PyRuntimeError::new_err("a row without a batch")),
+                            |batch| maker.make(py, batch, row).map(Sent::Return),
+                        );
                     }
-                    Found::End => {
-                        cursor.get().check(py)?;
+                    Taken::End => {
+                        cursor.check(py)?;
                         return Err(PyStopAsyncIteration::new_err(()));
                     }
-                    Found::Nothing => {}
+                    Taken::Nothing => {}
                 }
             }
-            slf.borrow_mut().rows = 0;
-            let operation = Bound::new(py, Operation::new(Box::new(Refill::new(cursor))))?;
+            inner.rows = 0;
+            let _inside = exit::enter(py)?;
+            let refill = Refill::new(self.cursor.clone_ref(py));
+            let operation = Bound::new(py, Operation::new(Box::new(refill)))?;
             if let Sent::Yield(value) = Operation::resume(&operation, None)? {
-                slf.borrow_mut().refill = Some(operation.unbind());
+                inner.refill = Some(operation.unbind());
+                self.is_waiting.store(true, Ordering::Relaxed);
                 return Ok(Sent::Yield(value));
             }
         }
@@ -88,19 +134,24 @@ impl RowIterator {
 
 impl Coroutine for RowIterator {
     fn resume(slf: &Bound<'_, Self>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Sent> {
-        let _inside = exit::enter(slf.py())?;
-        let refill = slf
-            .borrow()
-            .refill
-            .as_ref()
-            .map(|refill| refill.clone_ref(slf.py()));
-        match refill {
-            Some(refill) => {
-                let sent = Operation::resume(refill.bind(slf.py()), value);
-                Self::refilled(slf, sent)
+        let (this, py) = (slf.get(), slf.py());
+        if this.is_waiting.load(Ordering::Relaxed) {
+            let resume = |refill: &Bound<'_, Operation>| Operation::resume(refill, value);
+            if let Some(sent) = this.resume_refill(py, resume)? {
+                return Ok(sent);
             }
-            None => Self::step(slf),
         }
+        this.step(py)
+    }
+}
+
+impl Steps for RowIterator {
+    fn is_waiting(&self) -> bool {
+        self.is_waiting.load(Ordering::Relaxed)
+    }
+
+    fn waits_already() -> PyErr {
+        PyRuntimeError::new_err("anext(): the iterator is waiting for rows already")
     }
 }
 
@@ -115,9 +166,8 @@ impl RowIterator {
     }
 
     fn __await__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        if slf.borrow().refill.is_some() {
-            let message = "anext(): the iterator is waiting for rows already";
-            return Err(PyRuntimeError::new_err(message));
+        if slf.get().is_waiting() {
+            return Err(Self::waits_already());
         }
         Ok(slf)
     }
@@ -127,12 +177,12 @@ impl RowIterator {
     }
 
     fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        super::awaitable::as_method(Self::resume(slf, None))
+        as_method(Self::resume(slf, None))
     }
 
     /// Continue the wait for a row, as `coroutine.send`.
     fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        super::awaitable::as_method(Self::resume(
+        as_method(Self::resume(
             slf,
             Some(value).filter(|value| !value.is_none()),
         ))
@@ -146,35 +196,36 @@ impl RowIterator {
         val: Option<&Bound<'_, PyAny>>,
         tb: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let refill = slf
-            .borrow()
-            .refill
-            .as_ref()
-            .map(|refill| refill.clone_ref(slf.py()));
-        let Some(refill) = refill else {
-            return Err(thrown(typ, val, tb)?);
-        };
-        let sent = Operation::throw_into(refill.bind(slf.py()), thrown(typ, val, tb)?);
-        super::awaitable::as_method(Self::refilled(slf, sent))
+        let (this, py) = (slf.get(), slf.py());
+        let error = thrown(typ, val, tb)?;
+        if !this.is_waiting.load(Ordering::Relaxed) {
+            return Err(error);
+        }
+        let sent = this.resume_refill(py, |refill| Operation::throw_into(refill, error))?;
+        as_method(sent.map_or_else(|| this.step(py), Ok))
     }
 
     /// End the wait for a row, as `coroutine.close`.
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let refill = slf.borrow_mut().refill.take();
+        let this = slf.get();
+        let refill = this.inner()?.refill.take();
+        this.is_waiting.store(false, Ordering::Relaxed);
         refill.map_or(Ok(()), |refill| Operation::close(refill.bind(slf.py())))
     }
 
-    fn __clear__(&mut self) {
-        self.maker = None;
-        let refill = self.refill.take();
+    fn __clear__(&self) {
+        let refill = self.inner().ok().and_then(|mut inner| inner.refill.take());
         drop(refill);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.cursor)?;
-        if let Some(maker) = &self.maker {
+        if let Some(maker) = self.maker.get() {
             maker.traverse(visit)?;
         }
-        visit.call(&self.refill)
+        match self.inner.try_lock() {
+            Ok(inner) => visit.call(&inner.refill),
+            Err(_) => Ok(()),
+        }
     }
 }

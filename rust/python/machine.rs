@@ -146,7 +146,11 @@ impl Machine {
             }
             State::Waiting { port, ticket } => {
                 // Absent after a resume; present if something else sent first.
-                drop(port.get().forget(ticket));
+                if let Some(early) = port.get().forget(ticket) {
+                    drop(early);
+                } else {
+                    port.get().woke();
+                }
                 self.had_turn = true;
                 self.advance(py, port)
             }

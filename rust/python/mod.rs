@@ -65,7 +65,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     py.get_type::<scope::Scope>();
     py.get_type::<trio::Abort>();
     ffi::install::<awaitable::Operation>(&py.get_type::<awaitable::Operation>());
-    ffi::install::<iterator::RowIterator>(&py.get_type::<iterator::RowIterator>());
+    ffi::install_iteration::<iterator::RowIterator>(&py.get_type::<iterator::RowIterator>());
     Ok(())
 }
 

@@ -3,9 +3,10 @@
 //! Owns no lock; the cursor's guards it. Must not know: operations, loops.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::core::{Block, RowBatch, RowStream, Shared};
+use crate::core::{Block, Error, Next, RowBatch, RowStream, Shared};
 
 use super::factories::RowFactory;
 
@@ -36,6 +37,16 @@ pub struct Piece {
     pub end: usize,
 }
 
+/// What a look for rows found.
+pub enum Found<'a> {
+    /// Consecutive rows of a batch.
+    Rows(&'a Arc<RowBatch>, Range<usize>),
+    /// The backend has to be asked.
+    Nothing,
+    End,
+    Failed(Error),
+}
+
 impl State {
     /// Of a cursor that has executed nothing.
     pub const fn new(row_factory: RowFactory, chunk: usize) -> Self {
@@ -58,6 +69,48 @@ impl State {
     /// In a child: what a worker thread shared may be locked for ever.
     pub fn leave_to_parent(&mut self) {
         std::mem::forget((self.rows.take(), self.ahead.take()));
+    }
+
+    /// Takes the next rows that are there, at most `most` of them. As in sqlite3 the last one is held back until it is
+    /// known whether another follows: when it is given, the statement has ended.
+    pub fn take(&mut self, most: usize) -> Found<'_> {
+        let Some(rows) = &self.rows else {
+            return Found::End;
+        };
+        while let Some(piece) = self.taken_back.front()
+            && piece.next == piece.end
+        {
+            self.taken_back.pop_front();
+        }
+        if !self.taken_back.is_empty() {
+            let piece = &mut self.taken_back[0];
+            let first = piece.next;
+            piece.next = piece.end.min(first.saturating_add(most));
+            return Found::Rows(&piece.batch, first..piece.next);
+        }
+        loop {
+            if let Some((batch, next)) = &self.current {
+                let (first, all) = (*next, batch.len());
+                let mut end = all.min(first.saturating_add(most));
+                if end == all && first < all && !rows.is_ready() {
+                    end -= 1;
+                    if first == end {
+                        return Found::Nothing;
+                    }
+                }
+                if first < end {
+                    let (batch, next) = self.current.get_or_insert_default();
+                    *next = end;
+                    return Found::Rows(batch, first..end);
+                }
+            }
+            match rows.next() {
+                Next::Batch(batch) => self.current = Some((Arc::new(batch), 0)),
+                Next::Empty => return Found::Nothing,
+                Next::End => return Found::End,
+                Next::Failed(error) => return Found::Failed(error),
+            }
+        }
     }
 
     pub fn available(&self) -> usize {

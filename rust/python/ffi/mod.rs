@@ -1,13 +1,13 @@
-//! What PyO3 does not offer: the C slots of the coroutine protocol, and the collector's bookkeeping.
+//! What PyO3 does not offer: the C slots of the coroutine protocol, guarded calls, and objects that are made in place.
 //!
 //! Owns thin safe wrappers of the C API; besides `rust/sqlite` the only `unsafe` of the project.
 //! Thread: attached to the interpreter.
 //! Must not know: connections, operations, rows.
 
 mod call;
-mod collector;
+mod objects;
 mod slots;
 
 pub use call::{call, next};
-pub use collector::untrack;
-pub use slots::{Coroutine, Sent, install};
+pub use objects::{Elements, ascii, tuple};
+pub use slots::{Coroutine, Sent, Steps, install, install_iteration};

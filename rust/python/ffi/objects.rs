@@ -1,0 +1,73 @@
+//! Tuples and strings of rows, made without a detour.
+
+use std::ptr;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+
+/// What a tuple may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elements {
+    /// None, int, float, str, bytes: they refer to nothing, so the cyclic collector need not look at the tuple. It would
+    /// find that out itself, at its first pass.
+    Atoms,
+    Any,
+}
+
+/// A tuple, element by element.
+///
+/// # Errors
+/// Those of `make`; `MemoryError`.
+pub fn tuple<'py>(
+    py: Python<'py>,
+    elements: Elements,
+    length: usize,
+    mut make: impl FnMut(usize) -> PyResult<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let size = isize::try_from(length)?;
+    // SAFETY: attached; a size that is not negative.
+    let pointer = unsafe { ffi::PyTuple_New(size) };
+    // SAFETY: a new reference, or null with an exception set.
+    let tuple = unsafe { Bound::from_owned_ptr_or_err(py, pointer) }?;
+    // SAFETY: it is a tuple.
+    let tuple = unsafe { tuple.cast_into_unchecked::<PyTuple>() };
+    // The empty tuple is everybody's.
+    if elements == Elements::Atoms && length > 0 {
+        // SAFETY: a tracked object of a type with GC support, owned by us alone so far.
+        unsafe { ffi::PyObject_GC_UnTrack(pointer.cast()) };
+    }
+    for (index, place) in (0..size).zip(0..length) {
+        let element = make(place)?.into_ptr();
+        // SAFETY: the tuple is new, the index within its size, the place empty, and the reference given away.
+        unsafe { ffi::PyTuple_SET_ITEM(pointer, index, element) };
+    }
+    Ok(tuple)
+}
+
+/// A string of characters that are known to be ASCII.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn ascii<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    debug_assert!(text.is_ascii());
+    let size = isize::try_from(text.len())?;
+    let pointer = if size < 2 {
+        // SAFETY: attached; the bytes live, and are UTF-8. The interpreter has these strings already.
+        unsafe { ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), size) }
+    } else {
+        // SAFETY: attached; a size that is not negative.
+        let pointer = unsafe { ffi::PyUnicode_New(size, 127) };
+        if !pointer.is_null() {
+            // SAFETY: a new string of one byte per character.
+            let data = unsafe { ffi::PyUnicode_1BYTE_DATA(pointer) };
+            // SAFETY: both have that many bytes, and the string is ours alone.
+            unsafe { ptr::copy_nonoverlapping(text.as_ptr(), data, text.len()) };
+        }
+        pointer
+    };
+    // SAFETY: a new reference, or null with an exception set.
+    let string = unsafe { Bound::from_owned_ptr_or_err(py, pointer) }?;
+    // SAFETY: it is a string.
+    Ok(unsafe { string.cast_into_unchecked() })
+}
