@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::sqlite::BusyPolicy;
 
 use super::command::Shared;
+use super::unheard;
 
 const FIRST_POLL: Duration = Duration::from_micros(100);
 const SLOWEST_POLL: Duration = Duration::from_millis(5);
@@ -166,6 +167,7 @@ pub struct Waiter(pub Arc<Wait>);
 
 impl BusyPolicy for Waiter {
     fn on_busy(&mut self, attempts: u32, holds_write_lock: bool) -> bool {
+        unheard::wake_all();
         let wait = &self.0;
         let mut state = wait.lock();
         let Some(operation) = state.current.clone() else {

@@ -18,9 +18,12 @@ use super::operation::Stop;
 use super::options::{Begin, TransactionMode};
 use super::rows::RowStream;
 use super::session::{Reading, Session, explain_stop};
+use super::unheard;
 
 /// Rows that a batch has room for at first.
 const FIRST_ALLOCATION: usize = 64;
+/// A query that took less than this the last time is taken for quick: it is marked.
+const QUICK: Duration = Duration::from_micros(30);
 /// Rows in a batch, at most.
 const BATCH_ROWS: usize = 512;
 /// Bytes of text and blobs in a batch, about.
@@ -47,6 +50,10 @@ impl Session {
             amount,
         } = execute;
         let prepared = self.prepare(&sql).map_err(|error| error.with_sql(&sql));
+        match prepared {
+            Ok(Some(id)) if self.handle.statement(id).is_marked() => unheard::wake_if_many(),
+            _ => unheard::wake_all(),
+        }
         if !self.is_rollback_of_lost(prepared.as_ref())
             && let Err(lost) = self.check_transaction()
         {
@@ -267,11 +274,7 @@ impl Session {
         let lastrowid = Some(self.handle.last_insert_rowid());
         let statement = self.handle.statement(id);
         let count = statement.column_count();
-        let columns = (count > 0).then(|| {
-            (0..count)
-                .map(|i| statement.column_name(i).into_boxed_str())
-                .collect()
-        });
+        let columns = (count > 0).then(|| statement.column_names());
         Outcome {
             columns,
             rowcount,
@@ -338,7 +341,8 @@ impl Session {
             if is_last {
                 break Ok(false);
             }
-            let looks = read.is_power_of_two() || read.is_multiple_of(64);
+            // The first few are too quick for a look at the clock.
+            let looks = read >= 4 && read.is_power_of_two() || read.is_multiple_of(64);
             let is_enough = read >= wanted
                 || matches!(amount, Amount::Ahead(_))
                     && (bytes >= BATCH_BYTES || looks && started.elapsed() > READ_AHEAD);
@@ -351,6 +355,10 @@ impl Session {
         if let Some(batch) = batch {
             rows.push(batch);
         }
+        let is_quick = matches!(ended, Ok(true))
+            && statement.kind() == StatementKind::Select
+            && started.elapsed() < QUICK;
+        statement.mark(is_quick);
         ended.map(|done| Read { done, rows: read })
     }
 

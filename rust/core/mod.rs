@@ -34,7 +34,9 @@ mod sync;
 mod threads;
 mod transaction;
 mod trivia;
+mod unheard;
 mod wait;
+mod wakes;
 mod worker;
 
 #[cfg(test)]
@@ -56,4 +58,5 @@ pub use process::{Birth, watch_forks};
 pub use rows::{Next, RowStream};
 pub use status::{Phase, Status};
 pub use wait::wait_for;
+pub use wakes::HeldWakes;
 pub use worker::Local;

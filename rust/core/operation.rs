@@ -171,18 +171,28 @@ impl<T> Operation<T> {
 
     /// The backend ran it. Gives the result back if nobody will take it.
     pub fn finish(&self, result: T) -> Option<T> {
-        let waker = {
-            let mut slot = self.lock();
-            if !self.change(RUNNING, DONE) {
-                return Some(result);
+        match self.finish_unheard(result) {
+            Ok(waker) => {
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                None
             }
-            slot.result = Some(result);
-            slot.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
+            Err(result) => Some(result),
         }
-        None
+    }
+
+    /// As `finish`, but whoever waits is still to be woken.
+    ///
+    /// # Errors
+    /// The result, if nobody will take it.
+    pub fn finish_unheard(&self, result: T) -> std::result::Result<Option<Waker>, T> {
+        let mut slot = self.lock();
+        if !self.change(RUNNING, DONE) {
+            return Err(result);
+        }
+        slot.result = Some(result);
+        Ok(slot.waker.take())
     }
 
     /// Wakes the caller before the end: rows arrived, or parameters may follow.

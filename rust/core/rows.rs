@@ -24,6 +24,9 @@ pub struct RowStream {
 
 #[derive(Debug, Default)]
 struct State {
+    /// The next batch: most results have no more than one.
+    next: Option<RowBatch>,
+    /// Those after it.
     batches: VecDeque<RowBatch>,
     end: Option<Result<(), Error>>,
 }
@@ -36,6 +39,20 @@ pub enum Next {
     Empty,
     End,
     Failed(Error),
+}
+
+impl State {
+    fn push(&mut self, batch: RowBatch) {
+        if self.next.is_none() {
+            self.next = Some(batch);
+        } else {
+            self.batches.push_back(batch);
+        }
+    }
+
+    fn batches(&self) -> impl Iterator<Item = &RowBatch> {
+        self.next.iter().chain(&self.batches)
+    }
 }
 
 impl Default for RowStream {
@@ -55,7 +72,7 @@ impl RowStream {
 
     pub fn push(&self, batch: RowBatch) {
         if !batch.is_empty() {
-            self.lock().batches.push_back(batch);
+            self.lock().push(batch);
         }
     }
 
@@ -72,23 +89,24 @@ impl RowStream {
     /// Whether a batch can be taken, or the end seen, without asking the backend.
     pub fn is_ready(&self) -> bool {
         let state = self.lock();
-        !state.batches.is_empty() || state.end.is_some()
+        state.next.is_some() || state.end.is_some()
     }
 
     /// Rows that can be taken without asking the backend.
     pub fn available(&self) -> usize {
-        self.lock().batches.iter().map(RowBatch::len).sum()
+        self.lock().batches().map(RowBatch::len).sum()
     }
 
     /// Bytes of memory, about, that the rows take which were read and not yet taken.
     pub fn size(&self) -> usize {
-        self.lock().batches.iter().map(RowBatch::size).sum()
+        self.lock().batches().map(RowBatch::size).sum()
     }
 
     /// Takes the next batch. A failure is reported once; afterwards the stream is at its end.
     pub fn next(&self) -> Next {
         let mut state = self.lock();
-        if let Some(batch) = state.batches.pop_front() {
+        if let Some(batch) = state.next.take() {
+            state.next = state.batches.pop_front();
             return Next::Batch(batch);
         }
         match &mut state.end {
@@ -103,7 +121,9 @@ impl RowStream {
 
     /// Throws away what was read ahead.
     pub fn clear(&self) {
-        self.lock().batches.clear();
+        let mut state = self.lock();
+        state.next = None;
+        state.batches.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -29,6 +29,7 @@ use super::statement_cache::StatementCache;
 use super::status::Status;
 use super::transaction::Transaction;
 use super::trivia::is_trivial;
+use super::unheard;
 
 /// One open local database.
 pub struct Session {
@@ -54,7 +55,9 @@ pub(super) struct Reading {
 }
 
 impl sqlite::Stop for Operation<Result<Outcome>> {
+    /// SQLite asks while a statement runs on, for longer than those that wait to hear of the last ones should.
     fn stop_requested(&self) -> bool {
+        unheard::wake_all();
         self.must_stop_running()
     }
 }
@@ -227,6 +230,9 @@ impl Session {
     }
 
     fn dispatch(&mut self, operation: &Shared, action: Action) -> Result<Outcome> {
+        if !matches!(action, Action::Execute(_) | Action::CloseRows(_)) {
+            unheard::wake_all();
+        }
         match action {
             Action::Execute(execute) => self.execute(operation, execute),
             Action::ExecuteMany { sql, feed } => self.execute_many(operation, &sql, &feed),
@@ -258,6 +264,7 @@ impl Session {
         if let Some(id) = self.cache.take(sql) {
             return Ok(Some(id));
         }
+        unheard::wake_all();
         let prepared = self.handle.prepare(sql, true)?;
         let Some(id) = prepared.id else {
             return Ok(None);

@@ -42,22 +42,23 @@ impl Status {
     }
 
     pub fn in_transaction(&self) -> bool {
-        self.in_transaction.load(Ordering::SeqCst)
+        self.in_transaction.load(Ordering::Acquire)
     }
 
     pub fn total_changes(&self) -> i64 {
-        self.total_changes.load(Ordering::SeqCst)
+        self.total_changes.load(Ordering::Acquire)
     }
 
     pub fn publish(&self, in_transaction: bool, total_changes: i64, in_block: bool) {
-        self.in_block.store(in_block, Ordering::SeqCst);
-        self.in_transaction.store(in_transaction, Ordering::SeqCst);
-        self.total_changes.store(total_changes, Ordering::SeqCst);
+        // The end of the operation, which the caller sees first, orders these.
+        self.in_block.store(in_block, Ordering::Release);
+        self.in_transaction.store(in_transaction, Ordering::Release);
+        self.total_changes.store(total_changes, Ordering::Release);
     }
 
     /// Whether a transaction block is open.
     pub fn in_block(&self) -> bool {
-        self.in_block.load(Ordering::SeqCst)
+        self.in_block.load(Ordering::Acquire)
     }
 
     /// A close threw uncommitted changes away.
@@ -82,7 +83,8 @@ impl Status {
 
     /// A text that nobody has been told.
     pub fn take_warning(&self) -> Option<String> {
-        if !self.has_warning.swap(false, Ordering::SeqCst) {
+        let has_warning = self.has_warning.load(Ordering::Acquire);
+        if !has_warning || !self.has_warning.swap(false, Ordering::SeqCst) {
             return None;
         }
         self.warning

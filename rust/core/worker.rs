@@ -20,6 +20,8 @@ use super::queue::Queue;
 use super::session::Session;
 use super::status::{Phase, Status};
 use super::threads;
+use super::unheard;
+use super::wakes;
 
 /// How long a worker waits for a connection's next command.
 const LINGER: Duration = Duration::from_millis(200);
@@ -89,6 +91,11 @@ impl Local {
         })
     }
 
+    /// The lent worker has commands.
+    pub(super) fn wake(&self) {
+        self.arrived.notify_one();
+    }
+
     /// Whether it was used before this process was forked. Until its first command nobody shares it.
     pub fn is_inherited(&self) -> bool {
         self.birth.is_inherited()
@@ -137,6 +144,12 @@ impl Local {
         let mut mailbox = self.lock();
         loop {
             let Some(command) = mailbox.queue.next() else {
+                if !unheard::is_empty() {
+                    drop(mailbox);
+                    unheard::wake_all();
+                    mailbox = self.lock();
+                    continue;
+                }
                 let Database::Open(session) = &mailbox.database else {
                     mailbox.lent = false;
                     return;
@@ -231,8 +244,10 @@ impl Local {
         if opened {
             self.status.set_phase(Phase::Open);
         }
-        let unheard = operation.finish(result);
-        if unheard.is_some() {
+        if let Ok(waker) = operation.finish_unheard(result) {
+            waker.into_iter().for_each(unheard::add);
+        } else {
+            unheard::wake_all();
             if opened {
                 return self.undo_open(database);
             }
@@ -352,14 +367,18 @@ impl Backend for Arc<Local> {
             return;
         }
         self.birth.mark();
+        let may_wait =
+            matches!(command.action, Action::Execute(_)) && !self.status.in_transaction();
         let mut mailbox = self.lock();
         mailbox.queue.push(command);
         if mailbox.lent {
             // One that is awake looks by itself; a needless wake is a system call.
-            let idle = std::mem::replace(&mut mailbox.idle, false);
+            let is_idle = std::mem::replace(&mut mailbox.idle, false);
             drop(mailbox);
-            if idle {
-                self.arrived.notify_one();
+            if may_wait {
+                wakes::submitted(self, is_idle);
+            } else if is_idle {
+                self.wake();
             }
             return;
         }

@@ -11,13 +11,13 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyWeakrefReference};
+use pyo3::types::PyDict;
 
 use crate::core::{Cancelled, Shared, Shield};
 use crate::wakeup::Ticket;
 
 use super::cached::{cached_attribute, interned};
-use super::event_loop::{LoopPort, Runtime};
+use super::event_loop::LoopPort;
 use super::ffi;
 
 /// What a suspended operation yields to its task.
@@ -189,36 +189,59 @@ impl Waiter {
 }
 
 /// Wakes the task of a waiter whose operation can go on: at once, in this turn of the loop.
-pub fn resume(waiter: &Bound<'_, Waiter>, directly: &mut Option<bool>) -> PyResult<()> {
+pub fn resume(waiter: &Bound<'_, Waiter>, turn: &mut Turn) -> PyResult<()> {
     let py = waiter.py();
-    if waiter.borrow().is_done() {
+    let mut this = waiter.borrow_mut();
+    if this.is_done() {
         return Ok(());
     }
-    let may_step = match *directly {
-        Some(known) => known,
-        None => *directly.insert(may_step(&waiter.borrow().event_loop(py)?)?),
-    };
-    waiter.borrow_mut().state = State::Resumed;
-    if !may_step {
+    if matches!(turn, Turn::Unknown) {
+        let event_loop = this.event_loop(py)?;
+        drop(this);
+        *turn = Turn::new(&event_loop)?;
+        this = waiter.borrow_mut();
+    }
+    this.state = State::Resumed;
+    let Turn::Direct { done } = turn else {
+        drop(this);
         return schedule(waiter);
-    }
-    let callback = waiter.borrow_mut().callback.take();
-    match callback {
-        Some((callback, Some(context))) => {
-            let run = context.bind(py).getattr(interned!(py, "run"))?;
-            ffi::call(&run, (callback, waiter)).map(drop)
-        }
-        Some((callback, None)) => ffi::call(callback.bind(py), (waiter,)).map(drop),
-        None => Ok(()),
-    }
+    };
+    let callback = this.callback.take();
+    drop(this);
+    let Some((callback, context)) = callback else {
+        return Ok(());
+    };
+    let context = context.as_ref().map(|context| context.bind(py));
+    ffi::call_in(context, callback.bind(py), done.bind(py)).map(drop)
 }
 
-/// Whether a task may be stepped here, in a callback of its loop. In debug mode the loop measures and names each
-/// callback; with a current task (a nested loop) a step inside a step is forbidden.
-fn may_step(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = event_loop.py();
-    let debug = event_loop.call_method0(interned!(py, "get_debug"))?;
-    Ok(!debug.is_truthy()? && current_task(py)?.call1((event_loop,))?.is_none())
+/// How the tasks are woken that one turn of the loop wakes.
+#[derive(Default)]
+pub enum Turn {
+    #[default]
+    Unknown,
+    /// In the next turn.
+    Next,
+    /// Stepped here, and given a future that is done, with None: a task asks what woke it for its result, and knows
+    /// how to ask a future fast.
+    Direct { done: Py<PyAny> },
+}
+
+impl Turn {
+    /// In debug mode the loop measures and names each callback; with a current task (a nested loop) a step inside a
+    /// step is forbidden.
+    fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = event_loop.py();
+        let debug = event_loop.call_method0(interned!(py, "get_debug"))?;
+        if debug.is_truthy()? || !current_task(py)?.call1((event_loop,))?.is_none() {
+            return Ok(Self::Next);
+        }
+        let done = event_loop.call_method0(interned!(py, "create_future"))?;
+        done.call_method1(interned!(py, "set_result"), (py.None(),))?;
+        Ok(Self::Direct {
+            done: done.unbind(),
+        })
+    }
 }
 
 /// Wakes the task of a waiter in the next turn of its loop.
@@ -266,14 +289,10 @@ fn cancelled_error(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     cached_attribute(py, &CLASS, "asyncio", "CancelledError")
 }
 
-struct Entry {
-    event_loop: Py<PyWeakrefReference>,
-    port: Py<LoopPort>,
-}
+/// By the address of their loops.
+static PORTS: Mutex<Option<HashMap<usize, Py<LoopPort>>>> = Mutex::new(None);
 
-static PORTS: Mutex<Option<HashMap<usize, Entry>>> = Mutex::new(None);
-
-fn ports() -> MutexGuard<'static, Option<HashMap<usize, Entry>>> {
+fn ports() -> MutexGuard<'static, Option<HashMap<usize, Py<LoopPort>>>> {
     PORTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -291,25 +310,23 @@ pub fn current_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
     let known = ports()
         .as_ref()
         .and_then(|ports| ports.get(&key))
-        .map(|entry| (entry.event_loop.clone_ref(py), entry.port.clone_ref(py)));
+        .map(|port| port.clone_ref(py));
     // The address of a dead loop may be another loop's now.
-    if let Some((weak, port)) = known
+    if let Some(port) = known
         && !port.get().is_inherited()
-        && weak
-            .bind(py)
-            .upgrade()
+        && port
+            .get()
+            .event_loop(py)
             .is_some_and(|alive| alive.is(&event_loop))
     {
         return Ok(port);
     }
-    let port = Py::new(py, LoopPort::new(Runtime::Asyncio)?)?;
+    let port = Py::new(py, LoopPort::of_asyncio(&event_loop)?)?;
     let drain = port.getattr(py, interned!(py, "drain"))?;
     event_loop.call_method1(interned!(py, "add_reader"), (port.get().fd(), drain))?;
-    let entry = Entry {
-        event_loop: PyWeakrefReference::new(&event_loop)?.unbind(),
-        port: port.clone_ref(py),
-    };
-    let replaced = ports().get_or_insert_default().insert(key, entry);
+    let replaced = ports()
+        .get_or_insert_default()
+        .insert(key, port.clone_ref(py));
     drop(replaced);
     forget_dead_loops(py)?;
     Ok(port)
@@ -323,9 +340,9 @@ pub fn take_inherited() -> Vec<Py<LoopPort>> {
     };
     let (theirs, ours): (HashMap<_, _>, _) = std::mem::take(ports)
         .into_iter()
-        .partition(|(_, entry)| entry.port.get().is_inherited());
+        .partition(|(_, port)| port.get().is_inherited());
     *ports = ours;
-    theirs.into_values().map(|entry| entry.port).collect()
+    theirs.into_values().collect()
 }
 
 /// Closes the descriptors of loops that will not run again.
@@ -333,10 +350,10 @@ fn forget_dead_loops(py: Python<'_>) -> PyResult<()> {
     let known: Vec<_> = ports()
         .iter()
         .flatten()
-        .map(|(key, entry)| (*key, entry.event_loop.clone_ref(py)))
+        .map(|(key, port)| (*key, port.clone_ref(py)))
         .collect();
-    for (key, weak) in known {
-        let is_dead = match weak.bind(py).upgrade() {
+    for (key, port) in known {
+        let is_dead = match port.get().event_loop(py) {
             Some(event_loop) => event_loop
                 .call_method0(interned!(py, "is_closed"))?
                 .is_truthy()?,

@@ -23,7 +23,7 @@ use super::work::{Ready, Work};
 pub struct Operation {
     name: &'static str,
     /// `None` while it executes.
-    machine: Option<Machine>,
+    machine: Option<Box<Machine>>,
     awaited: bool,
     entered: Entered,
 }
@@ -38,7 +38,7 @@ enum Entered {
 impl Operation {
     pub fn new(work: Box<dyn Work>) -> Self {
         let name = work.name();
-        let machine = Machine::new(work);
+        let machine = Box::new(Machine::new(work));
         Self {
             name,
             machine: Some(machine),
@@ -71,12 +71,12 @@ impl Operation {
         sent
     }
 
-    fn take(slf: &Bound<'_, Self>) -> PyResult<Machine> {
+    fn take(slf: &Bound<'_, Self>) -> PyResult<Box<Machine>> {
         let machine = slf.borrow_mut().machine.take();
         machine.ok_or_else(|| PyValueError::new_err("coroutine already executing"))
     }
 
-    fn put_back(slf: &Bound<'_, Self>, machine: Machine, sent: &PyResult<Sent>) {
+    fn put_back(slf: &Bound<'_, Self>, machine: Box<Machine>, sent: &PyResult<Sent>) {
         let py = slf.py();
         let mut this = slf.borrow_mut();
         if let (Ok(Sent::Return(value)), Entered::Yes) = (sent, &this.entered) {
@@ -157,7 +157,11 @@ impl Operation {
         _exc: &Bound<'_, PyAny>,
         _tb: &Bound<'_, PyAny>,
     ) -> Self {
-        if self.machine.as_ref().is_some_and(Machine::is_inherited) {
+        if self
+            .machine
+            .as_ref()
+            .is_some_and(|machine| machine.is_inherited())
+        {
             return Self::leave_inherited("Operation.__aexit__", py);
         }
         let exit = match (
@@ -237,7 +241,7 @@ impl Operation {
         let Some(mut machine) = self.machine.take() else {
             return;
         };
-        if machine.leave_to_parent() {
+        if matches!(machine.state, State::Finished) || machine.leave_to_parent() {
             return;
         }
         let (name, awaited) = (self.name, self.awaited);
@@ -245,7 +249,7 @@ impl Operation {
             State::Idle if machine.work.must_be_awaited() && !awaited => {
                 warn_never_awaited(py, name)
             }
-            State::Idle | State::Finished => Ok(()),
+            State::Idle => Ok(()),
             _ => {
                 machine.forget(py);
                 Ok(())

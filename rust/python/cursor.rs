@@ -59,16 +59,9 @@ impl Cursor {
         self.state().columns.clone()
     }
 
-    /// Starts an execution; the rows of the last one end.
-    pub fn begin(&self, rows: Option<Arc<RowStream>>) {
-        let mut state = self.state();
-        state.taken_back.clear();
-        state.current = None;
-        state.ahead = None;
-        state.columns = None;
-        state.rowcount = -1;
-        let replaced = std::mem::replace(&mut state.rows, rows);
-        drop(state);
+    /// Starts an execution in a block; the rows of the last one end.
+    pub fn begin(&self, rows: Option<Arc<RowStream>>, block: Option<Arc<Block>>) {
+        let replaced = self.state().begin(rows, block);
         if let Some(replaced) = replaced {
             self.end_rows(replaced);
         }
@@ -78,7 +71,7 @@ impl Cursor {
     pub fn discard(&self, rows: &Arc<RowStream>) {
         let is_current = matches!(&self.state().rows, Some(own) if Arc::ptr_eq(own, rows));
         if is_current {
-            self.begin(None);
+            self.begin(None, None);
         } else {
             self.end_rows(Arc::clone(rows));
         }
@@ -180,11 +173,6 @@ impl Cursor {
         Ok(link.submit(Action::Fetch { rows, amount }, block))
     }
 
-    /// The rows of its execution belong to a block.
-    pub fn take_part(&self, block: Option<Arc<Block>>) {
-        self.state().block = block;
-    }
-
     /// Takes over a fetch that was sent ahead.
     pub fn take_ahead(&self) -> Option<Shared> {
         self.state().ahead.take()
@@ -234,12 +222,7 @@ impl Cursor {
 
     /// Marks it closed and takes the rows out, for the backend to end.
     pub fn close_now(&self) -> Option<Arc<RowStream>> {
-        let mut state = self.state();
-        state.closed = true;
-        let rows = state.rows.take();
-        drop(state);
-        self.begin(None);
-        rows.filter(|rows| !rows.has_ended())
+        self.state().close()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -466,13 +449,14 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if let Some(rows) = self.close_now() {
-            drop(
-                self.connection
-                    .get()
-                    .link()
-                    .submit(Action::CloseRows(rows), None),
-            );
+        let link = self.connection.get().link();
+        let state = self.state.get_mut();
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        if link.is_inherited() {
+            state.leave_to_parent();
+        }
+        if let Some(rows) = state.close() {
+            drop(link.submit(Action::CloseRows(rows), None));
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -14,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
 
-use crate::core::Birth;
+use crate::core::{Birth, HeldWakes};
 use crate::wakeup::{CompletionQueue, Ticket, TicketWaker, WakeupFd};
 
 use super::asyncio::{self, Waiter};
@@ -36,13 +38,37 @@ pub enum Runtime {
 #[pyclass(frozen, module = "aiolibsql._aiolibsql", name = "_LoopPort")]
 pub struct LoopPort {
     runtime: Runtime,
+    /// asyncio's loop.
+    event_loop: Option<Py<PyWeakrefReference>>,
     queue: Arc<CompletionQueue<WakeupFd>>,
     next_ticket: AtomicU64,
-    waiting: Mutex<HashMap<Ticket, Suspended>>,
+    waiting: Mutex<Waiting>,
     streak: Mutex<Streak>,
     /// The run ends: nobody drains the queue any more.
     retired: AtomicBool,
     birth: Birth,
+}
+
+type Waiting = HashMap<Ticket, Suspended, BuildHasherDefault<TicketHasher>>;
+
+/// Spreads numbers that nobody outside chooses.
+#[derive(Default)]
+struct TicketHasher(u64);
+
+impl Hasher for TicketHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Who sleeps.
@@ -99,9 +125,10 @@ impl Streak {
 }
 
 impl LoopPort {
-    pub fn new(runtime: Runtime) -> PyResult<Self> {
+    fn new(runtime: Runtime, event_loop: Option<Py<PyWeakrefReference>>) -> PyResult<Self> {
         Ok(Self {
             runtime,
+            event_loop,
             queue: Arc::new(CompletionQueue::new(WakeupFd::new()?)),
             next_ticket: AtomicU64::new(1),
             waiting: Mutex::default(),
@@ -109,6 +136,20 @@ impl LoopPort {
             retired: AtomicBool::new(false),
             birth: Birth::now(),
         })
+    }
+
+    pub fn of_asyncio(event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let event_loop = PyWeakrefReference::new(event_loop)?;
+        Self::new(Runtime::Asyncio, Some(event_loop.unbind()))
+    }
+
+    pub fn of_trio() -> PyResult<Self> {
+        Self::new(Runtime::Trio, None)
+    }
+
+    /// asyncio's loop, if this is its port and it is still there.
+    pub fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.event_loop.as_ref()?.bind(py).upgrade()
     }
 
     pub const fn runtime(&self) -> Runtime {
@@ -188,18 +229,18 @@ impl LoopPort {
         }
     }
 
-    /// Lets a task go on; `directly` remembers whether asyncio's may be stepped here.
+    /// Lets a task go on.
     fn resume(
         &self,
         py: Python<'_>,
         ticket: Ticket,
         who: Suspended,
-        directly: &mut Option<bool>,
+        turn: &mut asyncio::Turn,
     ) -> PyResult<()> {
         match who {
             Suspended::Trio(task) => trio::reschedule(task.bind(py)),
             Suspended::Asyncio(waiter) => {
-                let resumed = asyncio::resume(waiter.bind(py), directly);
+                let resumed = asyncio::resume(waiter.bind(py), turn);
                 if resumed.is_err() && !waiter.borrow(py).is_done() {
                     // Interrupted before the task was called: it waits on.
                     self.suspend(ticket, Suspended::Asyncio(waiter));
@@ -209,7 +250,7 @@ impl LoopPort {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Ticket, Suspended>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -231,14 +272,15 @@ impl LoopPort {
         }
         this.turned(this.turn());
         let _delivery = Delivery::begin(slf.clone().unbind());
-        let mut directly = None;
+        let _wakes = HeldWakes::hold();
+        let mut turn = asyncio::Turn::default();
         let mut tickets = Vec::new();
         this.queue.drain(&mut tickets);
         for (index, ticket) in tickets.iter().enumerate() {
             let Some(who) = this.forget(*ticket) else {
                 continue;
             };
-            if let Err(error) = this.resume(py, *ticket, who, &mut directly) {
+            if let Err(error) = this.resume(py, *ticket, who, &mut turn) {
                 // KeyboardInterrupt or SystemExit leaves the loop; the rest must not be lost with it.
                 this.queue.restore(&tickets[index..]);
                 return Err(error);
@@ -252,12 +294,13 @@ impl LoopPort {
         self.retired.store(true, Ordering::SeqCst);
         let sleeping = std::mem::take(&mut *self.waiting());
         for (ticket, who) in sleeping {
-            self.resume(py, ticket, who, &mut None)?;
+            self.resume(py, ticket, who, &mut asyncio::Turn::default())?;
         }
         Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
         let Ok(waiting) = self.waiting.try_lock() else {
             return Ok(());
         };

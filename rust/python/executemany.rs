@@ -210,7 +210,7 @@ impl Work for ExecuteMany {
                 return Err(error);
             }
             cursor.check(py)?;
-            cursor.begin(None);
+            cursor.begin(None, None);
             let action = Action::ExecuteMany {
                 sql: Arc::clone(&self.sql),
                 feed: Arc::clone(&self.feed),

@@ -31,6 +31,8 @@ pub struct Link {
     label: String,
     reentrancy: Reentrancy,
     settings: Mutex<Settings>,
+    /// There are mode changes in the settings.
+    has_modes: AtomicBool,
     reported: AtomicBool,
 }
 
@@ -43,17 +45,30 @@ impl Link {
             label,
             reentrancy: Reentrancy::default(),
             settings: Mutex::new(settings),
+            has_modes: AtomicBool::new(false),
             reported: AtomicBool::new(false),
         }
     }
 
     /// Queues a command that takes part in a block, with the mode changes since the last one.
     pub fn submit(&self, action: Action, block: Option<Arc<Block>>) -> Shared {
-        let modes = self.settings().modes_for(&action);
+        let modes = self.modes_for(&action);
         let command = Command::new(action, modes, block);
         let shared = Arc::clone(&command.operation);
         self.backend.submit(command);
         shared
+    }
+
+    /// The mode changes that a command applies first.
+    fn modes_for(&self, action: &Action) -> Vec<ModeChange> {
+        if !self.has_modes.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut settings = self.settings();
+        let modes = settings.modes_for(action);
+        self.has_modes
+            .store(!settings.modes.is_empty(), Ordering::Release);
+        modes
     }
 
     /// The block that a statement takes part in: its own (by name, or its cursor's), or one inside of that which
@@ -119,6 +134,7 @@ impl Link {
         let mut settings = self.settings();
         let change = change(&mut settings.control);
         settings.modes.push(change);
+        self.has_modes.store(true, Ordering::Release);
     }
 
     pub fn cursor_defaults(&self, py: Python<'_>) -> (RowFactory, usize) {

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use crate::core::{Birth, Error, Shield};
 use crate::wakeup::Ticket;
 
-use super::asyncio::{self, Waiter};
+use super::asyncio::Waiter;
 use super::cached::interned;
 use super::delegate::{self, Driven};
 use super::event_loop::{self, LoopPort, Runtime, Suspended};
@@ -289,16 +289,20 @@ impl Machine {
 
     /// Polls the Work until it has to wait, or is through.
     fn advance(&mut self, py: Python<'_>, port: Py<LoopPort>) -> PyResult<Sent> {
-        let mut step = self.poll(py, Waker::noop());
-        if matches!(step, Ok(Step::Pending)) {
-            let (ticket, waker) = port.get().ticket();
-            step = self.poll(py, &waker);
-            if matches!(step, Ok(Step::Pending)) {
-                if port.get().is_retired() {
-                    return self.wait_without_pump(py);
-                }
-                return self.suspend(py, port, ticket);
+        let mut ticket = self.work.will_wait().then(|| port.get().ticket());
+        let mut step = match &ticket {
+            Some((_, waker)) => self.poll(py, waker),
+            None => self.poll(py, Waker::noop()),
+        };
+        if matches!(step, Ok(Step::Pending)) && ticket.is_none() {
+            let (_, waker) = ticket.insert(port.get().ticket());
+            step = self.poll(py, waker);
+        }
+        if let (Ok(Step::Pending), Some((ticket, _))) = (&step, &ticket) {
+            if port.get().is_retired() {
+                return self.wait_without_pump(py);
             }
+            return self.suspend(py, port, *ticket);
         }
         match step {
             Ok(Step::Ready(value)) => self.deliver(py, &port, Ok(value)),
@@ -345,8 +349,10 @@ impl Machine {
         let shared = self.work.waits_for().cloned();
         match port.get().runtime() {
             Runtime::Asyncio => {
-                let event_loop = asyncio::running_loop(py)?
-                    .ok_or_else(|| PyRuntimeError::new_err("the event loop stopped running"))?;
+                let event_loop = port
+                    .get()
+                    .event_loop(py)
+                    .ok_or_else(|| PyRuntimeError::new_err("the event loop is gone"))?;
                 let waiter = Waiter::new(event_loop.unbind(), port.clone_ref(py), ticket, shared);
                 let waiter = Py::new(py, waiter)?;
                 port.get()

@@ -3,6 +3,7 @@
 //! Owns the thread on which such code runs just now: the iterable of an `executemany`.
 //! Thread: any that is attached.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
@@ -14,6 +15,8 @@ use super::exceptions;
 #[derive(Debug, Default)]
 pub struct Reentrancy {
     refused: Mutex<Option<ThreadId>>,
+    /// There is one: this is all that most awaits look at.
+    refuses: AtomicBool,
 }
 
 /// While it lives, awaits on this thread are refused.
@@ -26,6 +29,7 @@ impl Reentrancy {
     /// Refuses awaits on this thread until the guard is dropped.
     pub fn refuse(&self) -> Refusal<'_> {
         let previous = self.lock().replace(std::thread::current().id());
+        self.refuses.store(true, Ordering::Release);
         Refusal {
             reentrancy: self,
             previous,
@@ -34,7 +38,8 @@ impl Reentrancy {
 
     /// Raises where an await could never end.
     pub fn check(&self, py: Python<'_>) -> PyResult<()> {
-        if *self.lock() == Some(std::thread::current().id()) {
+        let refuses = self.refuses.load(Ordering::Acquire);
+        if refuses && *self.lock() == Some(std::thread::current().id()) {
             let message = "executemany's iterable can't use the connection that waits for it";
             return Err(exceptions::programming(py, message));
         }
@@ -49,5 +54,7 @@ impl Reentrancy {
 impl Drop for Refusal<'_> {
     fn drop(&mut self) {
         *self.reentrancy.lock() = self.previous;
+        let refuses = self.previous.is_some();
+        self.reentrancy.refuses.store(refuses, Ordering::Release);
     }
 }

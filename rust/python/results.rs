@@ -66,6 +66,27 @@ impl State {
         }
     }
 
+    /// Starts an execution in a block. Returns the rows of the last one.
+    pub fn begin(
+        &mut self,
+        rows: Option<Arc<RowStream>>,
+        block: Option<Arc<Block>>,
+    ) -> Option<Arc<RowStream>> {
+        self.taken_back.clear();
+        self.current = None;
+        self.ahead = None;
+        self.columns = None;
+        self.rowcount = -1;
+        self.block = block;
+        std::mem::replace(&mut self.rows, rows)
+    }
+
+    /// Ends it for good. Returns the rows that the backend has to end.
+    pub fn close(&mut self) -> Option<Arc<RowStream>> {
+        self.closed = true;
+        self.begin(None, None).filter(|rows| !rows.has_ended())
+    }
+
     /// In a child: what a worker thread shared may be locked for ever.
     pub fn leave_to_parent(&mut self) {
         std::mem::forget((self.rows.take(), self.ahead.take()));

@@ -167,7 +167,6 @@ impl Work for Execute {
         if let Some((sql, parameters)) = self.request.take() {
             cursor.check(py)?;
             let rows = Arc::clone(&self.rows);
-            cursor.begin(Some(Arc::clone(&rows)));
             let statement = Statement {
                 sql,
                 parameters,
@@ -176,7 +175,7 @@ impl Work for Execute {
             };
             let connection = cursor.connection().get();
             let block = connection.membership(py)?;
-            cursor.take_part(block.clone());
+            cursor.begin(Some(Arc::clone(&self.rows)), block.clone());
             self.pending.submit_in(
                 py,
                 connection.link(),
@@ -216,6 +215,10 @@ impl Work for Execute {
 
     fn waits_for(&self) -> Option<&Shared> {
         self.pending.shared()
+    }
+
+    fn will_wait(&self) -> bool {
+        self.request.is_some()
     }
 
     fn on_exit(&self, py: Python<'_>, _value: &Py<PyAny>) -> Option<Box<dyn Work>> {
@@ -265,7 +268,7 @@ impl Work for ExecuteScript {
         let cursor = self.cursor.get();
         if let Some(script) = self.script.take() {
             cursor.check(py)?;
-            cursor.begin(None);
+            cursor.begin(None, None);
             let action = Action::ExecuteScript(script);
             self.pending
                 .submit(py, cursor.connection().get(), action, self.timeout)?;

@@ -16,7 +16,7 @@ use crate::core::{Cancelled, Error, Shared, Shield};
 use crate::wakeup::Ticket;
 
 use super::cached::{cached, interned};
-use super::event_loop::{LoopPort, Runtime};
+use super::event_loop::LoopPort;
 use super::exceptions;
 
 struct Trio {
@@ -117,7 +117,7 @@ pub fn current_port(py: Python<'_>) -> PyResult<Option<Py<LoopPort>>> {
         }
         return Ok(Some(port));
     }
-    let port = Py::new(py, LoopPort::new(Runtime::Trio)?)?;
+    let port = Py::new(py, LoopPort::of_trio()?)?;
     let pump = PyModule::import(py, "aiolibsql._pump")?.getattr("pump")?;
     let drain = port.getattr(py, interned!(py, "drain"))?;
     let retire = port.getattr(py, interned!(py, "retire"))?;

@@ -71,6 +71,11 @@ pub trait Work: Send + Sync {
         false
     }
 
+    /// Whether the next poll will surely have to wait: a hint.
+    fn will_wait(&self) -> bool {
+        false
+    }
+
     /// What `async with` closes at its end.
     fn on_exit(&self, _py: Python<'_>, _value: &Py<PyAny>) -> Option<Box<dyn Work>> {
         None
@@ -242,6 +247,10 @@ impl Work for Then {
         } else {
             self.first.waits_for()
         }
+    }
+
+    fn will_wait(&self) -> bool {
+        !self.at_second && self.first.will_wait()
     }
 }
 

@@ -5,8 +5,10 @@
 //! Invariant: the statement exists as long as its entry, and no entry outlives its connection.
 //! Must not know: who borrows it.
 
-use std::ffi::CStr;
+use std::cell::Cell;
+use std::ffi::{CStr, c_int};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use libsql::ffi;
 
@@ -18,6 +20,14 @@ pub(super) struct Entry {
     serial: u32,
     kind: StatementKind,
     recording: Recording,
+    pub(super) is_marked: Cell<bool>,
+    columns: Cell<Option<Columns>>,
+}
+
+/// The names of a statement's columns, and how often it had been compiled again when they were read.
+struct Columns {
+    compiled: c_int,
+    names: Arc<[Box<str>]>,
 }
 
 impl Entry {
@@ -42,6 +52,8 @@ impl Entry {
             serial,
             kind,
             recording,
+            is_marked: Cell::new(false),
+            columns: Cell::new(None),
         };
         if kind == StatementKind::Vacuum && !entry.compiles_to_vacuum() {
             entry.kind = StatementKind::Ddl;
@@ -63,6 +75,21 @@ impl Entry {
 
     pub(super) fn recording(&self) -> &Recording {
         &self.recording
+    }
+
+    /// The names of the columns; `read` reads them, once for each time that the statement is compiled.
+    pub(super) fn columns(&self, read: impl FnOnce() -> Arc<[Box<str>]>) -> Arc<[Box<str>]> {
+        let which = ffi::SQLITE_STMTSTATUS_REPREPARE;
+        // SAFETY: the statement exists as long as the entry.
+        let compiled = unsafe { ffi::sqlite3_stmt_status(self.raw.as_ptr(), which, 0) };
+        let known = self.columns.take();
+        let known = known.filter(|known| known.compiled == compiled);
+        let names = known.map_or_else(read, |known| known.names);
+        self.columns.set(Some(Columns {
+            compiled,
+            names: Arc::clone(&names),
+        }));
+        names
     }
 
     pub(super) fn is_busy(&self) -> bool {

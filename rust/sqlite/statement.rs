@@ -7,6 +7,7 @@
 //! Must not know: caches, cursors, owned values.
 
 use std::ffi::{CStr, c_char, c_int};
+use std::sync::Arc;
 
 use libsql::ffi;
 
@@ -166,6 +167,23 @@ impl Statement<'_> {
         // SAFETY: the statement exists.
         let count = unsafe { ffi::sqlite3_column_count(self.raw()) };
         usize::try_from(count).unwrap_or(0)
+    }
+
+    /// The names of the columns, as last compiled.
+    pub fn column_names(&self) -> Arc<[Box<str>]> {
+        let name = |index| self.column_name(index).into_boxed_str();
+        self.entry
+            .columns(|| (0..self.column_count()).map(name).collect())
+    }
+
+    /// Whether the caller has marked it. A new statement is not.
+    pub fn is_marked(&self) -> bool {
+        self.entry.is_marked.get()
+    }
+
+    /// Sets or clears the caller's mark.
+    pub fn mark(&self, is_marked: bool) {
+        self.entry.is_marked.set(is_marked);
     }
 
     /// The name of a column, counted from 0; empty if there is no such column.

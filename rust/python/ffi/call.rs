@@ -18,6 +18,12 @@ unsafe extern "C-unwind" {
         arguments: *mut pyo3::ffi::PyObject,
         keywords: *mut pyo3::ffi::PyObject,
     ) -> *mut pyo3::ffi::PyObject;
+    fn PyObject_VectorcallDict(
+        callable: *mut pyo3::ffi::PyObject,
+        arguments: *const *mut pyo3::ffi::PyObject,
+        count: usize,
+        keywords: *mut pyo3::ffi::PyObject,
+    ) -> *mut pyo3::ffi::PyObject;
     fn PyIter_Next(iterator: *mut pyo3::ffi::PyObject) -> *mut pyo3::ffi::PyObject;
 }
 
@@ -53,6 +59,42 @@ pub fn call<'py>(
     std::mem::forget(guard);
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, result) }
+}
+
+/// Calls something with one argument in a context, as `contextvars.Context.run`.
+///
+/// # Errors
+/// What it raises; `RuntimeError` where the context is entered already.
+pub fn call_in<'py>(
+    context: Option<&Bound<'py, PyAny>>,
+    callable: &Bound<'py, PyAny>,
+    argument: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = callable.py();
+    if let Some(context) = context {
+        // SAFETY: a live object; what is no context is refused.
+        let failed = unsafe { pyo3::ffi::PyContext_Enter(context.as_ptr()) };
+        if failed != 0 {
+            return Err(PyErr::fetch(py));
+        }
+    }
+    let arguments = [argument.as_ptr()];
+    let guard = StaysHere;
+    // SAFETY: all are live, the interpreter is attached, there is one argument, and there are no keywords.
+    let result = unsafe {
+        PyObject_VectorcallDict(callable.as_ptr(), arguments.as_ptr(), 1, ptr::null_mut())
+    };
+    std::mem::forget(guard);
+    // SAFETY: a new reference, or null with an exception set.
+    let result = unsafe { Bound::from_owned_ptr_or_err(py, result) };
+    if let Some(context) = context {
+        // SAFETY: the context was entered above.
+        let failed = unsafe { pyo3::ffi::PyContext_Exit(context.as_ptr()) };
+        if failed != 0 {
+            return Err(PyErr::fetch(py));
+        }
+    }
+    result
 }
 
 /// Takes the next item of an iterator.

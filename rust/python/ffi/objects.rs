@@ -19,12 +19,12 @@ pub enum Elements {
 ///
 /// # Errors
 /// Those of `make`; `MemoryError`.
-pub fn tuple<'py>(
-    py: Python<'py>,
+pub fn tuple(
+    py: Python<'_>,
     elements: Elements,
     length: usize,
     mut make: impl FnMut(usize) -> PyResult<Py<PyAny>>,
-) -> PyResult<Bound<'py, PyTuple>> {
+) -> PyResult<Bound<'_, PyTuple>> {
     let size = isize::try_from(length)?;
     // SAFETY: attached; a size that is not negative.
     let pointer = unsafe { ffi::PyTuple_New(size) };

@@ -1,0 +1,68 @@
+//! Wakes: workers that have commands and were not woken yet.
+//!
+//! A turn of the loop that resumes many tasks gets many commands from them. Each alone would wake a worker that falls
+//! asleep before the next comes: a system call here and, on one core, two switches of threads.
+//! Owns a list of the thread that submits. Thread: the loop's, in the middle of a turn.
+//! Invariant: the list is empty when the turn ends. Nothing that holds a lock on a file waits in it, for a task that goes on
+//! meanwhile may wait for that lock without letting the loop turn.
+//! Must not know: Python, what the commands are.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::worker::Local;
+
+/// So many commands are work enough for a worker.
+const MOST: usize = 8;
+
+thread_local! {
+    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+}
+
+#[derive(Default)]
+struct Held {
+    workers: Vec<Arc<Local>>,
+    commands: usize,
+}
+
+/// Holds back the wakes of this thread for as long as it lives; not for ever, as tasks go on meanwhile.
+#[derive(Debug)]
+pub struct HeldWakes(());
+
+impl HeldWakes {
+    pub fn hold() -> Self {
+        HELD.with_borrow_mut(|held| {
+            held.get_or_insert_default();
+        });
+        Self(())
+    }
+}
+
+impl Drop for HeldWakes {
+    fn drop(&mut self) {
+        wake(HELD.take());
+    }
+}
+
+/// A command was submitted to a worker that sleeps if `is_idle`.
+pub(super) fn submitted(worker: &Arc<Local>, is_idle: bool) {
+    let due = HELD.with_borrow_mut(|slot| {
+        let held = slot.as_mut()?;
+        held.commands += 1;
+        if is_idle {
+            held.workers.push(Arc::clone(worker));
+        }
+        Some((held.commands >= MOST).then(|| std::mem::take(held)))
+    });
+    match due {
+        Some(due) => wake(due),
+        None if is_idle => worker.wake(),
+        None => {}
+    }
+}
+
+fn wake(held: Option<Held>) {
+    for worker in held.into_iter().flat_map(|held| held.workers) {
+        worker.wake();
+    }
+}
