@@ -10,7 +10,7 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::sync::{AtomicBool, AtomicU8, Condvar, Mutex, MutexGuard, Ordering};
+use super::sync::{AtomicBool, AtomicU8, AtomicU32, Condvar, Mutex, MutexGuard, Ordering};
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
@@ -69,6 +69,8 @@ pub struct Operation<T> {
     shield: Shield,
     /// It waits for others to finish, and has no claim to run in spite of a cancellation.
     aside: AtomicBool,
+    /// The processor, and one more, on which its caller looks out for its end; 0: none does.
+    lookout: AtomicU32,
     slot: Mutex<Slot<T>>,
     disturbed: Condvar,
 }
@@ -88,6 +90,7 @@ impl<T> Operation<T> {
             stop: AtomicU8::new(0),
             shield,
             aside: AtomicBool::new(false),
+            lookout: AtomicU32::new(0),
             slot: Mutex::new(Slot {
                 result: None,
                 waker: None,
@@ -156,6 +159,17 @@ impl<T> Operation<T> {
     /// It has to wait for others to finish: until it is claimed, any cancellation ends it.
     pub fn set_aside(&self) {
         self.aside.store(true, Ordering::SeqCst);
+    }
+
+    /// The caller looks out for the end instead of sleeping, on this processor; `None`: no more.
+    pub fn set_lookout(&self, processor: Option<u32>) {
+        let lookout = processor.map_or(0, |processor| processor.saturating_add(1));
+        self.lookout.store(lookout, Ordering::Relaxed);
+    }
+
+    /// The processor on which the caller looks out for the end.
+    pub fn lookout(&self) -> Option<u32> {
+        self.lookout.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// Whether its end was reported, or nobody waits for it.

@@ -38,6 +38,12 @@ impl HeldWakes {
     }
 }
 
+/// Wakes those that were held back so far.
+pub fn wake_held() {
+    let held = HELD.with_borrow_mut(|slot| slot.as_mut().map(std::mem::take));
+    wake(held);
+}
+
 impl Drop for HeldWakes {
     fn drop(&mut self) {
         wake(HELD.take());

@@ -7,6 +7,7 @@
 //! Must not know: Python.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::backend::Backend;
 use super::block::Block;
 use super::command::{Action, Command, Outcome, Shared};
 use super::error::{Error, Result};
+use super::lookout::linger;
 use super::options::{ModeChange, Options, TransactionMode};
 use super::process::Birth;
 use super::queue::Queue;
@@ -35,6 +37,8 @@ pub struct Local {
     mode: Mutex<TransactionMode>,
     birth: Birth,
     mailbox: Mutex<Mailbox>,
+    /// How many commands have come, for a worker that looks out for the next.
+    commands: AtomicU32,
     arrived: Condvar,
 }
 
@@ -87,6 +91,7 @@ impl Local {
             status: Status::default(),
             birth: Birth::default(),
             mailbox: Mutex::new(mailbox),
+            commands: AtomicU32::new(0),
             arrived: Condvar::new(),
         })
     }
@@ -142,6 +147,7 @@ impl Local {
     /// Runs commands until none has come for a while. Called on a lent thread.
     pub(super) fn serve(&self) {
         let mut mailbox = self.lock();
+        let mut lookout = None;
         loop {
             let Some(command) = mailbox.queue.next() else {
                 if !unheard::is_empty() {
@@ -154,6 +160,13 @@ impl Local {
                     mailbox.lent = false;
                     return;
                 };
+                if let Some(processor) = lookout.take() {
+                    let seen = self.commands.load(Ordering::Relaxed);
+                    drop(mailbox);
+                    linger(processor, || self.commands.load(Ordering::Relaxed) != seen);
+                    mailbox = self.lock();
+                    continue;
+                }
                 let rest = session.rest();
                 mailbox.idle = true;
                 let (guard, waited) = self
@@ -173,9 +186,11 @@ impl Local {
                 continue;
             };
             let database = std::mem::replace(&mut mailbox.database, Database::Claimed);
-            mailbox.running = Some(Arc::clone(&command.operation));
+            let operation = Arc::clone(&command.operation);
+            mailbox.running = Some(Arc::clone(&operation));
             drop(mailbox);
             let database = self.run_contained(database, command);
+            lookout = operation.lookout();
             mailbox = self.lock();
             mailbox.put_back(database);
             mailbox.running = None;
@@ -371,6 +386,7 @@ impl Backend for Arc<Local> {
             matches!(command.action, Action::Execute(_)) && !self.status.in_transaction();
         let mut mailbox = self.lock();
         mailbox.queue.push(command);
+        self.commands.fetch_add(1, Ordering::Relaxed);
         if mailbox.lent {
             // One that is awake looks by itself; a needless wake is a system call.
             let is_idle = std::mem::replace(&mut mailbox.idle, false);

@@ -279,6 +279,14 @@ pub fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     Ok((!running.is_none()).then_some(running))
 }
 
+/// The task that runs in the loop, or None.
+pub fn running_task(py: Python<'_>, event_loop: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+    match event_loop {
+        Some(event_loop) => current_task(py)?.call1((event_loop,)).map(Bound::unbind),
+        None => Ok(py.None()),
+    }
+}
+
 fn current_task(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     cached_attribute(py, &CURRENT, "asyncio", "current_task")

@@ -15,7 +15,8 @@ use pyo3::prelude::*;
 use super::exceptions::in_destructor;
 use super::exit;
 use super::ffi::{Coroutine, Sent};
-use super::machine::{Machine, State, reused};
+use super::machine::{Machine, reused};
+use super::suspension::State;
 use super::work::{Ready, Work};
 
 /// An operation: awaitable, and a coroutine for task groups and nurseries.

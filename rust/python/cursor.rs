@@ -105,16 +105,20 @@ impl Cursor {
         most: usize,
         found: impl FnOnce(&Arc<RowBatch>, Range<usize>) -> T,
     ) -> PyResult<Taken<T>> {
-        self.connection.get().link().check_not_inherited(py)?;
         let mut state = self.state();
         let error = match state.take(most) {
             Found::Rows(batch, rows) => return Ok(Taken::Rows(found(batch, rows))),
             Found::Nothing => return Ok(Taken::Nothing),
-            Found::End => return Ok(Taken::End),
-            Found::Failed(error) => error,
+            Found::End => None,
+            Found::Failed(error) => Some(error),
         };
         drop(state);
-        Err(exceptions::to_python(py, error))
+        if let Some(error) = error {
+            return Err(exceptions::to_python(py, error));
+        }
+        // Also what a child finds of its parent's rows.
+        self.connection.get().link().check_not_inherited(py)?;
+        Ok(Taken::End)
     }
 
     /// Gives rows back that a cancelled fetch had taken.

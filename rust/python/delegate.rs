@@ -5,17 +5,9 @@
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 use super::cached::interned;
-use super::ffi;
-
-/// How far an awaitable came.
-pub enum Driven {
-    /// It waits; what it yielded is for the loop.
-    Yielded(Py<PyAny>),
-    Ended(PyResult<Py<PyAny>>),
-}
+use super::ffi::{self, Sent};
 
 /// What `send` goes to: a coroutine itself, or the iterator of another awaitable.
 pub fn begin(awaitable: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
@@ -27,32 +19,15 @@ pub fn begin(awaitable: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     }
 }
 
-/// Continues it.
-pub fn send<'py>(
-    coroutine: &Bound<'py, PyAny>,
-    value: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
+/// Continues it by an exception.
+pub fn throw(coroutine: &Bound<'_, PyAny>, error: &Bound<'_, PyAny>) -> PyResult<Sent> {
     let py = coroutine.py();
-    if value.is_none() && !coroutine.hasattr(interned!(py, "send"))? {
-        ffi::call(
-            &coroutine.getattr(interned!(py, "__next__"))?,
-            PyTuple::empty(py),
-        )
-    } else {
-        ffi::call(&coroutine.getattr(interned!(py, "send"))?, (value,))
-    }
-}
-
-/// Tells an end from a wait.
-pub fn ended(py: Python<'_>, stepped: PyResult<Bound<'_, PyAny>>) -> Driven {
-    match stepped {
-        Ok(yielded) => Driven::Yielded(yielded.unbind()),
-        Err(error) if error.is_instance_of::<PyStopIteration>(py) => Driven::Ended(
-            error
-                .value(py)
-                .getattr(interned!(py, "value"))
-                .map(Bound::unbind),
-        ),
-        Err(error) => Driven::Ended(Err(error)),
+    match ffi::call(&coroutine.getattr(interned!(py, "throw"))?, (error,)) {
+        Ok(yielded) => Ok(Sent::Yield(yielded.unbind())),
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
+            let value = error.value(py).getattr(interned!(py, "value"))?;
+            Ok(Sent::Return(value.unbind()))
+        }
+        Err(error) => Err(error),
     }
 }

@@ -17,11 +17,12 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
-use crate::core::{Birth, HeldWakes};
+use crate::core::{Birth, HeldWakes, Shared};
 use crate::wakeup::{CompletionQueue, Ticket, TicketWaker, WakeupFd};
 
 use super::asyncio::{self, Waiter};
 use super::exit;
+use super::spin::{self, Spin};
 use super::trio;
 
 /// Ready values may follow each other this long before the loop gets its turn.
@@ -44,6 +45,7 @@ pub struct LoopPort {
     next_ticket: AtomicU64,
     waiting: Mutex<Waiting>,
     streak: Mutex<Streak>,
+    spin: Mutex<Spin>,
     /// The run ends: nobody drains the queue any more.
     retired: AtomicBool,
     birth: Birth,
@@ -133,6 +135,7 @@ impl LoopPort {
             next_ticket: AtomicU64::new(1),
             waiting: Mutex::default(),
             streak: Mutex::new(Streak::begin(0)),
+            spin: Mutex::default(),
             retired: AtomicBool::new(false),
             birth: Birth::now(),
         })
@@ -199,6 +202,27 @@ impl LoopPort {
         Err(streak.turn)
     }
 
+    /// Whether to look out for the next operation's end instead of suspending at once.
+    pub fn may_look_out(&self, py: Python<'_>) -> PyResult<bool> {
+        if !self.waiting().is_empty() {
+            return Ok(false);
+        }
+        let task = match self.runtime {
+            Runtime::Asyncio => asyncio::running_task(py, self.event_loop(py).as_ref())?,
+            Runtime::Trio => trio::current_task(py)?,
+        };
+        Ok(self.spin().is_worth_it(task.as_ptr() as usize))
+    }
+
+    /// Looks out for the end of an operation, for a short while. Tells whether it has come.
+    pub fn look_out(&self, py: Python<'_>, operation: &Shared) -> bool {
+        let Some((taken, is_done)) = spin::look_out_for(py, operation) else {
+            return false;
+        };
+        self.spin().learn(taken, is_done);
+        is_done
+    }
+
     /// The loop wakes a task.
     pub fn woke(&self) {
         self.streak().has_woken = true;
@@ -252,6 +276,10 @@ impl LoopPort {
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spin(&self) -> MutexGuard<'_, Spin> {
+        self.spin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn streak(&self) -> MutexGuard<'_, Streak> {

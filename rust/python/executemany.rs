@@ -17,8 +17,9 @@ use crate::core::{Action, Bindings, ParameterFeed, Shared};
 
 use super::cached::interned;
 use super::cursor::Cursor;
-use super::delegate::{self, Driven};
+use super::delegate;
 use super::ffi;
+use super::ffi::Sent;
 use super::parameters::{self, Converter, Shape};
 use super::statements::{CloseCursor, Pending, SLICE};
 use super::work::{Resume, Step, Work};
@@ -143,9 +144,10 @@ impl ExecuteMany {
                 let next = iterator.bind(py).call_method0(interned!(py, "__anext__"))?;
                 let coroutine = delegate::begin(next)?;
                 let stepped = self.drive(&coroutine, Resume::Send, py.None().bind(py));
-                match delegate::ended(py, stepped) {
-                    Driven::Yielded(yielded) => Ok(Next::Wait(coroutine.unbind(), yielded)),
-                    Driven::Ended(row) => self.add_awaited(py, row),
+                match stepped {
+                    Ok(Sent::Yield(yielded)) => Ok(Next::Wait(coroutine.unbind(), yielded)),
+                    Ok(Sent::Return(row)) => self.add_awaited(py, Ok(row)),
+                    Err(error) => self.add_awaited(py, Err(error)),
                 }
             }
             Rows::Iterable(_) | Rows::Exhausted | Rows::Failed(_) => Ok(Next::End),
@@ -269,12 +271,12 @@ impl Work for ExecuteMany {
     }
 
     /// While the iterable runs, its connection waits for it: an await of that connection could never end.
-    fn drive<'py>(
+    fn drive(
         &mut self,
-        coroutine: &Bound<'py, PyAny>,
+        coroutine: &Bound<'_, PyAny>,
         method: Resume,
-        value: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<Sent> {
         let _guard = self
             .cursor
             .get()

@@ -11,8 +11,9 @@ use pyo3::prelude::*;
 use crate::core::{Action, Cancelled, Outcome, Shared, Shield};
 
 use super::connection::Connection;
-use super::delegate::{self, Driven};
+use super::delegate;
 use super::exceptions;
+use super::ffi::{self, Sent};
 use super::statements::Pending;
 use super::work::{Step, Work};
 
@@ -145,9 +146,10 @@ impl Work for Open {
                     .call1((&self.connection,))
                     .and_then(delegate::begin);
                 let hook = hook.inspect_err(|_| self.abandon(py))?;
-                match delegate::ended(py, delegate::send(&hook, py.None().bind(py))) {
-                    Driven::Yielded(yielded) => return Ok(Step::Delegate(hook.unbind(), yielded)),
-                    Driven::Ended(result) => self.delegated(py, result)?,
+                match ffi::send(&hook, py.None().bind(py)) {
+                    Ok(Sent::Yield(yielded)) => return Ok(Step::Delegate(hook.unbind(), yielded)),
+                    Ok(Sent::Return(value)) => self.delegated(py, Ok(value))?,
+                    Err(error) => self.delegated(py, Err(error))?,
                 }
             }
         }

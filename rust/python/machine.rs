@@ -5,7 +5,6 @@
 //! Invariant: whatever ends the wait early (throw, close, dealloc) forgets the ticket and abandons the Work.
 
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -16,15 +15,12 @@ use crate::wakeup::Ticket;
 
 use super::asyncio::Waiter;
 use super::cached::interned;
-use super::delegate::{self, Driven};
 use super::event_loop::{self, LoopPort, Runtime, Suspended};
 use super::exceptions::{self, is_cancelled};
-use super::ffi::Sent;
+use super::ffi::{self, Sent};
+use super::suspension::{Purpose, State};
 use super::trio::{self, Abort};
 use super::work::{Ready, Resume, Step, Work};
-
-/// Between two looks at an operation that nobody wakes.
-const LATE_LOOK: Duration = Duration::from_micros(200);
 
 /// A Work on its way.
 pub struct Machine {
@@ -35,46 +31,6 @@ pub struct Machine {
     /// What raises trio's `Cancelled`, once a shielded wait was asked to end.
     raise_cancel: Option<Py<PyAny>>,
     birth: Birth,
-}
-
-pub enum State {
-    Idle,
-    /// Not continued yet, and its value is there without any loop.
-    Given(Py<PyAny>),
-    /// On asyncio, a Waiter was yielded.
-    Waiting {
-        port: Py<LoopPort>,
-        ticket: Ticket,
-    },
-    /// On asyncio, the loop was given a turn; then the value, if there is one already.
-    Turn {
-        port: Py<LoopPort>,
-        turn: u64,
-        value: Option<Py<PyAny>>,
-    },
-    /// A coroutine of trio's or of the user's is being driven.
-    Driving {
-        coroutine: Py<PyAny>,
-        purpose: Purpose,
-    },
-    Finished,
-}
-
-pub enum Purpose {
-    /// trio: is the scope cancelled before anything was submitted?
-    Precheck,
-    /// trio: asleep until the completion.
-    Sleep {
-        port: Py<LoopPort>,
-        ticket: Ticket,
-        abort: Py<Abort>,
-    },
-    /// trio: a turn for the loop.
-    Turn,
-    /// trio: the checkpoint before a result that was there at once.
-    Deliver(PyResult<Py<PyAny>>),
-    /// The Work's own.
-    Delegate,
 }
 
 impl Machine {
@@ -130,9 +86,13 @@ impl Machine {
                     }
                 };
                 match port.get().runtime() {
+                    // A whole turn comes before what only this await can take.
+                    Runtime::Trio if self.work.takes_at_once() => {
+                        return self.drive(py, trio::checkpoint(py)?, Purpose::Turn { port });
+                    }
                     Runtime::Trio if self.work.shield() != Shield::Always => {
                         let check = trio::checkpoint_if_cancelled(py)?;
-                        return self.drive(py, check, Purpose::Precheck);
+                        return self.drive(py, check, Purpose::Precheck { port });
                     }
                     Runtime::Asyncio if self.work.takes_at_once() => {
                         if let Err(turn) = port.get().may_continue() {
@@ -265,42 +225,37 @@ impl Machine {
     pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.work.traverse(visit)?;
         visit.call(&self.raise_cancel)?;
-        match &self.state {
-            State::Waiting { port, .. } => visit.call(port),
-            State::Given(value) => visit.call(value),
-            State::Turn { port, value, .. } => {
-                visit.call(port)?;
-                visit.call(value)
-            }
-            State::Driving { coroutine, purpose } => {
-                visit.call(coroutine)?;
-                match purpose {
-                    Purpose::Sleep { port, abort, .. } => {
-                        visit.call(port)?;
-                        visit.call(abort)
-                    }
-                    Purpose::Deliver(Ok(value)) => visit.call(value),
-                    _ => Ok(()),
-                }
-            }
-            State::Idle | State::Finished => Ok(()),
-        }
+        self.state.traverse(visit)
     }
 
     /// Polls the Work until it has to wait, or is through.
     fn advance(&mut self, py: Python<'_>, port: Py<LoopPort>) -> PyResult<Sent> {
-        let mut ticket = self.work.will_wait().then(|| port.get().ticket());
+        let waits = self.work.will_wait();
+        let looks_out = match waits.then(|| port.get().may_look_out(py)).transpose() {
+            Ok(looks_out) => looks_out.unwrap_or(false),
+            Err(error) => {
+                self.give_up(py);
+                return Err(error);
+            }
+        };
+        let mut ticket = (waits && !looks_out).then(|| port.get().ticket());
         let mut step = match &ticket {
             Some((_, waker)) => self.poll(py, waker),
             None => self.poll(py, Waker::noop()),
         };
+        if looks_out
+            && let (Ok(Step::Pending), Some(operation)) = (&step, self.work.waits_for())
+            && port.get().look_out(py, operation)
+        {
+            step = self.poll(py, Waker::noop());
+        }
         if matches!(step, Ok(Step::Pending)) && ticket.is_none() {
             let (_, waker) = ticket.insert(port.get().ticket());
             step = self.poll(py, waker);
         }
         if let (Ok(Step::Pending), Some((ticket, _))) = (&step, &ticket) {
             if port.get().is_retired() {
-                return self.wait_without_pump(py);
+                return self.wait_without_pump(py, port);
             }
             return self.suspend(py, port, *ticket);
         }
@@ -308,7 +263,7 @@ impl Machine {
             Ok(Step::Ready(value)) => self.deliver(py, &port, Ok(value)),
             Err(error) => self.deliver(py, &port, Err(error)),
             Ok(Step::Delegate(coroutine, yielded)) => {
-                let purpose = Purpose::Delegate;
+                let purpose = Purpose::Delegate { port };
                 self.state = State::Driving { coroutine, purpose };
                 Ok(Sent::Yield(yielded))
             }
@@ -317,21 +272,21 @@ impl Machine {
                     let turn = port.get().turn();
                     Ok(self.wait_for_turn(py, port, turn, None))
                 }
-                Runtime::Trio => self.drive(py, trio::checkpoint(py)?, Purpose::Turn),
+                Runtime::Trio => self.drive(py, trio::checkpoint(py)?, Purpose::Turn { port }),
             },
         }
     }
 
     /// A trio run that is ending wakes nobody any more. What runs as late as that (finalizers of async generators,
     /// other system tasks) looks by itself, a few thousand times a second.
-    fn wait_without_pump(&mut self, py: Python<'_>) -> PyResult<Sent> {
-        py.detach(|| std::thread::sleep(LATE_LOOK));
+    fn wait_without_pump(&mut self, py: Python<'_>, port: Py<LoopPort>) -> PyResult<Sent> {
+        trio::wait_for_late_look(py);
         let turn = if self.work.shield() == Shield::None {
             trio::checkpoint(py)?
         } else {
             trio::cancel_shielded_checkpoint(py)?
         };
-        self.drive(py, turn, Purpose::Turn)
+        self.drive(py, turn, Purpose::Turn { port })
     }
 
     fn poll(&mut self, py: Python<'_>, waker: &Waker) -> PyResult<Step> {
@@ -417,23 +372,21 @@ impl Machine {
         Sent::Yield(py.None())
     }
 
-    fn resume<'py>(
+    fn resume(
         &mut self,
         purpose: &Purpose,
-        coroutine: &Bound<'py, PyAny>,
+        coroutine: &Bound<'_, PyAny>,
         how: Resume,
-        value: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<Sent> {
         match purpose {
-            Purpose::Delegate => self.work.drive(coroutine, how, value),
+            Purpose::Delegate { .. } => self.work.drive(coroutine, how, value),
             _ => how.call(coroutine, value),
         }
     }
 
     fn drive(&mut self, py: Python<'_>, coroutine: Py<PyAny>, purpose: Purpose) -> PyResult<Sent> {
-        let stepped = coroutine
-            .bind(py)
-            .call_method1(interned!(py, "send"), (py.None(),));
+        let stepped = ffi::send(coroutine.bind(py), py.None().bind(py));
         self.driven(py, coroutine, purpose, stepped)
     }
 
@@ -442,23 +395,28 @@ impl Machine {
         py: Python<'_>,
         coroutine: Py<PyAny>,
         purpose: Purpose,
-        stepped: PyResult<Bound<'_, PyAny>>,
+        stepped: PyResult<Sent>,
     ) -> PyResult<Sent> {
-        let result = match delegate::ended(py, stepped) {
-            Driven::Yielded(yielded) => {
+        let result = match stepped {
+            Ok(Sent::Yield(yielded)) => {
                 self.state = State::Driving { coroutine, purpose };
                 return Ok(Sent::Yield(yielded));
             }
-            Driven::Ended(result) => result,
+            Ok(Sent::Return(value)) => Ok(value),
+            Err(error) => Err(error),
         };
-        match (purpose, result) {
-            (Purpose::Delegate, result) => {
+        let port = match (purpose, result) {
+            (Purpose::Delegate { port }, result) => {
                 self.had_turn = true;
                 self.work.delegated(py, result)?;
+                port
             }
             (Purpose::Deliver(result), Ok(_)) => return result.map(Sent::Return),
-            (Purpose::Precheck, Ok(_)) => {}
-            (Purpose::Turn, Ok(_)) => self.had_turn = true,
+            (Purpose::Precheck { port }, Ok(_)) => port,
+            (Purpose::Turn { port }, Ok(_)) => {
+                self.had_turn = true;
+                port
+            }
             (
                 Purpose::Sleep {
                     port,
@@ -472,7 +430,7 @@ impl Machine {
                 if let Some(raise_cancel) = abort.get().raise_cancel(py) {
                     self.raise_cancel = Some(raise_cancel.clone_ref(py));
                 }
-                return self.advance(py, port);
+                port
             }
             (Purpose::Sleep { port, ticket, .. }, Err(error)) => {
                 drop(port.get().forget(ticket));
@@ -482,8 +440,7 @@ impl Machine {
                 self.work.abandon(py);
                 return Err(error);
             }
-        }
-        let port = event_loop::current(py)?;
+        };
         self.advance(py, port)
     }
 }

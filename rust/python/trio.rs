@@ -6,6 +6,7 @@
 //! Invariant: an abort that succeeded has removed its ticket, for a reschedule after that would crash trio.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -18,6 +19,8 @@ use crate::wakeup::Ticket;
 use super::cached::{cached, interned};
 use super::event_loop::LoopPort;
 use super::exceptions;
+
+const LATE_LOOK: Duration = Duration::from_micros(200);
 
 struct Trio {
     in_task: Option<Py<PyAny>>,
@@ -169,6 +172,11 @@ pub fn current_task(py: Python<'_>) -> PyResult<Py<PyAny>> {
 /// A coroutine that sleeps until the task is rescheduled or `abort` lets it go.
 pub fn wait(py: Python<'_>, abort: &Py<Abort>) -> PyResult<Py<PyAny>> {
     here(py)?.wait_task_rescheduled.call1(py, (abort,))
+}
+
+/// Sleeps between two looks at an operation that nobody wakes.
+pub fn wait_for_late_look(py: Python<'_>) {
+    py.detach(|| std::thread::sleep(LATE_LOOK));
 }
 
 /// A coroutine that raises `Cancelled` if the task's scope is cancelled, and else ends at once.

@@ -11,10 +11,9 @@ use pyo3::prelude::*;
 
 use crate::core::{Shared, Shield};
 
-use super::cached::interned;
 use super::cursor::Cursor;
 use super::delegate;
-use super::ffi;
+use super::ffi::{self, Sent};
 
 /// What a poll came to.
 pub enum Step {
@@ -89,13 +88,13 @@ pub trait Work: Send + Sync {
     /// Continues the awaitable given by `Delegate` with `send` or `throw`.
     ///
     /// # Errors
-    /// `StopIteration` at its end, or what it raises.
-    fn drive<'py>(
+    /// What it raises.
+    fn drive(
         &mut self,
-        coroutine: &Bound<'py, PyAny>,
+        coroutine: &Bound<'_, PyAny>,
         method: Resume,
-        value: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<Sent> {
         method.call(coroutine, value)
     }
 
@@ -116,17 +115,10 @@ pub enum Resume {
 }
 
 impl Resume {
-    pub fn call<'py>(
-        self,
-        coroutine: &Bound<'py, PyAny>,
-        value: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    pub fn call(self, coroutine: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Sent> {
         match self {
-            Self::Send => delegate::send(coroutine, value),
-            Self::Throw => ffi::call(
-                &coroutine.getattr(interned!(coroutine.py(), "throw"))?,
-                (value,),
-            ),
+            Self::Send => ffi::send(coroutine, value),
+            Self::Throw => delegate::throw(coroutine, value),
         }
     }
 }

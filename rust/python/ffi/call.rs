@@ -5,11 +5,15 @@
 //! unwinding stops at a guard that sleeps until the process has ended.
 //! Thread: attached to the interpreter.
 
+use std::ffi::c_int;
 use std::ptr;
 use std::time::Duration;
 
+use pyo3::ffi::PySendResult;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
+
+use super::slots::Sent;
 
 // As PyO3 declares them, but for the ABI: only through this one may be unwound.
 unsafe extern "C-unwind" {
@@ -24,6 +28,11 @@ unsafe extern "C-unwind" {
         count: usize,
         keywords: *mut pyo3::ffi::PyObject,
     ) -> *mut pyo3::ffi::PyObject;
+    fn PyIter_Send(
+        iterator: *mut pyo3::ffi::PyObject,
+        value: *mut pyo3::ffi::PyObject,
+        result: *mut *mut pyo3::ffi::PyObject,
+    ) -> c_int;
     fn PyIter_Next(iterator: *mut pyo3::ffi::PyObject) -> *mut pyo3::ffi::PyObject;
 }
 
@@ -95,6 +104,26 @@ pub fn call_in<'py>(
         }
     }
     result
+}
+
+/// Continues a coroutine, or another iterator that `await` would drive.
+///
+/// # Errors
+/// What it raises.
+pub fn send(coroutine: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Sent> {
+    let py = coroutine.py();
+    let mut result = ptr::null_mut();
+    let guard = StaysHere;
+    // SAFETY: both are live, the interpreter is attached, and there is a place for the result.
+    let status = unsafe { PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) };
+    std::mem::forget(guard);
+    // SAFETY: a new reference, or null with an exception set.
+    let result = unsafe { Bound::from_owned_ptr_or_err(py, result) }?.unbind();
+    Ok(if status == PySendResult::PYGEN_NEXT as c_int {
+        Sent::Yield(result)
+    } else {
+        Sent::Return(result)
+    })
 }
 
 /// Takes the next item of an iterator.

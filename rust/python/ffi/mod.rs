@@ -8,6 +8,6 @@ mod call;
 mod objects;
 mod slots;
 
-pub use call::{call, call_in, next};
+pub use call::{call, call_in, next, send};
 pub use objects::{Elements, ascii, tuple};
 pub use slots::{Coroutine, Sent, Steps, install, install_iteration};
