@@ -279,7 +279,7 @@ class Machine(RuleBasedStateMachine):
                 self.ours.autocommit = mode
         elif not self.owes_report:
             if mode is False and self.is_savepoint_outermost and self.theirs.in_transaction:
-                self.both(self.ours.commit, self.theirs.commit)
+                self.execute("COMMIT")
             self.ours.autocommit = mode
             self.theirs.autocommit = mode  # type: ignore[attr-defined,unused-ignore]
             self.autocommit = mode
