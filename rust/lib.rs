@@ -3,14 +3,14 @@
 //! Who may import whom: `python` → `core`, `wakeup`, `sqlite`'s values, codes and start-up; `core` → `sqlite`; `sqlite` and `wakeup`
 //! import nothing of ours. `unsafe` lives in `sqlite` and in `python/ffi` only; `pyo3` under `python` only.
 
-use pyo3::prelude::*;
-
 pub mod core;
+#[cfg(feature = "python")]
 mod python;
 pub mod sqlite;
 pub mod wakeup;
 
-#[pymodule]
-fn _aiolibsql(module: &Bound<'_, PyModule>) -> PyResult<()> {
+#[cfg(feature = "python")]
+#[pyo3::pymodule]
+fn _aiolibsql(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
     python::register(module)
 }

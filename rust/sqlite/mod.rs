@@ -12,6 +12,8 @@ mod entry;
 mod error;
 mod files;
 mod fork;
+mod function;
+mod function_callback;
 mod handle;
 mod hook;
 mod init;
@@ -32,6 +34,10 @@ mod tests;
 pub use callback::{Authorization, AuthorizerAction, Expanded, TraceEvent};
 pub use error::{ALL_CODES, Error, code, code_name};
 pub use fork::{AtFork, Held, at_fork};
+pub use function::{
+    Aggregate, AggregateFactory, Answer, Arguments, Collation, Failure, FunctionOptions,
+    ScalarFunction,
+};
 pub use handle::{Handle, Prepared};
 pub use hook::{Authorizer, BusyHandler, BusyPolicy, ProgressHandler, Stop, Tracer};
 pub use init::{complete, initialize, version};

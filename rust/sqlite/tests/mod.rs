@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod busy;
+mod functions;
 mod hooks;
 mod kinds;
 mod lifecycle;
