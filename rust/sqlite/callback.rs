@@ -87,7 +87,7 @@ impl Expanded<'_> {
 /// # Safety
 ///
 /// `context` is what `Hooks::context` gave to SQLite, and the hooks still exist.
-unsafe fn state_of<'a>(context: *mut c_void) -> &'a HookState {
+pub(super) unsafe fn state_of<'a>(context: *mut c_void) -> &'a HookState {
     // SAFETY: the caller's promise; the state is only ever shared, never borrowed mutably.
     unsafe { &*context.cast::<HookState>() }
 }
@@ -95,7 +95,7 @@ unsafe fn state_of<'a>(context: *mut c_void) -> &'a HookState {
 /// # Safety
 ///
 /// `text` is null, or ends with NUL and lives as long as `'a`.
-unsafe fn bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
+pub(super) unsafe fn bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
     if text.is_null() {
         return None;
     }

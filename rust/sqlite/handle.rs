@@ -19,7 +19,10 @@ use super::database::Database;
 use super::entry::Entry;
 use super::error::{Error, code};
 use super::files;
-use super::hook::{Authorizer, BusyHandler, BusyPolicy, Hooks, ProgressHandler, Stop, Tracer};
+use super::hook::{
+    Authorizer, BusyHandler, BusyPolicy, CommitHook, Hooks, ProgressHandler, RollbackHook, Stop,
+    Tracer, UpdateHook,
+};
 use super::init::initialize;
 use super::key::Key;
 use super::open_options::OpenOptions;
@@ -286,6 +289,21 @@ impl Handle {
     /// Sets the user's trace callback.
     pub fn set_trace(&mut self, tracer: Option<Tracer>) {
         self.hooks.set_trace(tracer);
+    }
+
+    /// Sets the user's update hook: SQLite calls it for each row that a statement changes in a table with rowids.
+    pub fn set_update_hook(&mut self, hook: Option<UpdateHook>) {
+        self.hooks.set_update_hook(hook);
+    }
+
+    /// Sets the user's commit hook.
+    pub fn set_commit_hook(&mut self, hook: Option<CommitHook>) {
+        self.hooks.set_commit_hook(hook);
+    }
+
+    /// Sets the user's rollback hook; SQLite does not call it when the connection is closed.
+    pub fn set_rollback_hook(&mut self, hook: Option<RollbackHook>) {
+        self.hooks.set_rollback_hook(hook);
     }
 
     /// Encrypts the file with another key, or with none; it must neither be in use nor in WAL mode.

@@ -20,6 +20,10 @@ use super::callback::{
     Authorization, AuthorizerAction, TraceEvent, authorize_callback, busy_callback,
     progress_callback, trace_callback, wal_callback,
 };
+use super::change_callback::{
+    CommitCallback, RollbackCallback, Update, UpdateCallback, commit_callback, rollback_callback,
+    update_callback,
+};
 use super::database::Database;
 use super::error::{Error, code};
 use super::kind::Recorder;
@@ -53,6 +57,13 @@ pub type Authorizer = Box<dyn FnMut(&AuthorizerAction<'_>) -> Authorization + Se
 /// A user's trace callback.
 pub type Tracer = Box<dyn FnMut(&TraceEvent<'_>) + Send>;
 
+/// A user's update hook.
+pub type UpdateHook = Box<dyn FnMut(&Update<'_>) + Send>;
+/// A user's commit hook; false turns the COMMIT into a ROLLBACK.
+pub type CommitHook = Box<dyn FnMut() -> bool + Send>;
+/// A user's rollback hook.
+pub type RollbackHook = Box<dyn FnMut() + Send>;
+
 struct UserProgress {
     every: u32,
     elapsed: u32,
@@ -77,6 +88,9 @@ pub(super) struct HookState {
     busy_handler: RefCell<Option<BusyHandler>>,
     authorizer: RefCell<Option<Authorizer>>,
     tracer: RefCell<Option<Tracer>>,
+    updated: RefCell<Option<UpdateHook>>,
+    committing: RefCell<Option<CommitHook>>,
+    rolled_back: RefCell<Option<RollbackHook>>,
 }
 
 impl HookState {
@@ -147,6 +161,25 @@ impl HookState {
         }
     }
 
+    pub(super) fn on_update(&self, update: &Update<'_>) {
+        if let Some(hook) = self.updated.borrow_mut().as_mut() {
+            hook(update);
+        }
+    }
+
+    pub(super) fn on_commit(&self) -> bool {
+        self.committing
+            .borrow_mut()
+            .as_mut()
+            .is_none_or(|hook| hook())
+    }
+
+    pub(super) fn on_rollback(&self) {
+        if let Some(hook) = self.rolled_back.borrow_mut().as_mut() {
+            hook();
+        }
+    }
+
     /// Runs what a callback does, so that a panic in it stays on this side.
     pub(super) fn contain<T>(&self, answer_after_panic: T, callback: impl FnOnce() -> T) -> T {
         catch_unwind(AssertUnwindSafe(callback)).unwrap_or_else(|payload| {
@@ -198,6 +231,9 @@ impl Hooks {
             busy_handler: RefCell::new(None),
             authorizer: RefCell::new(None),
             tracer: RefCell::new(None),
+            updated: RefCell::new(None),
+            committing: RefCell::new(None),
+            rolled_back: RefCell::new(None),
         });
         Self(NonNull::from(Box::leak(state)))
     }
@@ -219,6 +255,12 @@ impl Hooks {
         let db = self.database.as_ptr();
         // SAFETY: the handle is open; no callback means no context.
         unsafe { ffi::sqlite3_wal_hook(db, None, std::ptr::null_mut()) };
+        // SAFETY: as above.
+        unsafe { ffi::sqlite3_update_hook(db, None, std::ptr::null_mut()) };
+        // SAFETY: as above.
+        unsafe { ffi::sqlite3_commit_hook(db, None, std::ptr::null_mut()) };
+        // SAFETY: as above.
+        unsafe { ffi::sqlite3_rollback_hook(db, None, std::ptr::null_mut()) };
         // SAFETY: as above.
         unsafe { ffi::sqlite3_trace_v2(db, 0, None, std::ptr::null_mut()) };
         // SAFETY: as above.
@@ -336,6 +378,28 @@ impl Hooks {
                 self.context(),
             );
         }
+    }
+
+    pub(super) fn set_update_hook(&self, hook: Option<UpdateHook>) {
+        let call: Option<UpdateCallback> = hook.as_ref().map(|_| update_callback as UpdateCallback);
+        self.updated.replace(hook);
+        // SAFETY: the handle is open; the context outlives it.
+        unsafe { ffi::sqlite3_update_hook(self.database.as_ptr(), call, self.context()) };
+    }
+
+    pub(super) fn set_commit_hook(&self, hook: Option<CommitHook>) {
+        let call: Option<CommitCallback> = hook.as_ref().map(|_| commit_callback as CommitCallback);
+        self.committing.replace(hook);
+        // SAFETY: the handle is open; the context outlives it.
+        unsafe { ffi::sqlite3_commit_hook(self.database.as_ptr(), call, self.context()) };
+    }
+
+    pub(super) fn set_rollback_hook(&self, hook: Option<RollbackHook>) {
+        let call: Option<RollbackCallback> =
+            hook.as_ref().map(|_| rollback_callback as RollbackCallback);
+        self.rolled_back.replace(hook);
+        // SAFETY: the handle is open; the context outlives it.
+        unsafe { ffi::sqlite3_rollback_hook(self.database.as_ptr(), call, self.context()) };
     }
 
     /// Keeps the user's trace callback from what we do on our own account.

@@ -7,6 +7,7 @@
 //! Must not know: commands, operations, time-outs, Python.
 
 mod callback;
+mod change_callback;
 mod database;
 mod entry;
 mod error;
@@ -32,6 +33,7 @@ mod wal;
 mod tests;
 
 pub use callback::{Authorization, AuthorizerAction, Expanded, TraceEvent};
+pub use change_callback::{Change, Update};
 pub use error::{ALL_CODES, Error, code, code_name};
 pub use fork::{AtFork, Held, at_fork};
 pub use function::{
@@ -39,7 +41,10 @@ pub use function::{
     ScalarFunction,
 };
 pub use handle::{Handle, Prepared};
-pub use hook::{Authorizer, BusyHandler, BusyPolicy, ProgressHandler, Stop, Tracer};
+pub use hook::{
+    Authorizer, BusyHandler, BusyPolicy, CommitHook, ProgressHandler, RollbackHook, Stop, Tracer,
+    UpdateHook,
+};
 pub use init::{complete, initialize, version};
 pub use key::Key;
 pub use kind::{SavepointAction, StatementKind};

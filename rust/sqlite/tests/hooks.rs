@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::super::{Authorization, TraceEvent, ValueRef, code};
+use super::super::{Authorization, Change, TraceEvent, ValueRef, code};
 use super::{ENDLESS, Flag, assert_healthy, integer, memory, prepare, run};
 
 #[test]
@@ -247,5 +247,63 @@ fn panicking_trace_callback_is_contained() {
     assert!(handle.statement(id).step().unwrap());
     handle.finalize(id);
     handle.set_trace(None);
+    assert_healthy(&mut handle);
+}
+
+#[test]
+fn update_hook_hears_of_each_row() {
+    let mut handle = memory();
+    run(&mut handle, "CREATE TABLE t (x)").unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heard);
+    handle.set_update_hook(Some(Box::new(move |update| {
+        assert_eq!((update.database, update.table), (&b"main"[..], &b"t"[..]));
+        log.lock().unwrap().push((update.change, update.rowid));
+    })));
+    run(&mut handle, "INSERT INTO t VALUES (1), (2)").unwrap();
+    run(&mut handle, "UPDATE t SET x = 3 WHERE x = 2").unwrap();
+    run(&mut handle, "DELETE FROM t WHERE x = 1").unwrap();
+    let expected = [
+        (Change::Insert, 1),
+        (Change::Insert, 2),
+        (Change::Update, 2),
+        (Change::Delete, 1),
+    ];
+    assert_eq!(*heard.lock().unwrap(), expected);
+    handle.set_update_hook(None);
+    run(&mut handle, "INSERT INTO t VALUES (4)").unwrap();
+    assert_eq!(heard.lock().unwrap().len(), 4);
+    assert_eq!(Arc::strong_count(&heard), 1);
+}
+
+#[test]
+fn commit_hook_may_refuse_and_rollback_hook_hears_of_it() {
+    let mut handle = memory();
+    run(&mut handle, "CREATE TABLE t (x)").unwrap();
+    let (commits, rollbacks) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (count, undone) = (Arc::clone(&commits), Arc::clone(&rollbacks));
+    handle.set_commit_hook(Some(Box::new(move || {
+        // The second one is refused, the third panics.
+        match count.fetch_add(1, Ordering::SeqCst) {
+            1 => false,
+            2 => panic!("no"),
+            _ => true,
+        }
+    })));
+    handle.set_rollback_hook(Some(Box::new(move || {
+        undone.fetch_add(1, Ordering::SeqCst);
+    })));
+    run(&mut handle, "INSERT INTO t VALUES (1)").unwrap();
+    let refused = run(&mut handle, "INSERT INTO t VALUES (2)").unwrap_err();
+    assert_eq!(refused.primary(), code::CONSTRAINT);
+    let panicked = run(&mut handle, "INSERT INTO t VALUES (3)").unwrap_err();
+    assert_eq!(panicked.code, code::INTERNAL);
+    assert_eq!(integer(&mut handle, "SELECT count(*) FROM t"), 1);
+    assert_eq!(rollbacks.load(Ordering::SeqCst), 2);
+    handle.set_commit_hook(None);
+    handle.set_rollback_hook(None);
+    run(&mut handle, "INSERT INTO t VALUES (4)").unwrap();
+    assert_eq!(commits.load(Ordering::SeqCst), 3);
+    assert_eq!(Arc::strong_count(&rollbacks), 1);
     assert_healthy(&mut handle);
 }
