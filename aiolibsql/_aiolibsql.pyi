@@ -580,6 +580,180 @@ class Connection(Generic[_RowT_co]):
             It has acted before.
         """
 
+    def create_function(
+        self, name: str, narg: int, func: Callable[..., Any] | None, deterministic: bool = False
+    ) -> Operation[None]:
+        """Make a Python callable an SQL function, as sqlite3; None removes it.
+
+        It runs on the connection's worker thread, in a copy of the context (`contextvars`) of
+        whoever awaits the statement. TEXT comes as str, BLOB as bytes. It can't use the connection.
+
+        Args:
+            name: The SQL name. Several functions may share it if their numbers of arguments differ.
+            narg: The number of arguments; -1 for any.
+            func: Returns None, int, float, str or a buffer. What it raises becomes the
+                ``__cause__`` of the statement's `OperationalError` (`DataError` for an
+                `OverflowError`, `MemoryError` for that).
+            deterministic: The same arguments have the same answer: SQLite may leave calls out,
+                and the function may be used in an index.
+
+        Raises:
+            TypeError: If ``func`` is not callable.
+            NotSupportedError: If it is an ``async def`` function.
+            OperationalError: If SQLite does not take the name or the number; `TimeoutError` while a
+                cursor of this connection has unread rows.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+        """
+
+    def create_aggregate(
+        self, name: str, n_arg: int, aggregate_class: Callable[[], Any] | None
+    ) -> Operation[None]:
+        """Make a class an SQL aggregate, as sqlite3; None removes it.
+
+        Args:
+            name: The SQL name.
+            n_arg: The number of arguments; -1 for any.
+            aggregate_class: Makes an object for each group, with ``step(*arguments)`` and
+                ``finalize()``, which returns the answer. They run like functions of
+                `create_function`.
+
+        Raises:
+            TypeError, NotSupportedError, OperationalError, ConnectionClosedError: As
+                `create_function`.
+        """
+
+    def create_window_function(
+        self, name: str, num_params: int, aggregate_class: Callable[[], Any] | None
+    ) -> Operation[None]:
+        """Make a class an SQL window function and aggregate, as sqlite3; None removes it.
+
+        Args:
+            name: The SQL name.
+            num_params: The number of arguments; -1 for any.
+            aggregate_class: As `create_aggregate`'s, with ``inverse(*arguments)`` for a row that
+                leaves the window and ``value()`` for the current answer.
+
+        Raises:
+            TypeError, NotSupportedError, OperationalError, ConnectionClosedError: As
+                `create_function`.
+        """
+
+    def create_collation(
+        self, name: str, callback: Callable[[str, str], int] | None
+    ) -> Operation[None]:
+        """Make a callable an order of texts, as sqlite3; None removes it.
+
+        Args:
+            name: The SQL name.
+            callback: Returns a negative int, 0 or a positive one. SQLite can't be told of a
+                failure: what it raises goes to `sys.unraisablehook`, and the texts count as equal.
+
+        Raises:
+            TypeError, NotSupportedError, OperationalError, ConnectionClosedError: As
+                `create_function`.
+        """
+
+    def set_authorizer(
+        self,
+        authorizer_callback: Callable[[int, str | None, str | None, str | None, str | None], int]
+        | None,
+    ) -> Operation[None]:
+        """Have a callable asked about everything that statements do, as sqlite3; None removes it.
+
+        Args:
+            authorizer_callback: Gets the action (``SQLITE_READ`` …), two details that depend on it,
+                the database's name, and the innermost trigger or view. Returns ``SQLITE_OK``,
+                ``SQLITE_DENY`` or ``SQLITE_IGNORE``. An exception denies, and becomes the
+                ``__cause__`` of the statement's error.
+
+        Raises:
+            TypeError: If it is not callable.
+            NotSupportedError: If it is an ``async def`` function.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+        """
+
+    def set_trace_callback(self, trace_callback: Callable[[str], object] | None) -> Operation[None]:
+        """Have a callable told of each statement that starts, as sqlite3; None removes it.
+
+        Args:
+            trace_callback: Gets the SQL with its values in it, or without them if that would be too
+                long. What it raises goes to `sys.unraisablehook`.
+
+        Raises:
+            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+        """
+
+    @overload
+    def set_progress_handler(
+        self, handler: Callable[[], object] | None, n: int
+    ) -> Operation[None]: ...
+    @overload
+    def set_progress_handler(self, handler: int, n: Callable[[], object] | None) -> Operation[None]:
+        """Have a callable called while statements run, as sqlite3; None removes it.
+
+        The two may come in either order, as sqlite3 or rapsqlite has them.
+
+        Args:
+            handler: Something true stops the statement with an `OperationalError`
+                (``SQLITE_INTERRUPT``); so does an exception, as its ``__cause__``.
+            n: About how many steps of SQLite's virtual machine lie between two calls; 0 for none.
+
+        Raises:
+            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+        """
+
+    def set_busy_handler(self, handler: Callable[[int], object] | None) -> Operation[None]:
+        """Have a callable decide about waits for locks instead of ``timeout``; None removes it.
+
+        As SQLite's C interface. A cancellation ends the wait whatever it says.
+
+        Args:
+            handler: Gets the number of calls for this lock so far. Something true tries again, at
+                once: it does its own waiting. An exception gives up, as the ``__cause__``.
+
+        Raises:
+            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+        """
+
+    def set_update_hook(
+        self, callback: Callable[[int, str, str, int], object] | None
+    ) -> Operation[None]:
+        """Have a callable told of each row that a statement changes; None removes it.
+
+        As SQLite's C interface: not of tables without rowids, nor of truncations.
+
+        Args:
+            callback: Gets ``SQLITE_INSERT`` (18), ``SQLITE_UPDATE`` (23) or ``SQLITE_DELETE`` (9),
+                the database's name, the table's, and the rowid. What it raises goes to
+                `sys.unraisablehook`.
+
+        Raises:
+            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+        """
+
+    def set_commit_hook(self, callback: Callable[[], object] | None) -> Operation[None]:
+        """Have a callable asked before each COMMIT; None removes it. As SQLite's C interface.
+
+        Args:
+            callback: Something true, or an exception, rolls the transaction back instead: the
+                COMMIT fails with an `IntegrityError`, with the exception as its ``__cause__``.
+
+        Raises:
+            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+        """
+
+    def set_rollback_hook(self, callback: Callable[[], object] | None) -> Operation[None]:
+        """Have a callable told of each ROLLBACK but that of a close; None removes it.
+
+        As SQLite's C interface.
+
+        Args:
+            callback: What it raises goes to `sys.unraisablehook`.
+
+        Raises:
+            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+        """
+
     def rekey(self, new_key: str | bytes | None) -> Operation[None]:
         """Encrypt the file with another key, encrypt a plain file, or decrypt it for good.
 

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use crate::sqlite::Key;
+use crate::sqlite::{Handle, Key};
 
 use super::batch::RowBatch;
 use super::block::Block;
+use super::channel::Opaque;
 use super::error::Result;
 use super::feed::ParameterFeed;
 use super::operation::{Operation, Shield};
@@ -26,6 +27,8 @@ pub struct Command {
     pub modes: Vec<ModeChange>,
     /// The transaction block that it takes part in.
     pub block: Option<Arc<Block>>,
+    /// What callbacks run in.
+    pub surroundings: Option<Opaque>,
     /// It has been waiting for a block to end.
     pub was_set_aside: bool,
     pub action: Action,
@@ -60,11 +63,24 @@ pub enum Action {
     },
     /// Encrypts the file with another key, or with none.
     Rekey(Option<Key>),
+    /// Sets the connection up: functions, hooks.
+    Configure(Configure),
     /// Rolls back the transaction with this number, if nothing else ran in it.
     UndoBegin(u64),
     /// Closes what an abandoned open had opened.
     UndoOpen,
     Close,
+}
+
+type Setup = dyn FnOnce(&mut Handle) -> Result<()> + Send + Sync;
+
+/// What to do with the handle.
+pub struct Configure(pub Box<Setup>);
+
+impl std::fmt::Debug for Configure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Configure")
+    }
 }
 
 /// One statement.
@@ -130,6 +146,7 @@ impl Action {
             | Self::Fetch { .. }
             | Self::Begin(_)
             | Self::SetMode
+            | Self::Configure(_)
             | Self::Enter(_) => Shield::None,
         }
     }
@@ -174,6 +191,7 @@ impl Action {
             | Self::Rollback
             | Self::SetMode
             | Self::Rekey(_)
+            | Self::Configure(_)
             | Self::Enter(_) => true,
             Self::Open
             | Self::CloseRows(_)
@@ -206,6 +224,7 @@ impl Command {
             operation: Arc::new(Operation::new(action.shield())),
             modes,
             block,
+            surroundings: None,
             was_set_aside: false,
             action,
         }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use crate::sqlite;
 
+use super::channel::Opaque;
+
 /// Why an operation failed.
 #[derive(Debug, Clone)]
 pub struct Error {
@@ -17,6 +19,8 @@ pub struct Error {
     pub message: String,
     /// The SQL that was running.
     pub sql: Option<Arc<str>>,
+    /// Why a callback of the user's failed, if that is why.
+    pub cause: Option<Opaque>,
 }
 
 /// The families of errors.
@@ -49,6 +53,7 @@ impl Error {
             kind,
             message: message.into(),
             sql: None,
+            cause: None,
         }
     }
 

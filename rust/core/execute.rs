@@ -115,11 +115,12 @@ impl Session {
             Err(error) => {
                 self.give_back(&sql, reading.statement);
                 let timed_out = operation.stop() == Some(Stop::TimedOut);
-                rows.end(Err(if timed_out {
+                let error = if timed_out {
                     explain_stop(operation, error)
                 } else {
                     error
-                }));
+                };
+                rows.end(Err(self.with_cause(error)));
             }
         }
     }
@@ -248,7 +249,7 @@ impl Session {
             Err(error) if rows.is_ready() && !is_dml && operation.stop().is_none() => {
                 let outcome = self.outcome(id, None);
                 self.give_back(sql, id);
-                rows.end(Err(error.with_sql(sql)));
+                rows.end(Err(self.with_cause(error).with_sql(sql)));
                 return Ok((outcome, 0));
             }
             Err(error) => return Err(error),

@@ -15,6 +15,7 @@ use crate::sqlite::{self, Handle, OpenOptions, StatementId, StatementKind};
 
 use super::block::Block;
 use super::busy::{Line, Wait, Waiter};
+use super::channel::Channel;
 use super::command::{Action, Outcome, Shared};
 use super::deadline;
 use super::encryption::KeySlot;
@@ -44,6 +45,7 @@ pub struct Session {
     pub(super) opens: u64,
     pub(super) key: KeySlot,
     pub(super) maintenance: Maintenance,
+    channel: Option<Arc<Channel>>,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -105,6 +107,7 @@ impl Session {
             opens: 1,
             key: options.key.clone(),
             maintenance,
+            channel: None,
         };
         session.attach(operation);
         let prepared = session.run_pragmas(options);
@@ -135,6 +138,17 @@ impl Session {
     fn detach(&mut self, released: bool) {
         self.handle.set_stop(None);
         self.wait.end(released);
+    }
+
+    /// Connects it to what callbacks tell.
+    pub fn set_channel(&mut self, channel: &Arc<Channel>) {
+        self.channel = Some(Arc::clone(channel));
+    }
+
+    /// An error that is told later than that of the command, behind rows.
+    pub(super) fn with_cause(&self, error: Error) -> Error {
+        let cause = self.channel.as_ref().and_then(|channel| channel.cause());
+        Error { cause, ..error }
     }
 
     /// Runs one command to its end.
@@ -252,6 +266,9 @@ impl Session {
             Action::Enter(block) => self.enter(operation, &block),
             Action::Leave { block, commits } => self.leave(&block, commits),
             Action::Rekey(key) => self.rekey(key),
+            Action::Configure(configure) => {
+                (configure.0)(&mut self.handle).map(|()| Outcome::default())
+            }
             // The worker opens and closes; a mode change was applied before.
             Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {
                 Ok(Outcome::default())

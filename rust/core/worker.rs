@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::backend::Backend;
 use super::block::Block;
+use super::channel::Channel;
 use super::command::{Action, Command, Outcome, Shared};
 use super::error::{Error, Result};
 use super::lookout::linger;
@@ -33,6 +34,7 @@ const LINGER: Duration = Duration::from_millis(200);
 pub struct Local {
     options: Options,
     status: Status,
+    channel: Arc<Channel>,
     /// The transaction mode that was asked for last; a later open begins with it.
     mode: Mutex<TransactionMode>,
     birth: Birth,
@@ -89,6 +91,7 @@ impl Local {
             mode: Mutex::new(options.mode),
             options,
             status: Status::default(),
+            channel: Arc::default(),
             birth: Birth::default(),
             mailbox: Mutex::new(mailbox),
             commands: AtomicU32::new(0),
@@ -99,6 +102,11 @@ impl Local {
     /// The lent worker has commands.
     pub(super) fn wake(&self) {
         self.arrived.notify_one();
+    }
+
+    /// How statements and callbacks talk.
+    pub const fn channel(&self) -> &Arc<Channel> {
+        &self.channel
     }
 
     /// Whether it was used before this process was forked. Until its first command nobody shares it.
@@ -240,6 +248,7 @@ impl Local {
             operation,
             modes,
             block,
+            surroundings,
             action,
             ..
         } = command;
@@ -249,8 +258,16 @@ impl Local {
         if !operation.claim() {
             return self.skip(database, &operation, &modes);
         }
-        let (mut database, result) =
+        let has_callbacks = surroundings.is_some();
+        if has_callbacks {
+            self.channel.begin(surroundings);
+        }
+        let (mut database, mut result) =
             self.step(database, &operation, action, &modes, block.as_ref());
+        if has_callbacks {
+            let cause = self.channel.end();
+            result = result.map_err(|error| Error { cause, ..error });
+        }
         if let Database::Open(session) = &database {
             session.publish(&self.status);
         }
@@ -293,7 +310,8 @@ impl Local {
             (Database::Unopened, Action::Open) => {
                 let mode = *self.mode();
                 match Session::open(&self.options, mode, operation) {
-                    Ok(session) => {
+                    Ok(mut session) => {
+                        session.set_channel(&self.channel);
                         let outcome = Outcome {
                             opened: true,
                             ..Outcome::default()

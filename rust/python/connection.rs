@@ -463,6 +463,7 @@ impl Connection {
             // The settings are the connection's; it shows them to the collector itself.
             return visit.call(&view.root);
         }
+        self.link.callbacks().traverse(visit)?;
         match self.link.settings_lock().try_lock() {
             Ok(settings) => settings.traverse(visit),
             Err(_) => Ok(()),
@@ -475,6 +476,7 @@ impl Connection {
         }
         let factories = self.link.settings().take_factories();
         drop(factories);
+        self.link.callbacks().clear();
     }
 }
 

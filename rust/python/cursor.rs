@@ -174,7 +174,7 @@ impl Cursor {
         let own = own.as_ref().or_else(|| connection.own_block());
         let link = connection.link();
         let block = link.membership(py, own)?;
-        Ok(link.submit(Action::Fetch { rows, amount }, block))
+        Ok(link.submit_here(py, Action::Fetch { rows, amount }, block))
     }
 
     /// Takes over a fetch that was sent ahead.

@@ -126,7 +126,11 @@ fn make(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
     if let Some(sql) = &error.sql {
         exception.setattr("sql", &**sql)?;
     }
-    Ok(PyErr::from_value(exception))
+    let raised = PyErr::from_value(exception);
+    if let Some(cause) = error.cause.as_ref().and_then(|cause| cause.get::<PyErr>()) {
+        raised.set_cause(py, Some(cause.clone_ref(py)));
+    }
+    Ok(raised)
 }
 
 /// Return the exception that an SQLite result code becomes; for the tests of the table.

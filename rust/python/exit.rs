@@ -64,6 +64,13 @@ pub fn enter(py: Python<'_>) -> PyResult<Inside> {
     Ok(inside)
 }
 
+/// As `enter`, for a worker thread that is about to call Python. `None`: it must not any more.
+pub fn enter_worker() -> Option<Inside> {
+    INSIDE.fetch_add(1, Ordering::SeqCst);
+    let inside = Inside(());
+    (!IS_ENDING.load(Ordering::SeqCst)).then_some(inside)
+}
+
 /// Adds a connection to those that are closed at the end.
 pub fn remember(link: &Arc<Link>) {
     let mut links = links();

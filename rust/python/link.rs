@@ -10,9 +10,10 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 
 use crate::core::{
-    Action, Backend, Block, Command, Error, Local, ModeChange, Phase, Shared, Status,
+    Action, Backend, Block, Command, Error, Local, ModeChange, Opaque, Phase, Shared, Status,
 };
 
+use super::callbacks::Callbacks;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
@@ -28,8 +29,9 @@ pub struct Link {
     /// What a task's context names the connection by.
     id: u64,
     backend: Arc<Local>,
+    callbacks: Arc<Callbacks>,
     label: String,
-    reentrancy: Reentrancy,
+    reentrancy: Arc<Reentrancy>,
     settings: Mutex<Settings>,
     /// There are mode changes in the settings.
     has_modes: AtomicBool,
@@ -39,21 +41,43 @@ pub struct Link {
 impl Link {
     pub fn new(backend: Arc<Local>, label: String, settings: Settings) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let reentrancy = Arc::<Reentrancy>::default();
+        let callbacks = Callbacks::new(Arc::clone(backend.channel()), Arc::clone(&reentrancy));
         Self {
+            callbacks,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             backend,
             label,
-            reentrancy: Reentrancy::default(),
+            reentrancy,
             settings: Mutex::new(settings),
             has_modes: AtomicBool::new(false),
             reported: AtomicBool::new(false),
         }
     }
 
+    pub const fn callbacks(&self) -> &Arc<Callbacks> {
+        &self.callbacks
+    }
+
     /// Queues a command that takes part in a block, with the mode changes since the last one.
     pub fn submit(&self, action: Action, block: Option<Arc<Block>>) -> Shared {
+        self.submit_in(action, block, None)
+    }
+
+    /// As `submit`; its callbacks run in the context of the caller.
+    pub fn submit_here(&self, py: Python<'_>, action: Action, block: Option<Arc<Block>>) -> Shared {
+        self.submit_in(action, block, self.callbacks.surroundings(py))
+    }
+
+    fn submit_in(
+        &self,
+        action: Action,
+        block: Option<Arc<Block>>,
+        surroundings: Option<Opaque>,
+    ) -> Shared {
         let modes = self.modes_for(&action);
-        let command = Command::new(action, modes, block);
+        let mut command = Command::new(action, modes, block);
+        command.surroundings = surroundings;
         let shared = Arc::clone(&command.operation);
         self.backend.submit(command);
         shared
@@ -108,7 +132,7 @@ impl Link {
         self.backend.status()
     }
 
-    pub const fn reentrancy(&self) -> &Reentrancy {
+    pub fn reentrancy(&self) -> &Reentrancy {
         &self.reentrancy
     }
 

@@ -7,6 +7,8 @@
 mod asyncio;
 mod awaitable;
 mod cached;
+mod callback_values;
+mod callbacks;
 mod connection;
 mod convert;
 mod cursor;
@@ -19,6 +21,8 @@ mod exit;
 mod factories;
 mod fetch;
 mod ffi;
+mod functions;
+mod hooks;
 mod iterator;
 mod lifecycle;
 mod link;

@@ -1,6 +1,6 @@
 //! Reentrancy: code that a connection waits for must not await that connection.
 //!
-//! Owns the thread on which such code runs just now: the iterable of an `executemany`.
+//! Owns the threads on which such code runs just now: the iterable of an `executemany`, callbacks.
 //! Thread: any that is attached.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,50 +11,59 @@ use pyo3::prelude::*;
 
 use super::exceptions;
 
-/// Which thread may not await just now.
+/// Which threads may not await just now.
 #[derive(Debug, Default)]
 pub struct Reentrancy {
-    refused: Mutex<Option<ThreadId>>,
-    /// There is one: this is all that most awaits look at.
+    refused: Mutex<Vec<ThreadId>>,
+    /// There are some: this is all that most awaits look at.
     refuses: AtomicBool,
 }
 
 /// While it lives, awaits on this thread are refused.
 pub struct Refusal<'a> {
     reentrancy: &'a Reentrancy,
-    previous: Option<ThreadId>,
+    thread: ThreadId,
 }
 
 impl Reentrancy {
     /// Refuses awaits on this thread until the guard is dropped.
     pub fn refuse(&self) -> Refusal<'_> {
-        let previous = self.lock().replace(std::thread::current().id());
+        let thread = std::thread::current().id();
+        self.lock().push(thread);
         self.refuses.store(true, Ordering::Release);
         Refusal {
             reentrancy: self,
-            previous,
+            thread,
         }
     }
 
     /// Raises where an await could never end.
     pub fn check(&self, py: Python<'_>) -> PyResult<()> {
-        let refuses = self.refuses.load(Ordering::Acquire);
-        if refuses && *self.lock() == Some(std::thread::current().id()) {
-            let message = "executemany's iterable can't use the connection that waits for it";
+        if !self.refuses.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if self.lock().contains(&std::thread::current().id()) {
+            let message =
+                "a callback, or executemany's iterable, can't use the connection that waits for it";
             return Err(exceptions::programming(py, message));
         }
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<ThreadId>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<ThreadId>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Refusal<'_> {
     fn drop(&mut self) {
-        *self.reentrancy.lock() = self.previous;
-        let refuses = self.previous.is_some();
-        self.reentrancy.refuses.store(refuses, Ordering::Release);
+        let mut refused = self.reentrancy.lock();
+        let place = refused.iter().rposition(|thread| *thread == self.thread);
+        if let Some(place) = place {
+            refused.swap_remove(place);
+        }
+        self.reentrancy
+            .refuses
+            .store(!refused.is_empty(), Ordering::Release);
     }
 }

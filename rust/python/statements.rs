@@ -54,7 +54,7 @@ impl Pending {
         block: Option<Arc<Block>>,
     ) -> PyResult<()> {
         link.report_warning(py);
-        let shared = self.shared.insert(link.submit(action, block));
+        let shared = self.shared.insert(link.submit_here(py, action, block));
         if let Some(timeout) = timeout {
             crate::core::end_at(Instant::now() + timeout, shared)
                 .map_err(|error| exceptions::to_python(py, error))?;

@@ -224,7 +224,7 @@ impl Work for Enter {
             }
             self.is_submitted = true;
             let enter = Action::Enter(Arc::clone(block));
-            self.pending.adopt(link.submit(enter, parent));
+            self.pending.adopt(link.submit_here(py, enter, parent));
         }
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
@@ -272,7 +272,7 @@ impl Leave {
             block: Arc::clone(&this.block),
             commits: self.commits,
         };
-        self.pending.adopt(this.link.submit(leave, None));
+        self.pending.adopt(this.link.submit_here(py, leave, None));
         scope::leave(py)
     }
 }

@@ -47,6 +47,7 @@ impl Connection {
 
     /// Queues a command.
     pub fn submit(&self, py: Python<'_>, action: Action) -> PyResult<Shared> {
-        Ok(self.link.submit(action, self.membership(py)?))
+        let block = self.membership(py)?;
+        Ok(self.link.submit_here(py, action, block))
     }
 }

@@ -80,30 +80,60 @@ pub fn call_in<'py>(
     argument: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = callable.py();
-    if let Some(context) = context {
-        // SAFETY: a live object; what is no context is refused.
-        let failed = unsafe { pyo3::ffi::PyContext_Enter(context.as_ptr()) };
-        if failed != 0 {
-            return Err(PyErr::fetch(py));
-        }
-    }
     let arguments = [argument.as_ptr()];
-    let guard = StaysHere;
-    // SAFETY: all are live, the interpreter is attached, there is one argument, and there are no keywords.
-    let result = unsafe {
-        PyObject_VectorcallDict(callable.as_ptr(), arguments.as_ptr(), 1, ptr::null_mut())
+    entered(py, context, || {
+        let guard = StaysHere;
+        // SAFETY: all are live, the interpreter is attached, there is one argument, and there are no keywords.
+        let result = unsafe {
+            PyObject_VectorcallDict(callable.as_ptr(), arguments.as_ptr(), 1, ptr::null_mut())
+        };
+        std::mem::forget(guard);
+        // SAFETY: a new reference, or null with an exception set.
+        unsafe { Bound::from_owned_ptr_or_err(py, result) }
+    })
+}
+
+/// As `call_in`, with any number of arguments.
+///
+/// # Errors
+/// As `call_in`.
+pub fn call_all_in<'py>(
+    context: Option<&Bound<'py, PyAny>>,
+    callable: &Bound<'py, PyAny>,
+    arguments: Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    entered(callable.py(), context, || call(callable, arguments))
+}
+
+fn entered<'py, T>(
+    py: Python<'py>,
+    context: Option<&Bound<'py, PyAny>>,
+    work: impl FnOnce() -> PyResult<T>,
+) -> PyResult<T> {
+    let Some(context) = context else {
+        return work();
     };
-    std::mem::forget(guard);
-    // SAFETY: a new reference, or null with an exception set.
-    let result = unsafe { Bound::from_owned_ptr_or_err(py, result) };
-    if let Some(context) = context {
-        // SAFETY: the context was entered above.
-        let failed = unsafe { pyo3::ffi::PyContext_Exit(context.as_ptr()) };
-        if failed != 0 {
-            return Err(PyErr::fetch(py));
-        }
+    // SAFETY: a live object; what is no context is refused.
+    if unsafe { pyo3::ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+        return Err(PyErr::fetch(py));
+    }
+    let result = work();
+    // SAFETY: the context was entered above.
+    if unsafe { pyo3::ffi::PyContext_Exit(context.as_ptr()) } != 0 {
+        return Err(PyErr::fetch(py));
     }
     result
+}
+
+/// A copy of the current context, as `contextvars.copy_context`.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn copy_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: the interpreter is attached.
+    let context = unsafe { pyo3::ffi::PyContext_CopyCurrent() };
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, context) }
 }
 
 /// Continues a coroutine, or another iterator that `await` would drive.

@@ -1,0 +1,238 @@
+//! SQL functions, aggregates, window functions and collations written in Python.
+//!
+//! Owns what SQLite calls for them; the Python objects are in the connection's table of callbacks.
+//! Thread: the methods on any that is attached; what SQLite calls, on the worker.
+
+use std::cmp::Ordering;
+use std::ffi::CString;
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+
+use crate::core::{Action, Configure, Error};
+use crate::sqlite::{
+    self, Aggregate, AggregateFactory, Answer, Arguments, Collation, Failure, FunctionOptions,
+    Handle, ScalarFunction,
+};
+
+use super::awaitable::Operation;
+use super::cached::interned;
+use super::callback_values::{answer, arguments};
+use super::callbacks::{Callback, Callbacks, refuse_coroutine_function};
+use super::connection::Connection;
+
+const FUNCTION: &str = "user-defined function raised exception";
+
+/// An aggregate's group: an instance of the user's class.
+struct Group(Callback);
+
+impl Aggregate for Group {
+    fn step(&mut self, values: &Arguments<'_>) -> Result<(), Failure> {
+        let what = "user-defined aggregate's 'step' method raised error";
+        self.0.run(what, |group, call| {
+            let step = group.getattr(interned!(group.py(), "step"))?;
+            call.call(&step, arguments(group.py(), values)?).map(drop)
+        })
+    }
+
+    fn inverse(&mut self, values: &Arguments<'_>) -> Result<(), Failure> {
+        let what = "user-defined aggregate's 'inverse' method raised error";
+        self.0.run(what, |group, call| {
+            let inverse = group.getattr(interned!(group.py(), "inverse"))?;
+            call.call(&inverse, arguments(group.py(), values)?)
+                .map(drop)
+        })
+    }
+
+    fn value(&mut self) -> Result<Answer, Failure> {
+        let what = "user-defined aggregate's 'value' method raised error";
+        self.0.run(what, |group, call| {
+            let value = group.getattr(interned!(group.py(), "value"))?;
+            answer(&call.call(&value, PyTuple::empty(group.py()))?)
+        })
+    }
+
+    fn finish(self: Box<Self>) -> Result<Answer, Failure> {
+        let what = "user-defined aggregate's 'finalize' method raised error";
+        self.0.run(what, |group, call| {
+            let finalize = group.getattr(interned!(group.py(), "finalize"))?;
+            answer(&call.call(&finalize, PyTuple::empty(group.py()))?)
+        })
+    }
+}
+
+fn scalar(callback: Callback) -> ScalarFunction {
+    Box::new(move |values| {
+        callback.run(FUNCTION, |function, call| {
+            answer(&call.call(function, arguments(function.py(), values)?)?)
+        })
+    })
+}
+
+fn factory(callbacks: &Arc<Callbacks>, callback: Callback) -> AggregateFactory {
+    let callbacks = Arc::downgrade(callbacks);
+    Box::new(move || {
+        let what = "user-defined aggregate's '__init__' method raised error";
+        callback.run(what, |class, call| {
+            let group = call.call(class, PyTuple::empty(class.py()))?;
+            let callbacks = callbacks
+                .upgrade()
+                .ok_or_else(|| PyValueError::new_err("the connection is gone"))?;
+            let group = Group(callbacks.add(group.unbind()));
+            Ok(Box::new(group) as Box<dyn Aggregate>)
+        })
+    })
+}
+
+fn collation(callback: Callback) -> Collation {
+    Box::new(move |left, right| {
+        let mut order = Ordering::Equal;
+        // SQLite has no way to fail here: after an exception two texts are equal.
+        callback.run_unheard(|compare, call| {
+            let py = compare.py();
+            let texts = [
+                PyString::from_bytes(py, left)?,
+                PyString::from_bytes(py, right)?,
+            ];
+            let result = call.call(compare, PyTuple::new(py, texts)?)?;
+            order = result.extract::<i64>()?.cmp(&0);
+            Ok(())
+        });
+        order
+    })
+}
+
+/// A name as SQLite takes it.
+fn name_of(name: &str) -> PyResult<CString> {
+    CString::new(name).map_err(|_| PyValueError::new_err("embedded null character"))
+}
+
+fn check_callable(object: &Bound<'_, PyAny>) -> PyResult<()> {
+    if object.is_callable() {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err("parameter must be callable"))
+}
+
+/// A refusal by SQLite that says what could not be made.
+fn refused(what: &'static str) -> impl Fn(sqlite::Error) -> Error {
+    move |error| match error.primary() {
+        // A name or number that can't be, which sqlite3 has an OperationalError for.
+        sqlite::code::MISUSE => Error::operational(what),
+        _ => Error {
+            message: format!("{what}: {}", error.message),
+            ..Error::from(error)
+        },
+    }
+}
+
+impl Connection {
+    pub(super) fn configure(
+        slf: &Bound<'_, Self>,
+        name: &'static str,
+        work: impl FnOnce(&mut Handle) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> Operation {
+        Self::run(slf, name, Action::Configure(Configure(Box::new(work))))
+    }
+
+    /// The place of a callback; `None`, which removes one, has none.
+    pub(super) fn callback(
+        slf: &Bound<'_, Self>,
+        callable: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Callback>> {
+        let Some(callable) = callable else {
+            return Ok(None);
+        };
+        check_callable(callable)?;
+        refuse_coroutine_function(callable)?;
+        let callbacks = slf.get().link().callbacks();
+        Ok(Some(callbacks.add(callable.clone().unbind())))
+    }
+
+    fn make_aggregate(
+        slf: &Bound<'_, Self>,
+        name: &'static str,
+        (function, options, is_window): (&str, FunctionOptions, bool),
+        class: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Operation> {
+        let function = name_of(function)?;
+        let callback = Self::callback(slf, class)?;
+        let callbacks = Arc::clone(slf.get().link().callbacks());
+        Ok(Self::configure(slf, name, move |handle| {
+            let factory = callback.map(|callback| factory(&callbacks, callback));
+            handle
+                .create_aggregate(&function, options, is_window, factory)
+                .map_err(refused("Error creating aggregate"))
+        }))
+    }
+}
+
+#[pymethods]
+impl Connection {
+    #[pyo3(signature = (name, narg, func, deterministic=false))]
+    fn create_function(
+        slf: &Bound<'_, Self>,
+        name: &str,
+        narg: i32,
+        func: Option<&Bound<'_, PyAny>>,
+        deterministic: bool,
+    ) -> PyResult<Operation> {
+        let name = name_of(name)?;
+        let options = FunctionOptions {
+            arguments: narg,
+            is_deterministic: deterministic,
+        };
+        let function = Self::callback(slf, func)?;
+        let work = move |handle: &mut Handle| {
+            handle
+                .create_function(&name, options, function.map(scalar))
+                .map_err(refused("Error creating function"))
+        };
+        Ok(Self::configure(slf, "Connection.create_function", work))
+    }
+
+    fn create_aggregate(
+        slf: &Bound<'_, Self>,
+        name: &str,
+        n_arg: i32,
+        aggregate_class: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Operation> {
+        let options = FunctionOptions {
+            arguments: n_arg,
+            is_deterministic: false,
+        };
+        let what = "Connection.create_aggregate";
+        Self::make_aggregate(slf, what, (name, options, false), aggregate_class)
+    }
+
+    fn create_window_function(
+        slf: &Bound<'_, Self>,
+        name: &str,
+        num_params: i32,
+        aggregate_class: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Operation> {
+        let options = FunctionOptions {
+            arguments: num_params,
+            is_deterministic: false,
+        };
+        let what = "Connection.create_window_function";
+        Self::make_aggregate(slf, what, (name, options, true), aggregate_class)
+    }
+
+    fn create_collation(
+        slf: &Bound<'_, Self>,
+        name: &str,
+        callback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Operation> {
+        let name = name_of(name)?;
+        let callback = Self::callback(slf, callback)?;
+        let work = move |handle: &mut Handle| {
+            handle
+                .create_collation(&name, callback.map(collation))
+                .map_err(Error::from)
+        };
+        Ok(Self::configure(slf, "Connection.create_collation", work))
+    }
+}
