@@ -10,7 +10,7 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 
 use crate::core::{
-    Action, Backend, Block, Command, Error, Local, ModeChange, Phase, Shared, Status,
+    Action, Backend, Block, Command, Error, Local, ModeChange, Phase, Pin, Shared, Status,
 };
 
 use super::exceptions;
@@ -97,6 +97,11 @@ impl Link {
     /// Stops the statement that runs now.
     pub fn interrupt(&self) {
         self.backend.interrupt();
+    }
+
+    /// Keeps a statement prepared until the pin is dropped.
+    pub fn pin(&self, sql: Arc<str>) -> Pin {
+        self.backend.pin(sql)
     }
 
     /// How the database is shown.
