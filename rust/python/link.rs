@@ -34,6 +34,8 @@ pub struct Link {
     /// There are mode changes in the settings.
     has_modes: AtomicBool,
     reported: AtomicBool,
+    /// A close was submitted that nobody need wait for.
+    stopped: AtomicBool,
 }
 
 impl Link {
@@ -47,6 +49,7 @@ impl Link {
             settings: Mutex::new(settings),
             has_modes: AtomicBool::new(false),
             reported: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
         }
     }
 
@@ -221,6 +224,11 @@ impl Link {
         self.backend.stop();
     }
 
+    /// It is about to be closed, so that nobody who lets go of it now leaves it open.
+    pub fn set_stopped(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
     /// Says that it was left open, once.
     pub fn report_left_open(&self, py: Python<'_>, how: &str) -> PyResult<()> {
         if self.reported.swap(true, Ordering::Relaxed) {
@@ -234,7 +242,9 @@ impl Link {
         if self.is_inherited() {
             return;
         }
-        let forgotten = self.status().phase() == Phase::Open;
+        // A transaction would be lost without a word, for nobody waits for that close.
+        let stopped = self.stopped.load(Ordering::Relaxed) && !self.status().in_transaction();
+        let forgotten = self.status().phase() == Phase::Open && !stopped;
         if forgotten {
             self.status().hurry();
             drop(self.submit(Action::Close, None));
