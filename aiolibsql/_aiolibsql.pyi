@@ -720,6 +720,102 @@ class Connection(Generic[_RowT_co]):
             As for `fetch_all`.
         """
 
+    async def changes(self) -> int:
+        """Return how many rows the last write has changed (as rapsqlite).
+
+        Returns:
+            The rows of the last INSERT, UPDATE or DELETE, whoever executed it on this connection.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def last_insert_rowid(self) -> int:
+        """Return the rowid that the connection has inserted last (as rapsqlite).
+
+        Returns:
+            The rowid; 0 before the first.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def total_changes_async(self) -> int:
+        """Return `total_changes` once the operations before have ended (as rapsqlite).
+
+        Returns:
+            The rows inserted, updated or deleted since the connection was opened.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def in_transaction_async(self) -> bool:
+        """Return `in_transaction` once the operations before have ended (as rapsqlite).
+
+        Returns:
+            Whether a transaction is open.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    def execute_many(
+        self, query: str, parameters: Iterable[Parameters] | AsyncIterable[Parameters]
+    ) -> Operation[Cursor[_RowT_co]]:
+        """Execute one statement for each row of parameters; rapsqlite's name of `executemany`.
+
+        Args:
+            query: The statement.
+            parameters: As for `executemany`.
+
+        Returns:
+            The cursor.
+
+        Raises:
+            Error: As for `executemany`.
+
+        Cancellation:
+            As for `executemany`.
+        """
+
+    def raw_fetch_scalar(
+        self, query: str, parameters: Parameters | None = None, blob: bool = False
+    ) -> Operation[Any]:
+        """Do as `fetch_scalar`, or with ``blob=True`` as `fetch_blob` (as rapsqlite).
+
+        Args:
+            query: One statement.
+            parameters: As for `execute`.
+            blob: Refuse what is not a BLOB.
+
+        Returns:
+            The value, or None if there is no row.
+
+        Raises:
+            TypeError: If ``blob`` is True and the value is not a BLOB.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `execute`.
+        """
+
     def begin(
         self, mode: Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE"] = "DEFERRED"
     ) -> Operation[None]:

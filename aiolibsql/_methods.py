@@ -6,12 +6,15 @@ between them. The stub describes them with the others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiolibsql import _diagnostics, _introspection, _streaming
+from aiolibsql import _counters, _diagnostics, _introspection, _streaming
 from aiolibsql._aiolibsql import Connection
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable
+
+    from aiolibsql._aiolibsql import Cursor, Operation
     from aiolibsql._types import Parameters
 
 _RowT = TypeVar("_RowT")
@@ -27,8 +30,31 @@ def execute_iter(
     return _streaming.RowChunks(self, sql, parameters, chunk_size)
 
 
+def execute_many(
+    self: Connection[_RowT],
+    query: str,
+    parameters: Iterable[Parameters] | AsyncIterable[Parameters],
+) -> Operation[Cursor[_RowT]]:
+    """Execute one statement for each row of parameters."""
+    return self.executemany(query, parameters)
+
+
+def raw_fetch_scalar(
+    self: Connection[Any], query: str, parameters: Parameters | None = None, blob: bool = False
+) -> Operation[Any]:
+    """Execute one statement and return the first value of its first row, or None."""
+    fetch = self.fetch_blob if blob else self.fetch_scalar
+    return fetch(query, parameters)
+
+
 _METHODS = (
     execute_iter,
+    execute_many,
+    raw_fetch_scalar,
+    _counters.changes,
+    _counters.in_transaction_async,
+    _counters.last_insert_rowid,
+    _counters.total_changes_async,
     _diagnostics.explain_query_plan,
     _introspection.get_foreign_keys,
     _introspection.get_index_info,

@@ -32,8 +32,8 @@ async def transaction_retry(
 ) -> T:
     """Run work in a transaction, and again if another connection's lock was in its way.
 
-    That is `Connection.transaction` with ``"IMMEDIATE"`` (rapsqlite begins a deferred one): a lock
-    is met before the work as a rule, not in the middle of it. What counts is SQLite's result code,
+    That is `Connection.transaction` with ``"IMMEDIATE"``: a lock is met before the work as a rule,
+    not in the middle of it. What counts is SQLite's result code,
     BUSY or LOCKED with all their extended codes. Each try waits for the connection's own
     ``timeout`` too, so a short one suits this function. Between two tries it sleeps for a random
     part, at least half, of a delay that doubles.
