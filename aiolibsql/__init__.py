@@ -10,12 +10,19 @@ from typing import Final as _Final
 from aiolibsql._aiolibsql import (
     Connection,
     Cursor,
+    PreparedQuery,
     Row,
     Transaction,
     complete_statement,
     sqlite_version,
 )
+from aiolibsql._cache import SQLiteCache
+from aiolibsql._clauses import in_clause_query, rows_to_dicts
 from aiolibsql._connect import connect
+from aiolibsql._diagnostics import QueryPlan, analyze_query_plan, suggest_indexes, timed_fetch_all
+from aiolibsql._methods import add_to_connection as _add_to_connection
+from aiolibsql._retries import transaction_retry, transaction_with_timeout
+from aiolibsql._streaming import RowChunks, execute_iter, paginate
 from aiolibsql._version import __version__
 from aiolibsql.exceptions import (
     ConnectionClosedError,
@@ -39,6 +46,7 @@ threadsafety = 3
 LEGACY_TRANSACTION_CONTROL: _Final = -1
 VERSION: str = __version__
 _abc.Sequence.register(Row)
+_add_to_connection()
 
 sqlite_version_info: tuple[int, ...] = tuple(int(part) for part in sqlite_version.split("."))
 
@@ -90,8 +98,12 @@ __all__ = [
     "InternalError",
     "NotSupportedError",
     "OperationalError",
+    "PreparedQuery",
     "ProgrammingError",
+    "QueryPlan",
     "Row",
+    "RowChunks",
+    "SQLiteCache",
     "Time",
     "TimeFromTicks",
     "TimeoutError",
@@ -100,11 +112,20 @@ __all__ = [
     "Transaction",
     "Warning",
     "__version__",
+    "analyze_query_plan",
     "apilevel",
     "complete_statement",
     "connect",
+    "execute_iter",
+    "in_clause_query",
+    "paginate",
     "paramstyle",
+    "rows_to_dicts",
     "sqlite_version",
     "sqlite_version_info",
+    "suggest_indexes",
     "threadsafety",
+    "timed_fetch_all",
+    "transaction_retry",
+    "transaction_with_timeout",
 ]

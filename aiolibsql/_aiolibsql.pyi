@@ -16,8 +16,10 @@ from typing import Any, Final, Generic, Literal, NoReturn, final, overload
 
 from typing_extensions import Self, TypeVar, disjoint_base
 
+from aiolibsql._streaming import RowChunks
 from aiolibsql._types import (
     AutocommitSetting,
+    BatchOperation,
     Description,
     InitHook,
     IsolationLevel,
@@ -34,10 +36,12 @@ __all__ = [
     "Connection",
     "Cursor",
     "Operation",
+    "PreparedQuery",
     "Row",
     "RowIterator",
     "Transaction",
     "_error_for_code",
+    "_fetch_plain",
     "complete_statement",
     "sqlite_version",
 ]
@@ -59,6 +63,15 @@ def complete_statement(statement: str) -> bool:
 
 def _error_for_code(code: int, message: str) -> Exception:
     """Return the exception that an SQLite result code becomes; for the tests of that table."""
+
+def _fetch_plain(
+    connection: Connection[Any], sql: str, parameters: Parameters | None = None
+) -> Operation[list[tuple[Any, ...]]]:
+    """Return all rows of a statement as tuples with str, whatever the connection's factories are.
+
+    Cancellation:
+        As for `Connection.fetch_all`.
+    """
 
 @disjoint_base
 class Connection(Generic[_RowT_co]):
@@ -414,6 +427,389 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             TypeError: If the value is not a BLOB.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `execute`.
+        """
+
+    def set_pragma(self, name: str, value: Any) -> Operation[None]:
+        """Run ``PRAGMA name=value`` (as rapsqlite); rows that it gives are dropped.
+
+        SQLite takes no notice of a pragma that it does not know, nor of one that can't be set where
+        it is, such as ``foreign_keys`` in a transaction: read it back to be sure.
+
+        Args:
+            name: The pragma, perhaps with its schema: ``"cache_size"``, ``"main.synchronous"``.
+            value: A bool or an int; anything else stands for its ``str()``.
+
+        Raises:
+            ValueError: If the name is not the name of a pragma.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `execute`.
+        """
+
+    def batch(self, operations: Iterable[BatchOperation]) -> Operation[Cursor[_RowT_co]]:
+        """Execute several statements: all of them, or none.
+
+        They run in a `savepoint` block: where no transaction is open in one of their own, which is
+        committed, else as a part of that.
+
+        Args:
+            operations: For each statement its SQL, or a tuple of the SQL and its parameters. All of
+                it is read, at the await, before the first one runs.
+
+        Returns:
+            The last statement's cursor, from which its rows can be fetched; under ``async with`` it
+            is closed at the end of the block.
+
+        Raises:
+            TypeError: If an operation is neither.
+            Error: As for `execute`; nothing of the batch is kept.
+
+        Cancellation:
+            As for `savepoint`: nothing is kept of what was not done as a whole.
+
+        Example:
+            ```python
+            await conn.batch(
+                [
+                    "CREATE TABLE moon (name TEXT, planet TEXT)",
+                    ("INSERT INTO moon VALUES (?, ?)", ("Titan", "Saturn")),
+                ]
+            )
+            ```
+        """
+
+    def execute_iter(
+        self, sql: str, parameters: Parameters | None = None, chunk_size: int | None = None
+    ) -> RowChunks[_RowT_co]:
+        """Iterate over the rows of a statement in chunks (as rapsqlite).
+
+        The statement runs once, on a cursor of its own, and all chunks are of one snapshot
+        (rapsqlite runs it for each chunk, with LIMIT and OFFSET).
+
+        Args:
+            sql: One statement.
+            parameters: As for `execute`, but read at the first step.
+            chunk_size: Rows in a chunk; None for `iter_chunk_size`.
+
+        Returns:
+            An async iterator over lists of rows, which may be entered with ``async with``.
+
+        Raises:
+            ValueError: If ``chunk_size`` is less than 1.
+            Error: From the iteration, as for `execute`.
+
+        Cancellation:
+            As for `Cursor.fetchmany`, at each step.
+
+        Example:
+            ```python
+            async for planets in conn.execute_iter("SELECT name FROM planet", chunk_size=100):
+                print(len(planets))
+            ```
+        """
+
+    def prepare(
+        self, query: str, *, raw: bool = False, blob: bool = False
+    ) -> PreparedQuery[_RowT_co]:
+        """Return a statement that is compiled once and kept (as rapsqlite).
+
+        SQLite compiles it when it is first executed. From then on it stays compiled as long as the
+        `PreparedQuery` lives, whatever ``cached_statements`` is. (A PRAGMA is compiled each time.)
+
+        Args:
+            query: One statement.
+            raw: Accepted; there is one way to read a value.
+            blob: `PreparedQuery.fetch_scalar` refuses what is not a BLOB, as `fetch_blob`.
+
+        Returns:
+            The statement, not compiled yet.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed.
+
+        Example:
+            ```python
+            mass = conn.prepare("SELECT mass FROM planet WHERE name = ?")
+            masses = [await mass.fetch_scalar((name,)) for name in ("Ceres", "Vesta")]
+            ```
+        """
+
+    async def explain_query_plan(
+        self, sql: str, parameters: Parameters | None = None
+    ) -> list[tuple[int, int, int, str]]:
+        """Return how SQLite would run a statement (as rapsqlite).
+
+        Args:
+            sql: One statement; it is not executed.
+            parameters: As for `execute`: what the statement has places for has to be given.
+
+        Returns:
+            The rows of ``EXPLAIN QUERY PLAN``: id, parent, a number without meaning, and a text.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def get_tables(self, name: str | None = None) -> list[str]:
+        """Return the names of the tables of the main schema (as rapsqlite).
+
+        Those of SQLite itself, which begin with ``sqlite_``, are left out.
+
+        Args:
+            name: Only the table of that name, in any case.
+
+        Returns:
+            The names, in order.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def get_views(self, name: str | None = None) -> list[str]:
+        """Return the names of the views of the main schema (as rapsqlite).
+
+        Args:
+            name: Only the view of that name, in any case.
+
+        Returns:
+            The names, in order.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def get_table_info(self, table_name: str) -> list[dict[str, Any]]:
+        """Return the columns of a table (as rapsqlite).
+
+        Args:
+            table_name: The table, or view.
+
+        Returns:
+            The rows of ``PRAGMA table_info`` as dicts, with the keys ``cid``, ``name``, ``type``,
+            ``notnull``, ``dflt_value`` and ``pk``; none for an unknown table.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def get_table_xinfo(self, table_name: str) -> list[dict[str, Any]]:
+        """Return the columns of a table, generated and hidden ones too (as rapsqlite).
+
+        Args:
+            table_name: The table, or view.
+
+        Returns:
+            As `get_table_info`, with the key ``hidden``.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def get_indexes(self, table_name: str | None = None) -> list[dict[str, Any]]:
+        """Return the indexes that CREATE INDEX has made (as rapsqlite).
+
+        Args:
+            table_name: Only those of this table.
+
+        Returns:
+            Dicts with the keys ``name``, ``table``, ``unique`` and ``sql``, by name.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def get_index_list(self, table_name: str) -> list[dict[str, Any]]:
+        """Return all indexes of a table, those of its constraints too (as rapsqlite).
+
+        Args:
+            table_name: The table.
+
+        Returns:
+            The rows of ``PRAGMA index_list`` as dicts, with the keys ``seq``, ``name``, ``unique``,
+            ``origin`` and ``partial``.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def get_index_info(self, index_name: str) -> list[dict[str, Any]]:
+        """Return the columns of an index (as rapsqlite).
+
+        Args:
+            index_name: The index.
+
+        Returns:
+            The rows of ``PRAGMA index_info`` as dicts, with the keys ``seqno``, ``cid`` and
+            ``name``.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def get_foreign_keys(self, table_name: str) -> list[dict[str, Any]]:
+        """Return the foreign keys of a table (as rapsqlite).
+
+        Args:
+            table_name: The table that refers to others.
+
+        Returns:
+            The rows of ``PRAGMA foreign_key_list`` as dicts, with the keys ``id``, ``seq``,
+            ``table``, ``from``, ``to``, ``on_update``, ``on_delete`` and ``match``.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def get_schema(self, table_name: str | None = None) -> dict[str, Any]:
+        """Return the tables, or all about one of them, in one snapshot (as rapsqlite).
+
+        Args:
+            table_name: The table, or None for a list of them.
+
+        Returns:
+            ``{"tables": [{"name": …}, …]}``; for one table ``table_name``, ``columns`` as
+            `get_table_info`, ``indexes`` as `get_indexes` and ``foreign_keys`` as
+            `get_foreign_keys`, or an empty dict if there is none of that name.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def changes(self) -> int:
+        """Return how many rows the last write has changed (as rapsqlite).
+
+        Returns:
+            The rows of the last INSERT, UPDATE or DELETE, whoever executed it on this connection.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def last_insert_rowid(self) -> int:
+        """Return the rowid that the connection has inserted last (as rapsqlite).
+
+        Returns:
+            The rowid; 0 before the first.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def total_changes_async(self) -> int:
+        """Return `total_changes` once the operations before have ended (as rapsqlite).
+
+        Returns:
+            The rows inserted, updated or deleted since the connection was opened.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    async def in_transaction_async(self) -> bool:
+        """Return `in_transaction` once the operations before have ended (as rapsqlite).
+
+        Returns:
+            Whether a transaction is open.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            Error: As for `execute`.
+
+        Cancellation:
+            As for `fetch_all`.
+        """
+
+    def execute_many(
+        self, query: str, parameters: Iterable[Parameters] | AsyncIterable[Parameters]
+    ) -> Operation[Cursor[_RowT_co]]:
+        """Execute one statement for each row of parameters; rapsqlite's name of `executemany`.
+
+        Args:
+            query: The statement.
+            parameters: As for `executemany`.
+
+        Returns:
+            The cursor.
+
+        Raises:
+            Error: As for `executemany`.
+
+        Cancellation:
+            As for `executemany`.
+        """
+
+    def raw_fetch_scalar(
+        self, query: str, parameters: Parameters | None = None, blob: bool = False
+    ) -> Operation[Any]:
+        """Do as `fetch_scalar`, or with ``blob=True`` as `fetch_blob` (as rapsqlite).
+
+        Args:
+            query: One statement.
+            parameters: As for `execute`.
+            blob: Refuse what is not a BLOB.
+
+        Returns:
+            The value, or None if there is no row.
+
+        Raises:
+            TypeError: If ``blob`` is True and the value is not a BLOB.
             Error: As for `execute`.
 
         Cancellation:
@@ -1193,6 +1589,127 @@ class Cursor(Generic[_RowT_co]):
 
     @row_factory.setter
     def row_factory(self, factory: RowFactory[Any]) -> None: ...
+
+@final
+class PreparedQuery(Generic[_RowT_co]):
+    """A statement that stays compiled; made by `Connection.prepare` (as rapsqlite).
+
+    Its executions take part in transactions as the connection's own do, and two of them may be
+    read at the same time. Parameters, errors and cancellations are those of the `Connection` method
+    of the same name.
+
+    Example:
+        ```python
+        add = conn.prepare("INSERT INTO planet VALUES (?)")
+        async with conn.transaction():
+            for name in ("Ceres", "Vesta"):
+                await add.execute((name,))
+        ```
+    """
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+    @property
+    def query(self) -> str:
+        """The SQL."""
+
+    def execute(self, parameters: Parameters | None = None) -> Operation[Cursor[_RowT_co]]:
+        """Execute it on a new cursor, as `Connection.execute`.
+
+        Args:
+            parameters: As for `Connection.execute`.
+
+        Returns:
+            The cursor.
+
+        Raises:
+            Error: As for `Connection.execute`.
+
+        Cancellation:
+            As for `Connection.execute`.
+        """
+
+    def fetch_all(self, parameters: Parameters | None = None) -> Operation[list[_RowT_co]]:
+        """Execute it and return all its rows, as `Connection.fetch_all`.
+
+        Args:
+            parameters: As for `Connection.execute`.
+
+        Returns:
+            The rows.
+
+        Raises:
+            Error: As for `Connection.execute`.
+
+        Cancellation:
+            As for `Connection.execute`.
+        """
+
+    def fetch_one(self, parameters: Parameters | None = None) -> Operation[_RowT_co]:
+        """Execute it and return its first row, which there has to be, as `Connection.fetch_one`.
+
+        Args:
+            parameters: As for `Connection.execute`.
+
+        Returns:
+            The row.
+
+        Raises:
+            DatabaseError: If there is no row.
+            Error: As for `Connection.execute`.
+
+        Cancellation:
+            As for `Connection.execute`.
+        """
+
+    def fetch_optional(self, parameters: Parameters | None = None) -> Operation[_RowT_co | None]:
+        """Execute it and return its first row, or None, as `Connection.fetch_optional`.
+
+        Args:
+            parameters: As for `Connection.execute`.
+
+        Returns:
+            The row, or None if there is none.
+
+        Raises:
+            Error: As for `Connection.execute`.
+
+        Cancellation:
+            As for `Connection.execute`.
+        """
+
+    def fetch_scalar(self, parameters: Parameters | None = None) -> Operation[Any]:
+        """Execute it and return its first row's first value, as `Connection.fetch_scalar`.
+
+        Args:
+            parameters: As for `Connection.execute`.
+
+        Returns:
+            The value, or None if there is no row.
+
+        Raises:
+            TypeError: If it was prepared with ``blob=True`` and the value is not a BLOB.
+            Error: As for `Connection.execute`.
+
+        Cancellation:
+            As for `Connection.execute`.
+        """
+
+    def fetch_blob(self, parameters: Parameters | None = None) -> Operation[bytes | None]:
+        """Execute it and return the BLOB of its first row, as `Connection.fetch_blob`.
+
+        Args:
+            parameters: As for `Connection.execute`.
+
+        Returns:
+            The bytes; None if the value is NULL or there is no row.
+
+        Raises:
+            TypeError: If the value is not a BLOB.
+            Error: As for `Connection.execute`.
+
+        Cancellation:
+            As for `Connection.execute`.
+        """
 
 @disjoint_base
 class Row(Sequence[Any]):

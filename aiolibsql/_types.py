@@ -17,6 +17,7 @@ Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 Description: TypeAlias = tuple[tuple[str, None, None, None, None, None, None], ...]
 RowFactory: TypeAlias = Callable[["Cursor[Any]", tuple[Any, ...]], T] | type[sqlite3.Row] | None
 TextFactory: TypeAlias = Callable[[bytes], Any]
+BatchOperation: TypeAlias = str | tuple[str] | tuple[str, Parameters | None]
 InitHook: TypeAlias = Callable[["Connection[Any]"], Awaitable[object]]
 
 

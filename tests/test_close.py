@@ -164,6 +164,23 @@ async def test_close_in_a_transaction_that_only_read_is_silent(file_backend: Bac
     await connection.close()  # a ResourceWarning would be an error
 
 
+async def test_connection_dropped_after_stop_is_not_left_open(backend: Backend) -> None:
+    for _ in range(50):  # the close may be over before the connection is dropped
+        connection = await backend.connect()
+        connection.stop()
+        del connection  # a ResourceWarning would be an error
+        gc.collect()
+
+
+async def test_connection_dropped_after_stop_in_a_transaction_warns(file_backend: Backend) -> None:
+    connection = await opened_with_table(file_backend)
+    await connection.execute("INSERT INTO t VALUES (1)")
+    with pytest.warns(ResourceWarning, match="uncommitted|before being closed"):
+        connection.stop()
+        del connection
+        gc.collect()
+
+
 async def test_connection_dropped_open_warns_and_keeps_what_was_committed(
     file_backend: Backend,
 ) -> None:

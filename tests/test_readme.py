@@ -20,6 +20,7 @@ EXAMPLE = re.compile(
     r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
 EXAMPLES = EXAMPLE.findall(README)
+MIGRATING = sorted((ROOT / "docs" / "migrating").glob("*.md"))
 
 
 def run(script: Path, *args: str, cwd: Path) -> str:
@@ -60,6 +61,22 @@ def test_readme_example_prints_what_it_says(code: str, output: str, tmp_path: Pa
     printed = run(script, cwd=tmp_path)
     if output:
         assert printed == output
+
+
+@pytest.mark.parametrize("page", MIGRATING, ids=lambda page: page.stem)
+def test_migration_page_prints_what_it_says(page: Path, tmp_path: Path) -> None:
+    examples = EXAMPLE.findall(page.read_text(encoding="utf-8"))
+    assert examples
+    for number, (code, output) in enumerate(examples):
+        script = tmp_path / f"example{number}.py"
+        script.write_text(code, encoding="utf-8")
+        assert run(script, cwd=tmp_path) == output
+
+
+@pytest.mark.parametrize("page", MIGRATING, ids=lambda page: page.stem)
+def test_migration_page_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_readme_links_lead_somewhere() -> None:

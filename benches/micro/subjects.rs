@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use _aiolibsql::core::{
     Action, Amount, Backend, Bindings, Command, Event, Execute, KeySlot, Local, Operation, Options,
-    Outcome, Result, RowBatch, RowStream, Shared, Shield, TransactionMode,
+    Outcome, Pins, Result, RowBatch, RowStream, Shared, Shield, TransactionMode,
 };
 use _aiolibsql::sqlite::{Handle, OpenOptions, StatementId, ValueRef, initialize};
 use _aiolibsql::wakeup::{CompletionQueue, TicketWaker, WakeupFd};
@@ -255,6 +255,7 @@ fn round_trip(count: usize) -> Duration {
         key: KeySlot::default(),
         timeout: Duration::from_secs(5),
         cached_statements: 8,
+        pins: Pins::default(),
         foreign_keys: false,
         pragmas: Vec::new(),
         mode: TransactionMode::Autocommit { manual_end: true },

@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::time::Duration;
 
 use super::encryption::KeySlot;
+use super::pins::Pins;
 
 /// How to open a database.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Options {
     /// How long a statement waits for another connection's lock.
     pub timeout: Duration,
     pub cached_statements: usize,
+    /// What stays prepared beyond those.
+    pub pins: Pins,
     pub foreign_keys: bool,
     /// `PRAGMA name=value`, run in this order when the database is opened.
     pub pragmas: Vec<String>,

@@ -98,7 +98,7 @@ impl Session {
         let maintenance = Maintenance::new(&mut handle, path);
         let mut session = Self {
             handle,
-            cache: StatementCache::new(options.cached_statements),
+            cache: StatementCache::new(options.cached_statements, options.pins.clone()),
             reading: HashMap::new(),
             transaction: Transaction::new(mode),
             nest: Nest::default(),

@@ -11,20 +11,25 @@ use lru::LruCache;
 
 use crate::sqlite::{Handle, StatementId};
 
+use super::pins::Pins;
+
 /// Idle statements of one connection.
 #[derive(Debug)]
 pub struct StatementCache {
     idle: LruCache<Arc<str>, StatementId>,
     capacity: usize,
+    /// What is kept beyond the capacity.
+    pins: Pins,
 }
 
 impl StatementCache {
     /// A cache for `capacity` statements; 0 caches nothing.
-    pub fn new(capacity: usize) -> Self {
+    pub fn new(capacity: usize, pins: Pins) -> Self {
         // Unbounded, because a bounded one allocates all of its capacity at once.
         Self {
             idle: LruCache::unbounded(),
             capacity,
+            pins,
         }
     }
 
@@ -41,10 +46,20 @@ impl StatementCache {
         if let Some((_, replaced)) = self.idle.push(Arc::clone(sql), id) {
             handle.finalize(replaced);
         }
-        if self.idle.len() > self.capacity
-            && let Some((_, oldest)) = self.idle.pop_lru()
+        while self.idle.len() > self.capacity
+            && let Some(oldest) = self.oldest_to_go()
         {
             handle.finalize(oldest);
         }
+    }
+
+    /// Takes out the statement that was not used for longest, if there are more than there is room for.
+    fn oldest_to_go(&mut self) -> Option<StatementId> {
+        if self.idle.len() <= self.capacity + self.pins.count() {
+            return None;
+        }
+        let mut oldest_first = self.idle.iter().rev().map(|(sql, _)| sql);
+        let sql = Arc::clone(oldest_first.find(|sql| !self.pins.contains(sql))?);
+        self.idle.pop(&sql)
     }
 }

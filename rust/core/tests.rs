@@ -12,8 +12,8 @@ use crate::sqlite::{self, ValueRef};
 use super::session::Session;
 use super::{
     Action, Amount, Backend, Begin, Bindings, Cancelled, Cell, Command, Error, Event, Execute,
-    KeySlot, Kind, Local, Next, Observer, Options, Outcome, Phase, Result, RowBatch, RowStream,
-    Shared, TransactionMode, end_at,
+    KeySlot, Kind, Local, Next, Observer, Options, Outcome, Phase, Pins, Result, RowBatch,
+    RowStream, Shared, TransactionMode, end_at,
 };
 
 fn options(mode: TransactionMode) -> Options {
@@ -23,6 +23,7 @@ fn options(mode: TransactionMode) -> Options {
         key: KeySlot::default(),
         timeout: Duration::from_secs(5),
         cached_statements: 8,
+        pins: Pins::default(),
         foreign_keys: false,
         pragmas: Vec::new(),
         mode,
@@ -285,4 +286,54 @@ fn batch_keeps_text_with_nul_apart_from_blobs_and_other_text() {
     assert_eq!(batch.bytes(text), "\u{e9}".as_bytes());
     assert_eq!(batch.bytes(blob), b"");
     assert_eq!(batch.len(), 1);
+}
+
+#[test]
+fn pinned_statement_stays_prepared_beyond_the_capacity_until_it_is_unpinned() {
+    let opening = Command::new(Action::Open, Vec::new(), None).operation;
+    let options = Options {
+        cached_statements: 1,
+        ..options(IMPLICIT)
+    };
+    let mut session = Session::open(&options, IMPLICIT, &opening).unwrap();
+    let operation = Command::new(Action::SetMode, Vec::new(), None).operation;
+    let run = |session: &mut Session, sql: &str| {
+        let statement = execute(sql, &Arc::default(), Amount::All);
+        session.run(&operation, statement, &[], None).unwrap();
+    };
+    let is_kept = |session: &mut Session, sql: &str| {
+        let kept = session.cache.take(sql);
+        if let Some(id) = kept {
+            session
+                .cache
+                .give_back(&mut session.handle, &Arc::from(sql), id);
+        }
+        kept.is_some()
+    };
+    let pinned = "SELECT 'pinned'";
+
+    let (first, second) = (
+        options.pins.pin(pinned.into()),
+        options.pins.pin(pinned.into()),
+    );
+    for sql in [pinned, "SELECT 1", "SELECT 2", "SELECT 3"] {
+        run(&mut session, sql);
+    }
+    assert!(is_kept(&mut session, pinned));
+    assert!(is_kept(&mut session, "SELECT 3"));
+    assert!(!is_kept(&mut session, "SELECT 2"));
+
+    drop(first);
+    for sql in [pinned, "SELECT 1", "SELECT 2"] {
+        run(&mut session, sql);
+    }
+    assert!(is_kept(&mut session, pinned));
+
+    drop(second);
+    for sql in ["SELECT 1", "SELECT 2"] {
+        run(&mut session, sql);
+    }
+    assert!(!is_kept(&mut session, pinned));
+    assert!(!is_kept(&mut session, "SELECT 1"));
+    assert!(is_kept(&mut session, "SELECT 2"));
 }

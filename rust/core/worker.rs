@@ -18,6 +18,7 @@ use super::command::{Action, Command, Outcome, Shared};
 use super::error::{Error, Result};
 use super::lookout::linger;
 use super::options::{ModeChange, Options, TransactionMode};
+use super::pins::Pin;
 use super::process::Birth;
 use super::queue::Queue;
 use super::session::Session;
@@ -79,6 +80,11 @@ impl Mailbox {
 }
 
 impl Local {
+    /// Keeps a statement prepared until the pin is dropped.
+    pub fn pin(&self, sql: Arc<str>) -> Pin {
+        self.options.pins.pin(sql)
+    }
+
     pub fn new(options: Options) -> Arc<Self> {
         let mailbox = Mailbox {
             queue: Queue::new(options.timeout),

@@ -343,6 +343,7 @@ impl Connection {
     fn stop(slf: &Bound<'_, Self>) -> PyResult<Operation> {
         let mut close = Simple::new("Connection.stop", slf.clone().unbind(), Action::Close);
         close.submit_now(slf.py())?;
+        slf.get().link.set_stopped();
         Ok(Operation::new(Box::new(close)))
     }
 

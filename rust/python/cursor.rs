@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::convert::RowMaker;
 use super::exceptions;
 use super::executemany::ExecuteMany;
-use super::factories::RowFactory;
+use super::factories::{RowFactory, TextFactory};
 use super::fetch::{FetchAll, FetchMany, FetchOne};
 use super::iterator::RowIterator;
 use super::results::{Found, Piece, State};
@@ -49,6 +49,17 @@ impl Cursor {
             connection: connection.clone_ref(py),
             state: Mutex::new(State::new(row_factory, chunk)),
         }
+    }
+
+    /// One for the driver's own questions: tuples with str.
+    pub fn plain(connection: &Py<Connection>, py: Python<'_>) -> Self {
+        let this = Self::create(py, connection);
+        let mut state = this.state();
+        state.is_plain = true;
+        let replaced = std::mem::replace(&mut state.row_factory, RowFactory::Tuple);
+        drop(state);
+        drop(replaced);
+        this
     }
 
     pub const fn connection(&self) -> &Py<Connection> {
@@ -201,7 +212,12 @@ impl Cursor {
 
     pub fn maker(slf: &Py<Self>, py: Python<'_>) -> RowMaker {
         let this = slf.get();
-        let texts = this.connection.get().link().text_factory_of(py);
+        let is_plain = this.state().is_plain;
+        let texts = if is_plain {
+            TextFactory::Str
+        } else {
+            this.connection.get().link().text_factory_of(py)
+        };
         let state = this.state();
         RowMaker {
             cursor: slf.clone_ref(py),

@@ -10,7 +10,7 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 
 use crate::core::{
-    Action, Backend, Block, Command, Error, Local, ModeChange, Opaque, Phase, Shared, Status,
+    Action, Backend, Block, Command, Error, Local, ModeChange, Opaque, Phase, Pin, Shared, Status,
 };
 
 use super::callbacks::Callbacks;
@@ -36,6 +36,8 @@ pub struct Link {
     /// There are mode changes in the settings.
     has_modes: AtomicBool,
     reported: AtomicBool,
+    /// A close was submitted that nobody need wait for.
+    stopped: AtomicBool,
 }
 
 impl Link {
@@ -52,6 +54,7 @@ impl Link {
             settings: Mutex::new(settings),
             has_modes: AtomicBool::new(false),
             reported: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
         }
     }
 
@@ -121,6 +124,11 @@ impl Link {
     /// Stops the statement that runs now.
     pub fn interrupt(&self) {
         self.backend.interrupt();
+    }
+
+    /// Keeps a statement prepared until the pin is dropped.
+    pub fn pin(&self, sql: Arc<str>) -> Pin {
+        self.backend.pin(sql)
     }
 
     /// How the database is shown.
@@ -240,6 +248,11 @@ impl Link {
         self.backend.stop();
     }
 
+    /// It is about to be closed, so that nobody who lets go of it now leaves it open.
+    pub fn set_stopped(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
     /// Says that it was left open, once.
     pub fn report_left_open(&self, py: Python<'_>, how: &str) -> PyResult<()> {
         if self.reported.swap(true, Ordering::Relaxed) {
@@ -253,7 +266,9 @@ impl Link {
         if self.is_inherited() {
             return;
         }
-        let forgotten = self.status().phase() == Phase::Open;
+        // A transaction would be lost without a word, for nobody waits for that close.
+        let stopped = self.stopped.load(Ordering::Relaxed) && !self.status().in_transaction();
+        let forgotten = self.status().phase() == Phase::Open && !stopped;
         if forgotten {
             self.status().hurry();
             drop(self.submit(Action::Close, None));

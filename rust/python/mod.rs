@@ -6,6 +6,7 @@
 
 mod asyncio;
 mod awaitable;
+mod batch;
 mod cached;
 mod callback_values;
 mod callbacks;
@@ -23,12 +24,15 @@ mod fetch;
 mod ffi;
 mod functions;
 mod hooks;
+mod introspection;
 mod iterator;
 mod lifecycle;
 mod link;
 mod machine;
 mod options;
 mod parameters;
+mod pragmas;
+mod prepared;
 mod process;
 mod queries;
 mod reentrancy;
@@ -60,10 +64,12 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<connection::Connection>()?;
     module.add_class::<cursor::Cursor>()?;
     module.add_class::<transaction::Transaction>()?;
+    module.add_class::<prepared::PreparedQuery>()?;
     module.add_class::<row::Row>()?;
     module.add_class::<awaitable::Operation>()?;
     module.add_class::<iterator::RowIterator>()?;
     module.add_function(wrap_pyfunction!(complete_statement, module)?)?;
+    module.add_function(wrap_pyfunction!(introspection::_fetch_plain, module)?)?;
     module.add_function(wrap_pyfunction!(exceptions::_error_for_code, module)?)?;
     // Nobody names these, but PyO3 would make them at first use.
     py.get_type::<asyncio::Waiter>();

@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyMapping, PyString};
 
-use crate::core::{Begin, KeySlot, ModeChange, ModeEffect, Options, TransactionMode};
+use crate::core::{Begin, KeySlot, ModeChange, ModeEffect, Options, Pins, TransactionMode};
 
 use super::encryption;
 use super::exceptions;
@@ -187,6 +187,7 @@ pub fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(O
         uri: arguments.uri || label.starts_with("file:"),
         timeout: seconds(arguments.timeout, "timeout")?,
         cached_statements: arguments.cached_statements,
+        pins: Pins::default(),
         foreign_keys: arguments.foreign_keys,
         pragmas: arguments.pragmas.map_or_else(|| Ok(Vec::new()), pragmas)?,
         mode,
@@ -231,7 +232,8 @@ fn pragmas(pragmas: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     pragmas.items()?.iter().map(statement).collect()
 }
 
-fn pragma(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<String> {
+/// The statement that assigns to a pragma.
+pub fn pragma(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<String> {
     let name: String = name.extract()?;
     let parts_are_names = name.split('.').all(|part| {
         !part.is_empty()

@@ -26,6 +26,8 @@ pub struct State {
     pub arraysize: usize,
     pub chunk: usize,
     pub row_factory: RowFactory,
+    /// Texts are str, whatever the connection's text factory.
+    pub is_plain: bool,
     pub closed: bool,
 }
 
@@ -62,6 +64,7 @@ impl State {
             arraysize: 1,
             chunk,
             row_factory,
+            is_plain: false,
             closed: false,
         }
     }

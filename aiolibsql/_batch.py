@@ -1,0 +1,33 @@
+"""`Connection.batch`: several statements, all of them or none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiolibsql._aiolibsql import Connection, Cursor
+    from aiolibsql._types import BatchOperation, Parameters
+
+
+def _read(operation: BatchOperation, position: int) -> tuple[str, Parameters | None]:
+    if isinstance(operation, str):
+        return operation, None
+    parts = tuple(operation)
+    if not 1 <= len(parts) <= 2 or not isinstance(parts[0], str):  # noqa: PLR2004 - SQL, parameters
+        message = f"operation {position} of a batch must be SQL, or a tuple of SQL and parameters"
+        raise TypeError(message)
+    return parts[0], parts[1] if len(parts) > 1 else None
+
+
+async def batch(conn: Connection[Any], operations: Iterable[BatchOperation]) -> Cursor[Any]:
+    """Execute the operations in one block."""
+    # Before anything runs, for an iterable of the caller's must not run inside of the block.
+    statements = [_read(operation, index) for index, operation in enumerate(operations, 1)]
+    async with conn.savepoint():
+        # Not the block's: the caller may go on using it.
+        cursor = conn.cursor()
+        for sql, parameters in statements:
+            await cursor.execute(sql, parameters)
+    return cursor

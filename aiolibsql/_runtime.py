@@ -1,0 +1,81 @@
+"""Sleeping, and giving up in time, on whichever event loop runs.
+
+trio is looked up among the modules that are there: whoever runs under it has imported it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+
+class Expired(Exception):  # noqa: N818 - it never leaves the package
+    """The time was up, and what ran in it was cancelled."""
+
+
+def _trio() -> Any:
+    """Return trio, if the running task is one of its tasks."""
+    trio = sys.modules.get("trio")
+    if trio is None:
+        return None
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return None
+    return trio
+
+
+async def sleep(seconds: float) -> None:
+    """Sleep, as the running loop does."""
+    trio = _trio()
+    await (asyncio if trio is None else trio).sleep(seconds)
+
+
+async def within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
+    """Await what `work` returns, and cancel it when the time is up.
+
+    Raises:
+        Expired: If it did not end in time. Its own `TimeoutError`s are its own.
+    """
+    trio = _trio()
+    if trio is not None:
+        with trio.move_on_after(seconds):
+            return await work()
+        raise Expired
+    if sys.version_info < (3, 11):
+        return await _within_task(seconds, work)
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            return await work()
+    except TimeoutError as error:
+        if deadline.expired() and isinstance(error.__cause__, asyncio.CancelledError):
+            raise Expired from error
+        raise
+
+
+async def _within_task(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
+    """Do the same before Python 3.11, whose asyncio can't cancel a part of a task."""
+
+    async def run() -> T:
+        return await work()
+
+    task = asyncio.ensure_future(run())
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
+    if done:
+        return task.result()
+    task.cancel()
+    await asyncio.wait({task})
+    if task.cancelled():
+        raise Expired
+    return task.result()
