@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as _abc
 import datetime as _datetime  # noqa: ICN001 - private, for it is no part of the API
 import time as _time
+from sqlite3 import PrepareProtocol
 from typing import Final as _Final
 
 from aiolibsql._aiolibsql import (
@@ -12,10 +13,15 @@ from aiolibsql._aiolibsql import (
     Cursor,
     Row,
     Transaction,
+    adapt,
+    adapters,
     complete_statement,
+    register_adapter,
     sqlite_version,
 )
 from aiolibsql._connect import connect
+from aiolibsql._dates import adapt_date as _adapt_date
+from aiolibsql._dates import adapt_datetime as _adapt_datetime
 from aiolibsql._version import __version__
 from aiolibsql.exceptions import (
     ConnectionClosedError,
@@ -51,6 +57,9 @@ BINARY = memoryview
 NUMBER = float
 DATETIME = _datetime.datetime
 ROWID = int
+
+register_adapter(Date, _adapt_date)
+register_adapter(Timestamp, _adapt_datetime)
 
 
 def DateFromTicks(ticks: float) -> _datetime.date:  # noqa: N802 - PEP 249's name
@@ -90,6 +99,7 @@ __all__ = [
     "InternalError",
     "NotSupportedError",
     "OperationalError",
+    "PrepareProtocol",
     "ProgrammingError",
     "Row",
     "Time",
@@ -100,10 +110,13 @@ __all__ = [
     "Transaction",
     "Warning",
     "__version__",
+    "adapt",
+    "adapters",
     "apilevel",
     "complete_statement",
     "connect",
     "paramstyle",
+    "register_adapter",
     "sqlite_version",
     "sqlite_version_info",
     "threadsafety",

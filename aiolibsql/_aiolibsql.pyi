@@ -26,6 +26,7 @@ from aiolibsql._types import (
     TextFactory,
 )
 
+_T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _RowT_co = TypeVar("_RowT_co", covariant=True, default=tuple[Any, ...])
 _CursorT = TypeVar("_CursorT", bound=Cursor[Any])
@@ -38,7 +39,10 @@ __all__ = [
     "RowIterator",
     "Transaction",
     "_error_for_code",
+    "adapt",
+    "adapters",
     "complete_statement",
+    "register_adapter",
     "sqlite_version",
 ]
 
@@ -57,6 +61,61 @@ def complete_statement(statement: str) -> bool:
         Whether nothing is missing, so that a shell need not ask for another line.
     """
 
+adapters: Final[dict[tuple[type[Any], Any], Callable[[Any], Any]]]
+"""What `register_adapter` has registered, by class and protocol (as `sqlite3`)."""
+
+def register_adapter(type: type[_T], adapter: Callable[[_T], Any], /) -> None:
+    """Register what a parameter of a class is stored as (as `sqlite3`).
+
+    The class has to be exactly the value's: subclasses register themselves. What the adapter
+    returns is bound as it is, and not adapted again. A value is adapted by the first of these that
+    there is: `Connection.register_adapter`, this function, `sqlite3.register_adapter`, and the
+    value's own ``__conform__(PrepareProtocol)``, which may return None to be bound as it is.
+
+    `datetime.date` and `datetime.datetime` have adapters to begin with, which store the text that
+    sqlite3's do and, unlike those since Python 3.12, give no DeprecationWarning. An adapter of a
+    class that SQLite has a type for, such as int, is taken notice of only if it was registered
+    here or with the connection.
+
+    Args:
+        type: The class.
+        adapter: Called with the value when the method that takes the parameters is called; by
+            ``executemany`` while it reads the rows. Returns None, an int, float, str, bytes or
+            another buffer.
+
+    Raises:
+        TypeError: If ``type`` is no class, or ``adapter`` is not callable.
+
+    Example:
+        ```python
+        aiolibsql.register_adapter(decimal.Decimal, str)
+        await conn.execute("INSERT INTO price VALUES (?)", (decimal.Decimal("9.99"),))
+        ```
+    """
+
+@overload
+def adapt(obj: Any, proto: Any = ..., /) -> Any:
+    """Return what an object is stored as (as `sqlite3`).
+
+    Asks the module's adapters, sqlite3's, the protocol's ``__adapt__`` and the object's
+    ``__conform__``; not those of a connection.
+
+    Args:
+        obj: The object.
+        proto: The protocol; `PrepareProtocol` if it is not given.
+        alt: What is returned when nobody adapts the object.
+
+    Returns:
+        The adapted object, or ``alt``.
+
+    Raises:
+        ProgrammingError: If nobody adapts the object and there is no ``alt``.
+        Exception: Whatever the adapter raises, but for a TypeError of ``__adapt__`` or
+            ``__conform__``: then they do not count.
+    """
+
+@overload
+def adapt(obj: Any, proto: Any, alt: _T, /) -> Any | _T: ...
 def _error_for_code(code: int, message: str) -> Exception:
     """Return the exception that an SQLite result code becomes; for the tests of that table."""
 
@@ -172,8 +231,9 @@ class Connection(Generic[_RowT_co]):
         Args:
             sql: One statement. Empty text and comments are fine and do nothing.
             parameters: A sequence for ``?`` and ``?NNN``, or a mapping for ``:a``, ``@a`` and
-                ``$a``. Values are None, int (bool too), float, str, bytes, or another buffer, which
-                is stored as a BLOB. They are read when the method is called.
+                ``$a``. Values are None, int (bool too), float, str, bytes, another buffer, which
+                is stored as a BLOB, or what `aiolibsql.register_adapter` makes one of these. They
+                are read when the method is called.
             timeout: Seconds that the operation may wait and run, from its await on; None for no
                 limit but the connection's own for locks.
 
@@ -182,7 +242,7 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             ProgrammingError: If there are two statements, parameters are missing or too many, or
-                SQLite has no type for one of them.
+                one is of a class that SQLite has no type for and nobody adapts.
             OverflowError: If an int does not fit in 64 bits.
             UnicodeEncodeError: If a text has surrogates.
             IntegrityError: If a constraint fails.
@@ -191,6 +251,7 @@ class Connection(Generic[_RowT_co]):
             OperationalError: If SQLite can't do it; also, once, if SQLite has rolled back the
                 transaction since the last operation, which then does not run outside of it.
             ConnectionClosedError: If the connection is closed, or not open yet.
+            Exception: Whatever an adapter raises.
 
         Cancellation:
             Queued, it never runs. A running read is stopped and leaves an open transaction open. Of
@@ -236,7 +297,7 @@ class Connection(Generic[_RowT_co]):
             TimeoutError: As for `execute`.
             OperationalError: As for `execute`.
             ConnectionClosedError: If the connection is closed, or not open yet.
-            Exception: Whatever the iterable raises.
+            Exception: Whatever the iterable or an adapter raises.
 
         Cancellation:
             As for `execute`; nothing is kept of what was not done as a whole.
@@ -533,6 +594,22 @@ class Connection(Generic[_RowT_co]):
 
         Cancellation:
             It is done even if the caller was cancelled before; the cancelled caller waits for it.
+        """
+
+    def register_adapter(self, type_: type[_T], adapter: Callable[[_T], Any] | None) -> None:
+        """Register what a parameter of a class is stored as, for this connection (as rapsqlite).
+
+        It comes before the adapters that `aiolibsql.register_adapter` registers for all
+        connections, and works like those. Operations that were made before keep what they have
+        converted.
+
+        Args:
+            type_: The class; exactly that of the value.
+            adapter: Called with the value; None removes the connection's adapter.
+
+        Raises:
+            TypeError: If ``type_`` is no class, or ``adapter`` is neither callable nor None.
+            ConnectionClosedError: If the connection is closed.
         """
 
     def close(self) -> Operation[None]:

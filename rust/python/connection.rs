@@ -12,6 +12,7 @@ use pyo3::types::PyString;
 
 use crate::core::{Action, Amount, Local, Phase};
 
+use super::adapters::Adapters;
 use super::awaitable::Operation;
 use super::cursor::{Cursor, FIRST_ROWS};
 use super::encryption;
@@ -89,6 +90,7 @@ impl Connection {
         let settings = Settings {
             row_factory: row_factory.map_or(Ok(RowFactory::Tuple), RowFactory::new)?,
             text_factory: text_factory.map_or(Ok(TextFactory::Str), TextFactory::new)?,
+            adapters: Adapters::default(),
             control,
             modes: Vec::new(),
             chunk: iter_chunk_size.max(1),
@@ -473,8 +475,8 @@ impl Connection {
         if self.view.is_some() {
             return;
         }
-        let factories = self.link.settings().take_factories();
-        drop(factories);
+        let objects = self.link.settings().take_objects();
+        drop(objects);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::core::{
     Action, Backend, Block, Command, Error, Local, ModeChange, Phase, Shared, Status,
 };
 
+use super::adapters::Adapters;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
@@ -144,6 +145,10 @@ impl Link {
 
     pub fn text_factory_of(&self, py: Python<'_>) -> TextFactory {
         self.settings().text_factory.clone_ref(py)
+    }
+
+    pub fn adapters_of(&self, py: Python<'_>) -> Adapters {
+        self.settings().adapters.clone_ref(py)
     }
 
     pub fn is_closed(&self) -> bool {

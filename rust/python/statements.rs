@@ -139,8 +139,9 @@ impl Execute {
         timeout: Option<f64>,
         amount: Amount,
     ) -> PyResult<Self> {
+        let adapters = cursor.get().connection().get().link().adapters_of(sql.py());
         let sql = parameters::sql(sql)?;
-        let bindings = Converter::new(Arc::clone(&sql)).one(parameters)?;
+        let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
         let timeout = timeout
             .map(|timeout| parameters::seconds(timeout, "timeout"))
             .transpose()?;
