@@ -8,7 +8,10 @@ import time as _time
 from sqlite3 import PrepareProtocol
 from typing import Final as _Final
 
+from aiolibsql import _dates
 from aiolibsql._aiolibsql import (
+    PARSE_COLNAMES,
+    PARSE_DECLTYPES,
     Connection,
     Cursor,
     Row,
@@ -16,12 +19,12 @@ from aiolibsql._aiolibsql import (
     adapt,
     adapters,
     complete_statement,
+    converters,
     register_adapter,
+    register_converter,
     sqlite_version,
 )
 from aiolibsql._connect import connect
-from aiolibsql._dates import adapt_date as _adapt_date
-from aiolibsql._dates import adapt_datetime as _adapt_datetime
 from aiolibsql._version import __version__
 from aiolibsql.exceptions import (
     ConnectionClosedError,
@@ -58,8 +61,10 @@ NUMBER = float
 DATETIME = _datetime.datetime
 ROWID = int
 
-register_adapter(Date, _adapt_date)
-register_adapter(Timestamp, _adapt_datetime)
+register_adapter(Date, _dates.adapt_date)
+register_adapter(Timestamp, _dates.adapt_datetime)
+register_converter("date", _dates.convert_date)
+register_converter("timestamp", _dates.convert_timestamp)
 
 
 def DateFromTicks(ticks: float) -> _datetime.date:  # noqa: N802 - PEP 249's name
@@ -82,6 +87,8 @@ __all__ = [
     "DATETIME",
     "LEGACY_TRANSACTION_CONTROL",
     "NUMBER",
+    "PARSE_COLNAMES",
+    "PARSE_DECLTYPES",
     "ROWID",
     "STRING",
     "VERSION",
@@ -115,8 +122,10 @@ __all__ = [
     "apilevel",
     "complete_statement",
     "connect",
+    "converters",
     "paramstyle",
     "register_adapter",
+    "register_converter",
     "sqlite_version",
     "sqlite_version_info",
     "threadsafety",

@@ -32,6 +32,8 @@ _RowT_co = TypeVar("_RowT_co", covariant=True, default=tuple[Any, ...])
 _CursorT = TypeVar("_CursorT", bound=Cursor[Any])
 
 __all__ = [
+    "PARSE_COLNAMES",
+    "PARSE_DECLTYPES",
     "Connection",
     "Cursor",
     "Operation",
@@ -42,7 +44,9 @@ __all__ = [
     "adapt",
     "adapters",
     "complete_statement",
+    "converters",
     "register_adapter",
+    "register_converter",
     "sqlite_version",
 ]
 
@@ -90,6 +94,43 @@ def register_adapter(type: type[_T], adapter: Callable[[_T], Any], /) -> None:
         ```python
         aiolibsql.register_adapter(decimal.Decimal, str)
         await conn.execute("INSERT INTO price VALUES (?)", (decimal.Decimal("9.99"),))
+        ```
+    """
+
+PARSE_DECLTYPES: Final = 1
+"""For `connect`'s ``detect_types``: converters by the declared types of columns (as `sqlite3`)."""
+
+PARSE_COLNAMES: Final = 2
+"""For `connect`'s ``detect_types``: converters by the names of columns (as `sqlite3`)."""
+
+converters: Final[dict[str, Callable[[bytes], Any]]]
+"""What `register_converter` has registered, by name in upper case (as `sqlite3`)."""
+
+def register_converter(typename: str, converter: Callable[[bytes], Any], /) -> None:
+    """Register what the values of a type become when rows are fetched (as `sqlite3`).
+
+    It is used by connections whose ``detect_types`` asks for it. A value is converted by the first
+    of these that there is: `Connection.register_converter`, this function and
+    `sqlite3.register_converter`. Which converter a column has is decided when the statement is
+    executed.
+
+    There are two to begin with, which work like sqlite3's and, unlike those since Python 3.12, give
+    no DeprecationWarning: ``date`` gives a `datetime.date`, ``timestamp`` a naive
+    `datetime.datetime`. As sqlite3's, the latter drops an offset from UTC behind six digits of
+    microseconds, and raises ValueError for one elsewhere.
+
+    Args:
+        typename: The name, in upper or lower case.
+        converter: Called with the value's bytes, for a number those of its text; the text factory
+            has no say. NULL and values without any bytes become None without a call.
+
+    Raises:
+        TypeError: If ``typename`` is no str, or ``converter`` is not callable.
+
+    Example:
+        ```python
+        aiolibsql.register_converter("decimal", lambda text: decimal.Decimal(text.decode()))
+        conn = await aiolibsql.connect("shop.db", detect_types=aiolibsql.PARSE_DECLTYPES)
         ```
     """
 
@@ -188,6 +229,7 @@ class Connection(Generic[_RowT_co]):
         iter_chunk_size: int = 64,
         pragmas: dict[str, Any] | None = None,
         init_hook: InitHook | None = None,
+        detect_types: int = 0,
     ) -> Self: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __await__(self) -> Generator[Any, None, Self]: ...
@@ -612,6 +654,24 @@ class Connection(Generic[_RowT_co]):
             ConnectionClosedError: If the connection is closed.
         """
 
+    def register_converter(self, typename: str, converter: Callable[[bytes], Any] | None) -> None:
+        """Register what values of a type become, for this connection (as rapsqlite).
+
+        It comes before the converters that `aiolibsql.register_converter` registers for all
+        connections. It applies to columns by their declared type, whatever `connect`'s
+        ``detect_types`` says; by their name only with `PARSE_COLNAMES`. Rows of statements that
+        were executed before stay as they are.
+
+        Args:
+            typename: The name, in upper or lower case.
+            converter: Called with the value's bytes, as `aiolibsql.register_converter`'s; None
+                removes the connection's converter.
+
+        Raises:
+            TypeError: If ``typename`` is no str, or ``converter`` is neither callable nor None.
+            ConnectionClosedError: If the connection is closed.
+        """
+
     def close(self) -> Operation[None]:
         """Close the connection, after the operations before it.
 
@@ -976,6 +1036,8 @@ class Cursor(Generic[_RowT_co]):
             ProgrammingError: If the cursor is closed.
             OperationalError: If reading on fails, after the rows before the error.
             ConnectionClosedError: If the connection is closed.
+            Exception: Whatever a converter or a factory raises. The rows after that one can still
+                be fetched.
 
         Cancellation:
             Queued, it loses no row. Running, it stops the statement: the rows that were read before
@@ -995,6 +1057,8 @@ class Cursor(Generic[_RowT_co]):
             ProgrammingError: If the cursor is closed.
             OperationalError: If reading on fails.
             ConnectionClosedError: If the connection is closed.
+            Exception: Whatever a converter or a factory raises. The rows after that one can still
+                be fetched.
 
         Cancellation:
             As for `fetchone`; rows are taken from the cursor only when all of them are there.
@@ -1013,6 +1077,8 @@ class Cursor(Generic[_RowT_co]):
             ProgrammingError: If the cursor is closed.
             OperationalError: If reading on fails.
             ConnectionClosedError: If the connection is closed.
+            Exception: Whatever a converter or a factory raises. The rows after that one can still
+                be fetched.
 
         Cancellation:
             The statement is stopped, and rows that were taken are lost.
@@ -1048,7 +1114,8 @@ class Cursor(Generic[_RowT_co]):
     def description(self) -> Description | None:
         """The columns of the last execution (PEP 249), or None if it gave no rows.
 
-        For each column a tuple of its name and six times None (as `sqlite3`).
+        For each column a tuple of its name and six times None (as `sqlite3`); under
+        `PARSE_COLNAMES` the name ends before a type in brackets.
         """
 
     @property

@@ -238,7 +238,7 @@ impl Work for ExecuteMany {
                     {
                         return Err(error);
                     }
-                    cursor.executed(result?.unwrap_or_default());
+                    cursor.executed(result?.unwrap_or_default(), None);
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
             }

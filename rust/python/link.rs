@@ -14,6 +14,7 @@ use crate::core::{
 };
 
 use super::adapters::Adapters;
+use super::converters::Converters;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
@@ -149,6 +150,10 @@ impl Link {
 
     pub fn adapters_of(&self, py: Python<'_>) -> Adapters {
         self.settings().adapters.clone_ref(py)
+    }
+
+    pub fn converters_of(&self, py: Python<'_>) -> Converters {
+        self.settings().converters.clone_ref(py)
     }
 
     pub fn is_closed(&self) -> bool {

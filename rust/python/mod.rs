@@ -10,6 +10,7 @@ mod awaitable;
 mod cached;
 mod connection;
 mod convert;
+mod converters;
 mod cursor;
 mod delegate;
 mod encryption;
@@ -62,6 +63,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<iterator::RowIterator>()?;
     module.add_function(wrap_pyfunction!(complete_statement, module)?)?;
     adapters::register(module)?;
+    converters::register(module)?;
     module.add_function(wrap_pyfunction!(exceptions::_error_for_code, module)?)?;
     // Nobody names these, but PyO3 would make them at first use.
     py.get_type::<asyncio::Waiter>();
