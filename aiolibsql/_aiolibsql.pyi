@@ -28,11 +28,14 @@ from aiolibsql._types import (
     TextFactory,
 )
 
+_T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _RowT_co = TypeVar("_RowT_co", covariant=True, default=tuple[Any, ...])
 _CursorT = TypeVar("_CursorT", bound=Cursor[Any])
 
 __all__ = [
+    "PARSE_COLNAMES",
+    "PARSE_DECLTYPES",
     "Connection",
     "Cursor",
     "Operation",
@@ -42,7 +45,12 @@ __all__ = [
     "Transaction",
     "_error_for_code",
     "_fetch_plain",
+    "adapt",
+    "adapters",
     "complete_statement",
+    "converters",
+    "register_adapter",
+    "register_converter",
     "sqlite_version",
 ]
 
@@ -61,6 +69,98 @@ def complete_statement(statement: str) -> bool:
         Whether nothing is missing, so that a shell need not ask for another line.
     """
 
+adapters: Final[dict[tuple[type[Any], Any], Callable[[Any], Any]]]
+"""What `register_adapter` has registered, by class and protocol (as `sqlite3`)."""
+
+def register_adapter(type: type[_T], adapter: Callable[[_T], Any], /) -> None:
+    """Register what a parameter of a class is stored as (as `sqlite3`).
+
+    The class has to be exactly the value's: subclasses register themselves. What the adapter
+    returns is bound as it is, and not adapted again. A value is adapted by the first of these that
+    there is: `Connection.register_adapter`, this function, `sqlite3.register_adapter`, and the
+    value's own ``__conform__(PrepareProtocol)``, which may return None to be bound as it is.
+
+    `datetime.date` and `datetime.datetime` have adapters to begin with, which store the text that
+    sqlite3's do and, unlike those since Python 3.12, give no DeprecationWarning. An adapter of a
+    class that SQLite has a type for, such as int, is taken notice of only if it was registered
+    here or with the connection.
+
+    Args:
+        type: The class.
+        adapter: Called with the value when the method that takes the parameters is called; by
+            ``executemany`` while it reads the rows. Returns None, an int, float, str, bytes or
+            another buffer.
+
+    Raises:
+        TypeError: If ``type`` is no class, or ``adapter`` is not callable.
+
+    Example:
+        ```python
+        aiolibsql.register_adapter(decimal.Decimal, str)
+        await conn.execute("INSERT INTO price VALUES (?)", (decimal.Decimal("9.99"),))
+        ```
+    """
+
+PARSE_DECLTYPES: Final = 1
+"""For `connect`'s ``detect_types``: converters by the declared types of columns (as `sqlite3`)."""
+
+PARSE_COLNAMES: Final = 2
+"""For `connect`'s ``detect_types``: converters by the names of columns (as `sqlite3`)."""
+
+converters: Final[dict[str, Callable[[bytes], Any]]]
+"""What `register_converter` has registered, by name in upper case (as `sqlite3`)."""
+
+def register_converter(typename: str, converter: Callable[[bytes], Any], /) -> None:
+    """Register what the values of a type become when rows are fetched (as `sqlite3`).
+
+    It is used by connections whose ``detect_types`` asks for it. A value is converted by the first
+    of these that there is: `Connection.register_converter`, this function and
+    `sqlite3.register_converter`. Which converter a column has is decided when the statement is
+    executed.
+
+    There are two to begin with, which work like sqlite3's and, unlike those since Python 3.12, give
+    no DeprecationWarning: ``date`` gives a `datetime.date`, ``timestamp`` a naive
+    `datetime.datetime`. As sqlite3's, the latter drops an offset from UTC behind six digits of
+    microseconds, and raises ValueError for one elsewhere.
+
+    Args:
+        typename: The name, in upper or lower case.
+        converter: Called with the value's bytes, for a number those of its text; the text factory
+            has no say. NULL and values without any bytes become None without a call.
+
+    Raises:
+        TypeError: If ``typename`` is no str, or ``converter`` is not callable.
+
+    Example:
+        ```python
+        aiolibsql.register_converter("decimal", lambda text: decimal.Decimal(text.decode()))
+        conn = await aiolibsql.connect("shop.db", detect_types=aiolibsql.PARSE_DECLTYPES)
+        ```
+    """
+
+@overload
+def adapt(obj: Any, proto: Any = ..., /) -> Any:
+    """Return what an object is stored as (as `sqlite3`).
+
+    Asks the module's adapters, sqlite3's, the protocol's ``__adapt__`` and the object's
+    ``__conform__``; not those of a connection.
+
+    Args:
+        obj: The object.
+        proto: The protocol; `PrepareProtocol` if it is not given.
+        alt: What is returned when nobody adapts the object.
+
+    Returns:
+        The adapted object, or ``alt``.
+
+    Raises:
+        ProgrammingError: If nobody adapts the object and there is no ``alt``.
+        Exception: Whatever the adapter raises, but for a TypeError of ``__adapt__`` or
+            ``__conform__``: then they do not count.
+    """
+
+@overload
+def adapt(obj: Any, proto: Any, alt: _T, /) -> Any | _T: ...
 def _error_for_code(code: int, message: str) -> Exception:
     """Return the exception that an SQLite result code becomes; for the tests of that table."""
 
@@ -142,6 +242,7 @@ class Connection(Generic[_RowT_co]):
         iter_chunk_size: int = 64,
         pragmas: dict[str, Any] | None = None,
         init_hook: InitHook | None = None,
+        detect_types: int = 0,
     ) -> Self: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __await__(self) -> Generator[Any, None, Self]: ...
@@ -185,8 +286,9 @@ class Connection(Generic[_RowT_co]):
         Args:
             sql: One statement. Empty text and comments are fine and do nothing.
             parameters: A sequence for ``?`` and ``?NNN``, or a mapping for ``:a``, ``@a`` and
-                ``$a``. Values are None, int (bool too), float, str, bytes, or another buffer, which
-                is stored as a BLOB. They are read when the method is called.
+                ``$a``. Values are None, int (bool too), float, str, bytes, another buffer, which
+                is stored as a BLOB, or what `aiolibsql.register_adapter` makes one of these. They
+                are read when the method is called.
             timeout: Seconds that the operation may wait and run, from its await on; None for no
                 limit but the connection's own for locks.
 
@@ -195,7 +297,7 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             ProgrammingError: If there are two statements, parameters are missing or too many, or
-                SQLite has no type for one of them.
+                one is of a class that SQLite has no type for and nobody adapts.
             OverflowError: If an int does not fit in 64 bits.
             UnicodeEncodeError: If a text has surrogates.
             IntegrityError: If a constraint fails.
@@ -204,6 +306,7 @@ class Connection(Generic[_RowT_co]):
             OperationalError: If SQLite can't do it; also, once, if SQLite has rolled back the
                 transaction since the last operation, which then does not run outside of it.
             ConnectionClosedError: If the connection is closed, or not open yet.
+            Exception: Whatever an adapter raises.
 
         Cancellation:
             Queued, it never runs. A running read is stopped and leaves an open transaction open. Of
@@ -249,7 +352,7 @@ class Connection(Generic[_RowT_co]):
             TimeoutError: As for `execute`.
             OperationalError: As for `execute`.
             ConnectionClosedError: If the connection is closed, or not open yet.
-            Exception: Whatever the iterable raises.
+            Exception: Whatever the iterable or an adapter raises.
 
         Cancellation:
             As for `execute`; nothing is kept of what was not done as a whole.
@@ -931,6 +1034,40 @@ class Connection(Generic[_RowT_co]):
             It is done even if the caller was cancelled before; the cancelled caller waits for it.
         """
 
+    def register_adapter(self, type_: type[_T], adapter: Callable[[_T], Any] | None) -> None:
+        """Register what a parameter of a class is stored as, for this connection (as rapsqlite).
+
+        It comes before the adapters that `aiolibsql.register_adapter` registers for all
+        connections, and works like those. Operations that were made before keep what they have
+        converted.
+
+        Args:
+            type_: The class; exactly that of the value.
+            adapter: Called with the value; None removes the connection's adapter.
+
+        Raises:
+            TypeError: If ``type_`` is no class, or ``adapter`` is neither callable nor None.
+            ConnectionClosedError: If the connection is closed.
+        """
+
+    def register_converter(self, typename: str, converter: Callable[[bytes], Any] | None) -> None:
+        """Register what values of a type become, for this connection (as rapsqlite).
+
+        It comes before the converters that `aiolibsql.register_converter` registers for all
+        connections. It applies to columns by their declared type, whatever `connect`'s
+        ``detect_types`` says; by their name only with `PARSE_COLNAMES`. Rows of statements that
+        were executed before stay as they are.
+
+        Args:
+            typename: The name, in upper or lower case.
+            converter: Called with the value's bytes, as `aiolibsql.register_converter`'s; None
+                removes the connection's converter.
+
+        Raises:
+            TypeError: If ``typename`` is no str, or ``converter`` is neither callable nor None.
+            ConnectionClosedError: If the connection is closed.
+        """
+
     def close(self) -> Operation[None]:
         """Close the connection, after the operations before it.
 
@@ -1469,6 +1606,8 @@ class Cursor(Generic[_RowT_co]):
             ProgrammingError: If the cursor is closed.
             OperationalError: If reading on fails, after the rows before the error.
             ConnectionClosedError: If the connection is closed.
+            Exception: Whatever a converter or a factory raises. The rows after that one can still
+                be fetched.
 
         Cancellation:
             Queued, it loses no row. Running, it stops the statement: the rows that were read before
@@ -1488,6 +1627,8 @@ class Cursor(Generic[_RowT_co]):
             ProgrammingError: If the cursor is closed.
             OperationalError: If reading on fails.
             ConnectionClosedError: If the connection is closed.
+            Exception: Whatever a converter or a factory raises. The rows after that one can still
+                be fetched.
 
         Cancellation:
             As for `fetchone`; rows are taken from the cursor only when all of them are there.
@@ -1506,6 +1647,8 @@ class Cursor(Generic[_RowT_co]):
             ProgrammingError: If the cursor is closed.
             OperationalError: If reading on fails.
             ConnectionClosedError: If the connection is closed.
+            Exception: Whatever a converter or a factory raises. The rows after that one can still
+                be fetched.
 
         Cancellation:
             The statement is stopped, and rows that were taken are lost.
@@ -1541,7 +1684,8 @@ class Cursor(Generic[_RowT_co]):
     def description(self) -> Description | None:
         """The columns of the last execution (PEP 249), or None if it gave no rows.
 
-        For each column a tuple of its name and six times None (as `sqlite3`).
+        For each column a tuple of its name and six times None (as `sqlite3`); under
+        `PARSE_COLNAMES` the name ends before a type in brackets.
         """
 
     @property

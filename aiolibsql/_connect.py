@@ -6,7 +6,6 @@ import warnings
 from typing import TYPE_CHECKING, Any, overload
 
 from aiolibsql._aiolibsql import Connection
-from aiolibsql.exceptions import NotSupportedError
 
 if TYPE_CHECKING:
     import os
@@ -101,7 +100,10 @@ def connect(
             (as `sqlite3`).
         autocommit: True, False (PEP 249), or `LEGACY_TRANSACTION_CONTROL` for `isolation_level` (as
             `sqlite3`).
-        detect_types: 0; converters do not exist yet.
+        detect_types: Where the name of a value's converter is looked for (as `sqlite3`):
+            `PARSE_DECLTYPES` for the first word of the column's declared type, `PARSE_COLNAMES` for
+            brackets in its name, as in ``AS "born [date]"``, which are then no part of the name;
+            both added together, or 0. See `register_converter`.
         check_same_thread: Accepted; a connection may be used from any thread.
         factory: A subclass of `Connection`, or a callable that returns one.
         cached_statements: Prepared statements to keep.
@@ -130,7 +132,7 @@ def connect(
             autocommit, a NaN, a pragma whose name is not one, or an encryption key that is empty
             or longer than 32 bytes.
         ProgrammingError: For an encryption key with a database in memory.
-        NotSupportedError: For the URL of a remote database, or ``detect_types``.
+        NotSupportedError: For the URL of a remote database.
         OperationalError: From the await, if the file can't be opened.
         DatabaseError: From the await, if the file is not a database, or its encryption key is
             wrong or missing, also while another connection has it locked.
@@ -150,9 +152,6 @@ def connect(
             DeprecationWarning,
             stacklevel=2,
         )
-    if detect_types:
-        message = "detect_types is not supported yet"
-        raise NotSupportedError(message)
     return (factory or Connection)(
         database,
         timeout,
@@ -167,4 +166,5 @@ def connect(
         iter_chunk_size=iter_chunk_size,
         pragmas=pragmas,
         init_hook=init_hook,
+        detect_types=detect_types,
     )

@@ -91,6 +91,8 @@ pub struct Execute {
     pub rows: Arc<RowStream>,
     /// Rows to read with the first reply.
     pub amount: Amount,
+    /// Whether the outcome has to name the declared types of the columns.
+    pub wants_decltypes: bool,
 }
 
 /// How many rows to read before the reply.
@@ -118,6 +120,8 @@ pub struct Bindings {
 pub struct Outcome {
     /// The column names of a statement that returns rows.
     pub columns: Option<Arc<[Box<str>]>>,
+    /// Their declared types, if they were wanted; an expression has none.
+    pub decltypes: Option<Arc<[Option<Box<str>>]>>,
     /// Rows changed; `None` where PEP 249 says -1.
     pub rowcount: Option<i64>,
     /// The connection's last inserted rowid after a single statement.

@@ -48,6 +48,7 @@ impl Session {
             parameters,
             rows,
             amount,
+            wants_decltypes,
         } = execute;
         let prepared = self.prepare(&sql).map_err(|error| error.with_sql(&sql));
         match prepared {
@@ -82,7 +83,7 @@ impl Session {
                     session.handle.statement(id).reset();
                 }
                 session.start(id, &parameters)?;
-                session.first_rows(operation, id, &sql, &rows, amount)
+                session.first_rows(operation, id, &sql, &rows, amount, wants_decltypes)
             })
         });
         if executed.is_err() {
@@ -238,6 +239,7 @@ impl Session {
         sql: &Arc<str>,
         rows: &Arc<RowStream>,
         amount: Amount,
+        wants_decltypes: bool,
     ) -> Result<(Outcome, usize)> {
         let is_dml = self.handle.statement(id).kind() == StatementKind::Dml;
         // A write with RETURNING runs to its end now: its lock must not depend on who reads the rows when.
@@ -247,7 +249,7 @@ impl Session {
             Ok(read) => read,
             // Rows came before the error, and SQLite's users see them first.
             Err(error) if rows.is_ready() && !is_dml && operation.stop().is_none() => {
-                let outcome = self.outcome(id, None);
+                let outcome = self.outcome(id, None, wants_decltypes);
                 self.give_back(sql, id);
                 rows.end(Err(self.with_cause(error).with_sql(sql)));
                 return Ok((outcome, 0));
@@ -255,7 +257,8 @@ impl Session {
             Err(error) => return Err(error),
         };
         self.answer_pragma(id, rows)?;
-        let outcome = self.outcome(id, (is_dml && read.done).then(|| self.handle.changes()));
+        let rowcount = (is_dml && read.done).then(|| self.handle.changes());
+        let outcome = self.outcome(id, rowcount, wants_decltypes);
         if read.done || matches!(amount, Amount::Only(_)) {
             self.note_end(id, true);
             self.give_back(sql, id);
@@ -271,13 +274,20 @@ impl Session {
         Ok((outcome, read.rows))
     }
 
-    fn outcome(&mut self, id: StatementId, rowcount: Option<i64>) -> Outcome {
+    fn outcome(
+        &mut self,
+        id: StatementId,
+        rowcount: Option<i64>,
+        wants_decltypes: bool,
+    ) -> Outcome {
         let lastrowid = Some(self.handle.last_insert_rowid());
         let statement = self.handle.statement(id);
         let count = statement.column_count();
         let columns = (count > 0).then(|| statement.column_names());
+        let decltypes = (count > 0 && wants_decltypes).then(|| statement.column_decltypes());
         Outcome {
             columns,
+            decltypes,
             rowcount,
             lastrowid,
             ..Outcome::default()

@@ -12,7 +12,9 @@ use pyo3::types::PyString;
 
 use crate::core::{Action, Amount, Local, Phase};
 
+use super::adapters::Adapters;
 use super::awaitable::Operation;
+use super::converters::Converters;
 use super::cursor::{Cursor, FIRST_ROWS};
 use super::encryption;
 use super::exceptions;
@@ -58,6 +60,7 @@ impl Connection {
     #[pyo3(signature = (
         database, timeout=5.0, isolation_level=Level::implicit(), *, autocommit=Autocommit::Legacy, cached_statements=128, uri=false,
         encryption_key=None, foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
+        detect_types=0,
     ))]
     #[allow(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
@@ -74,6 +77,7 @@ impl Connection {
         iter_chunk_size: usize,
         pragmas: Option<&Bound<'_, PyAny>>,
         init_hook: Option<Py<PyAny>>,
+        detect_types: i32,
     ) -> PyResult<Self> {
         let control = Control::new(isolation_level, autocommit);
         let arguments = Arguments {
@@ -89,6 +93,8 @@ impl Connection {
         let settings = Settings {
             row_factory: row_factory.map_or(Ok(RowFactory::Tuple), RowFactory::new)?,
             text_factory: text_factory.map_or(Ok(TextFactory::Str), TextFactory::new)?,
+            adapters: Adapters::default(),
+            converters: Converters::new(detect_types),
             control,
             modes: Vec::new(),
             chunk: iter_chunk_size.max(1),
@@ -475,8 +481,8 @@ impl Connection {
         if self.view.is_some() {
             return;
         }
-        let factories = self.link.settings().take_factories();
-        drop(factories);
+        let objects = self.link.settings().take_objects();
+        drop(objects);
         self.link.callbacks().clear();
     }
 }

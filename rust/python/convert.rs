@@ -1,16 +1,17 @@
 //! Rows as Python objects.
 //!
-//! Owns the conversion of cells; converters join here.
+//! Owns the conversion of cells, but for those of columns that have converters.
 //! Thread: the loop's. Invariant: no lock is held, for a factory is Python code.
 
 use std::sync::Arc;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyString, PyTuple};
 
 use crate::core::{Cell, Error, RowBatch, Span};
 
+use super::converters;
 use super::cursor::Cursor;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
@@ -21,6 +22,8 @@ use super::row::Row;
 pub struct RowMaker {
     pub cursor: Py<Cursor>,
     pub columns: Arc<[Box<str>]>,
+    /// For each column its converter, or None.
+    pub converters: Option<Py<PyTuple>>,
     pub rows: RowFactory,
     pub texts: TextFactory,
 }
@@ -29,13 +32,17 @@ impl RowMaker {
     /// The object for one row.
     pub fn make(&self, py: Python<'_>, batch: &RowBatch, index: usize) -> PyResult<Py<PyAny>> {
         let cells = batch.row(index);
-        // A text factory may make anything.
-        let elements = match self.texts {
-            TextFactory::Call(_) => Elements::Any,
+        // A text factory and converters may make anything.
+        let elements = match (&self.texts, &self.converters) {
+            (TextFactory::Call(_), _) | (_, Some(_)) => Elements::Any,
             _ => Elements::Atoms,
         };
         let tuple = ffi::tuple(py, elements, cells.len(), |column| {
-            self.value(py, batch, cells[column], column)
+            let cell = cells[column];
+            match self.converter(py, column) {
+                Some(converter) => converters::convert(&converter, batch, cell),
+                None => self.value(py, batch, cell, column),
+            }
         })?;
         match &self.rows {
             RowFactory::Tuple => Ok(tuple.into_any().unbind()),
@@ -52,8 +59,15 @@ impl RowMaker {
 
     pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.cursor)?;
+        visit.call(&self.converters)?;
         self.rows.traverse(visit)?;
         self.texts.traverse(visit)
+    }
+
+    fn converter<'py>(&self, py: Python<'py>, column: usize) -> Option<Bound<'py, PyAny>> {
+        let converters = self.converters.as_ref()?.bind(py);
+        let converter = converters.get_item(column).ok()?;
+        Some(converter).filter(|converter| !converter.is_none())
     }
 
     fn value(

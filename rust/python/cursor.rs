@@ -72,7 +72,11 @@ impl Cursor {
 
     /// Starts an execution in a block; the rows of the last one end.
     pub fn begin(&self, rows: Option<Arc<RowStream>>, block: Option<Arc<Block>>) {
-        let replaced = self.state().begin(rows, block);
+        let mut state = self.state();
+        let converters = state.converters.take();
+        let replaced = state.begin(rows, block);
+        drop(state);
+        drop(converters);
         if let Some(replaced) = replaced {
             self.end_rows(replaced);
         }
@@ -100,13 +104,16 @@ impl Cursor {
     }
 
     /// Stores what an execution reported.
-    pub fn executed(&self, outcome: Outcome) {
+    pub fn executed(&self, outcome: Outcome, converters: Option<Py<PyTuple>>) {
         let mut state = self.state();
         state.columns = outcome.columns;
+        let replaced = std::mem::replace(&mut state.converters, converters);
         state.rowcount = outcome.rowcount.unwrap_or(-1);
         if outcome.lastrowid.is_some() {
             state.lastrowid = outcome.lastrowid;
         }
+        drop(state);
+        drop(replaced);
     }
 
     /// Looks for rows, and takes at most `most`; `found` sees them. It must not call Python.
@@ -222,6 +229,7 @@ impl Cursor {
         RowMaker {
             cursor: slf.clone_ref(py),
             columns: state.columns.clone().unwrap_or_default(),
+            converters: state.converters.as_ref().map(|of| of.clone_ref(py)),
             rows: state.row_factory.clone_ref(py),
             texts,
         }
@@ -446,14 +454,20 @@ impl Cursor {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.connection)?;
         match self.state.try_lock() {
-            Ok(state) => state.row_factory.traverse(visit),
+            Ok(state) => {
+                visit.call(&state.converters)?;
+                state.row_factory.traverse(visit)
+            }
             Err(_) => Ok(()),
         }
     }
 
     fn __clear__(&self) {
-        let old = std::mem::replace(&mut self.state().row_factory, RowFactory::Tuple);
-        drop(old);
+        let mut state = self.state();
+        let converters = state.converters.take();
+        let old = std::mem::replace(&mut state.row_factory, RowFactory::Tuple);
+        drop(state);
+        drop((converters, old));
     }
 }
 

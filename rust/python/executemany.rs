@@ -92,11 +92,12 @@ impl ExecuteMany {
         rows: &Bound<'_, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Self> {
+        let adapters = cursor.get().connection().get().link().adapters_of(sql.py());
         let sql = parameters::sql(sql)?;
         Ok(Self {
             name,
             cursor,
-            converter: Converter::new(Arc::clone(&sql)),
+            converter: Converter::new(Arc::clone(&sql), adapters),
             sql,
             rows: Rows::Iterable(rows.clone().unbind()),
             batch: None,
@@ -237,7 +238,7 @@ impl Work for ExecuteMany {
                     {
                         return Err(error);
                     }
-                    cursor.executed(result?.unwrap_or_default());
+                    cursor.executed(result?.unwrap_or_default(), None);
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
             }
@@ -252,6 +253,7 @@ impl Work for ExecuteMany {
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.cursor)?;
+        self.converter.traverse(visit)?;
         match &self.rows {
             Rows::Iterable(rows) | Rows::AsyncIterator(rows) => visit.call(rows),
             Rows::Iterator(rows) => visit.call(rows),

@@ -13,7 +13,9 @@ use crate::core::{
     Action, Backend, Block, Command, Error, Local, ModeChange, Opaque, Phase, Pin, Shared, Status,
 };
 
+use super::adapters::Adapters;
 use super::callbacks::Callbacks;
+use super::converters::Converters;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
@@ -176,6 +178,14 @@ impl Link {
 
     pub fn text_factory_of(&self, py: Python<'_>) -> TextFactory {
         self.settings().text_factory.clone_ref(py)
+    }
+
+    pub fn adapters_of(&self, py: Python<'_>) -> Adapters {
+        self.settings().adapters.clone_ref(py)
+    }
+
+    pub fn converters_of(&self, py: Python<'_>) -> Converters {
+        self.settings().converters.clone_ref(py)
     }
 
     pub fn is_closed(&self) -> bool {

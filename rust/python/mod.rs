@@ -4,6 +4,7 @@
 //! Thread: attached to the interpreter, on whichever thread calls. Worker threads never come here.
 //! Invariant: no lock is held while Python code may run.
 
+mod adapters;
 mod asyncio;
 mod awaitable;
 mod batch;
@@ -12,6 +13,7 @@ mod callback_values;
 mod callbacks;
 mod connection;
 mod convert;
+mod converters;
 mod cursor;
 mod delegate;
 mod encryption;
@@ -70,6 +72,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<iterator::RowIterator>()?;
     module.add_function(wrap_pyfunction!(complete_statement, module)?)?;
     module.add_function(wrap_pyfunction!(introspection::_fetch_plain, module)?)?;
+    adapters::register(module)?;
+    converters::register(module)?;
     module.add_function(wrap_pyfunction!(exceptions::_error_for_code, module)?)?;
     // Nobody names these, but PyO3 would make them at first use.
     py.get_type::<asyncio::Waiter>();

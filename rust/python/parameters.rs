@@ -1,11 +1,12 @@
 //! Python values as parameters of a statement.
 //!
-//! Owns the conversion of sequences and mappings into owned rows; adapters join in `adapt`.
+//! Owns the conversion of sequences and mappings into owned rows; `adapters.rs` says what stands for a value.
 //! Thread: the caller's. Must not know: statements, workers.
 
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
@@ -15,6 +16,7 @@ use pyo3::types::{
 use crate::core::{Bindings, Error, RowBatch, parameter_names};
 use crate::sqlite::{self, ValueRef};
 
+use super::adapters::Adapters;
 use super::cached::{cached_attribute, interned};
 use super::exceptions;
 
@@ -51,6 +53,7 @@ pub fn seconds(value: f64, name: &str) -> PyResult<std::time::Duration> {
 pub struct Converter {
     sql: Arc<str>,
     names: Option<Arc<[Box<str>]>>,
+    adapters: Adapters,
 }
 
 /// The shape of one row.
@@ -61,8 +64,16 @@ pub enum Shape {
 }
 
 impl Converter {
-    pub const fn new(sql: Arc<str>) -> Self {
-        Self { sql, names: None }
+    pub const fn new(sql: Arc<str>, adapters: Adapters) -> Self {
+        Self {
+            sql,
+            names: None,
+            adapters,
+        }
+    }
+
+    pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.adapters.traverse(visit)
     }
 
     /// Converts the parameters of a single statement.
@@ -126,16 +137,16 @@ impl Converter {
         parameters: &Bound<'_, PyAny>,
         shape: Shape,
     ) -> PyResult<()> {
-        let batch = &mut bindings.rows;
+        let (batch, adapters) = (&mut bindings.rows, &self.adapters);
         let pushed = match shape {
-            Shape::Positional(width) => push_sequence(batch, parameters, width),
+            Shape::Positional(width) => push_sequence(batch, adapters, parameters, width),
             Shape::Named => self
                 .names
                 .iter()
                 .flat_map(|names| names.iter())
                 .try_for_each(|name| {
                     let value = lookup(parameters, name)?;
-                    push(batch, &value, &|| format!("':{name}'"))
+                    push(batch, adapters, &value, &|| format!("':{name}'"))
                 }),
         };
         match pushed {
@@ -159,6 +170,7 @@ fn positional(parameters: &Bound<'_, PyAny>) -> PyResult<Shape> {
 
 fn push_sequence(
     batch: &mut RowBatch,
+    adapters: &Adapters,
     parameters: &Bound<'_, PyAny>,
     width: usize,
 ) -> PyResult<()> {
@@ -166,9 +178,13 @@ fn push_sequence(
         return tuple
             .iter_borrowed()
             .enumerate()
-            .try_for_each(|(i, value)| push(batch, &value, &|| (i + 1).to_string()));
+            .try_for_each(|(i, value)| push(batch, adapters, &value, &|| (i + 1).to_string()));
     }
-    (0..width).try_for_each(|i| push(batch, &parameters.get_item(i)?, &|| (i + 1).to_string()))
+    (0..width).try_for_each(|i| {
+        push(batch, adapters, &parameters.get_item(i)?, &|| {
+            (i + 1).to_string()
+        })
+    })
 }
 
 fn lookup<'py>(parameters: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -194,10 +210,13 @@ fn lookup<'py>(parameters: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py
 /// Appends one value. `label` names its parameter in errors.
 fn push(
     batch: &mut RowBatch,
+    adapters: &Adapters,
     value: &Bound<'_, PyAny>,
     label: &dyn Fn() -> String,
 ) -> PyResult<()> {
     let py = value.py();
+    let adapted = adapters.adapt(value)?;
+    let value = adapted.as_ref().unwrap_or(value);
     let pushed = if value.is_none() {
         batch.push(ValueRef::Null)
     } else if let Ok(integer) = value.cast::<PyInt>() {

@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
 use crate::core::{Block, Error, Next, RowBatch, RowStream, Shared};
 
 use super::factories::RowFactory;
@@ -21,6 +24,8 @@ pub struct State {
     /// The transaction block that it ran in.
     pub block: Option<Arc<Block>>,
     pub columns: Option<Arc<[Box<str>]>>,
+    /// For each column its converter, or None.
+    pub converters: Option<Py<PyTuple>>,
     pub rowcount: i64,
     pub lastrowid: Option<i64>,
     pub arraysize: usize,
@@ -59,6 +64,7 @@ impl State {
             ahead: None,
             block: None,
             columns: None,
+            converters: None,
             rowcount: -1,
             lastrowid: None,
             arraysize: 1,

@@ -1,12 +1,14 @@
 //! Settings: what a connection's attributes hold between operations.
 //!
-//! Owns the factories that new cursors take over, and the transaction attributes with their unapplied changes.
+//! Owns the adapters and converters, the factories that new cursors take over, and the transaction attributes with their unapplied changes.
 //! Thread: under the connection's lock. Must not know: backends.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 
 use crate::core::{Action, ModeChange};
 
+use super::adapters::Adapters;
+use super::converters::Converters;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
 
@@ -14,6 +16,8 @@ use super::options::Control;
 pub struct Settings {
     pub row_factory: RowFactory,
     pub text_factory: TextFactory,
+    pub adapters: Adapters,
+    pub converters: Converters,
     pub control: Control,
     /// Assignments to `isolation_level` and `autocommit` that the next command applies.
     pub modes: Vec<ModeChange>,
@@ -32,14 +36,18 @@ impl Settings {
 
     pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.row_factory.traverse(visit)?;
-        self.text_factory.traverse(visit)
+        self.text_factory.traverse(visit)?;
+        self.adapters.traverse(visit)?;
+        self.converters.traverse(visit)
     }
 
-    /// Takes the factories out, to be dropped without the lock.
-    pub fn take_factories(&mut self) -> (RowFactory, TextFactory) {
+    /// Takes what is Python's out, to be dropped without the lock.
+    pub fn take_objects(&mut self) -> (RowFactory, TextFactory, Adapters, Converters) {
         (
             std::mem::replace(&mut self.row_factory, RowFactory::Tuple),
             std::mem::replace(&mut self.text_factory, TextFactory::Str),
+            std::mem::take(&mut self.adapters),
+            std::mem::take(&mut self.converters),
         )
     }
 }

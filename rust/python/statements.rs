@@ -17,6 +17,7 @@ use crate::core::{
 };
 
 use super::connection::Connection;
+use super::converters::Converters;
 use super::cursor::Cursor;
 use super::exceptions;
 use super::link::Link;
@@ -127,6 +128,7 @@ pub struct Execute {
     rows: Arc<RowStream>,
     amount: Amount,
     timeout: Option<Duration>,
+    converters: Converters,
     pending: Pending,
 }
 
@@ -139,8 +141,11 @@ impl Execute {
         timeout: Option<f64>,
         amount: Amount,
     ) -> PyResult<Self> {
+        let link = cursor.get().connection().get().link();
+        let adapters = link.adapters_of(sql.py());
+        let converters = link.converters_of(sql.py());
         let sql = parameters::sql(sql)?;
-        let bindings = Converter::new(Arc::clone(&sql)).one(parameters)?;
+        let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
         let timeout = timeout
             .map(|timeout| parameters::seconds(timeout, "timeout"))
             .transpose()?;
@@ -152,6 +157,7 @@ impl Execute {
             rows,
             amount,
             timeout,
+            converters,
             pending: Pending::default(),
         })
     }
@@ -172,6 +178,7 @@ impl Work for Execute {
                 parameters,
                 rows,
                 amount: self.amount,
+                wants_decltypes: self.converters.want_decltypes(),
             };
             let connection = cursor.connection().get();
             let block = connection.membership(py)?;
@@ -188,8 +195,9 @@ impl Work for Execute {
             match self.pending.poll(py, context) {
                 Poll::Pending => return Ok(Step::Pending),
                 Poll::Ready(Ok(None)) => {}
-                Poll::Ready(Ok(Some(outcome))) => {
-                    cursor.executed(outcome);
+                Poll::Ready(Ok(Some(mut outcome))) => {
+                    let converters = self.converters.read(py, &mut outcome)?;
+                    cursor.executed(outcome, converters);
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
                 Poll::Ready(Err(error)) => {
@@ -210,6 +218,7 @@ impl Work for Execute {
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.converters.traverse(visit)?;
         visit.call(&self.cursor)
     }
 
@@ -276,7 +285,7 @@ impl Work for ExecuteScript {
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(result) => {
-                cursor.executed(result?.unwrap_or_default());
+                cursor.executed(result?.unwrap_or_default(), None);
                 Ok(Step::Ready(self.cursor.clone_ref(py).into_any()))
             }
         }

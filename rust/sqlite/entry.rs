@@ -24,10 +24,12 @@ pub(super) struct Entry {
     columns: Cell<Option<Columns>>,
 }
 
-/// The names of a statement's columns, and how often it had been compiled again when they were read.
+/// What was read of a statement's columns, and how often it had been compiled again by then.
+#[derive(Default)]
 struct Columns {
     compiled: c_int,
-    names: Arc<[Box<str>]>,
+    names: Option<Arc<[Box<str>]>>,
+    decltypes: Option<Arc<[Option<Box<str>>]>>,
 }
 
 impl Entry {
@@ -79,17 +81,34 @@ impl Entry {
 
     /// The names of the columns; `read` reads them, once for each time that the statement is compiled.
     pub(super) fn columns(&self, read: impl FnOnce() -> Arc<[Box<str>]>) -> Arc<[Box<str>]> {
+        let mut known = self.known_columns();
+        let names = Arc::clone(known.names.get_or_insert_with(read));
+        self.columns.set(Some(known));
+        names
+    }
+
+    /// Their declared types, likewise.
+    pub(super) fn decltypes(
+        &self,
+        read: impl FnOnce() -> Arc<[Option<Box<str>>]>,
+    ) -> Arc<[Option<Box<str>>]> {
+        let mut known = self.known_columns();
+        let decltypes = Arc::clone(known.decltypes.get_or_insert_with(read));
+        self.columns.set(Some(known));
+        decltypes
+    }
+
+    /// Takes out what was read since the statement was last compiled.
+    fn known_columns(&self) -> Columns {
         let which = ffi::SQLITE_STMTSTATUS_REPREPARE;
         // SAFETY: the statement exists as long as the entry.
         let compiled = unsafe { ffi::sqlite3_stmt_status(self.raw.as_ptr(), which, 0) };
         let known = self.columns.take();
         let known = known.filter(|known| known.compiled == compiled);
-        let names = known.map_or_else(read, |known| known.names);
-        self.columns.set(Some(Columns {
+        known.unwrap_or_else(|| Columns {
             compiled,
-            names: Arc::clone(&names),
-        }));
-        names
+            ..Columns::default()
+        })
     }
 
     pub(super) fn is_busy(&self) -> bool {

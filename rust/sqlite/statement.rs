@@ -176,6 +176,13 @@ impl Statement<'_> {
             .columns(|| (0..self.column_count()).map(name).collect())
     }
 
+    /// The declared types of the columns, as last compiled; see [`Self::column_decltype`].
+    pub fn column_decltypes(&self) -> Arc<[Option<Box<str>>]> {
+        let decltype = |index| self.column_decltype(index).map(String::into_boxed_str);
+        self.entry
+            .decltypes(|| (0..self.column_count()).map(decltype).collect())
+    }
+
     /// Whether the caller has marked it. A new statement is not.
     pub fn is_marked(&self) -> bool {
         self.entry.is_marked.get()
