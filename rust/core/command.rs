@@ -14,6 +14,7 @@ use super::feed::ParameterFeed;
 use super::operation::{Operation, Shield};
 use super::options::{Begin, ModeChange};
 use super::rows::RowStream;
+use super::service::{Reply, Service};
 
 /// An operation as caller and backend share it.
 pub type Shared = Arc<Operation<Result<Outcome>>>;
@@ -60,6 +61,8 @@ pub enum Action {
     },
     /// Encrypts the file with another key, or with none.
     Rekey(Option<Key>),
+    /// What is no statement.
+    Serve(Service),
     /// Rolls back the transaction with this number, if nothing else ran in it.
     UndoBegin(u64),
     /// Closes what an abandoned open had opened.
@@ -110,6 +113,8 @@ pub struct Outcome {
     pub began: Option<u64>,
     /// This command opened the database.
     pub opened: bool,
+    /// What a service came to.
+    pub reply: Option<Reply>,
 }
 
 impl Action {
@@ -123,6 +128,7 @@ impl Action {
             | Self::CloseRows(_)
             | Self::UndoBegin(_)
             | Self::UndoOpen => Shield::Always,
+            Self::Serve(service) => service.shield(),
             Self::Open
             | Self::Execute(_)
             | Self::ExecuteMany { .. }
@@ -175,6 +181,7 @@ impl Action {
             | Self::SetMode
             | Self::Rekey(_)
             | Self::Enter(_) => true,
+            Self::Serve(service) => service.is_gated(),
             Self::Open
             | Self::CloseRows(_)
             | Self::UndoBegin(_)

@@ -44,6 +44,8 @@ pub struct Session {
     pub(super) opens: u64,
     pub(super) key: KeySlot,
     pub(super) maintenance: Maintenance,
+    /// `deserialize` has put a database in memory in the place of the file.
+    pub(super) is_in_memory: bool,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -105,6 +107,7 @@ impl Session {
             opens: 1,
             key: options.key.clone(),
             maintenance,
+            is_in_memory: false,
         };
         session.attach(operation);
         let prepared = session.run_pragmas(options);
@@ -252,6 +255,7 @@ impl Session {
             Action::Enter(block) => self.enter(operation, &block),
             Action::Leave { block, commits } => self.leave(&block, commits),
             Action::Rekey(key) => self.rekey(key),
+            Action::Serve(service) => self.serve(operation, service),
             // The worker opens and closes; a mode change was applied before.
             Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {
                 Ok(Outcome::default())

@@ -31,6 +31,7 @@ mod reentrancy;
 mod results;
 mod row;
 mod scope;
+mod services;
 mod settings;
 mod spin;
 mod statements;

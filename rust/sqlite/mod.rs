@@ -7,14 +7,18 @@
 //! Must not know: commands, operations, time-outs, Python.
 
 mod callback;
+mod config;
 mod database;
 mod entry;
 mod error;
+mod extension;
 mod files;
 mod fork;
 mod handle;
 mod hook;
+mod image;
 mod init;
+mod interrupt;
 mod journal;
 mod key;
 mod kind;
@@ -30,10 +34,12 @@ mod wal;
 mod tests;
 
 pub use callback::{Authorization, AuthorizerAction, Expanded, TraceEvent};
+pub use config::Switch;
 pub use error::{ALL_CODES, Error, code, code_name};
 pub use fork::{AtFork, Held, at_fork};
 pub use handle::{Handle, Prepared};
 pub use hook::{Authorizer, BusyHandler, BusyPolicy, ProgressHandler, Stop, Tracer};
+pub use image::Image;
 pub use init::{complete, initialize, version};
 pub use key::Key;
 pub use kind::{SavepointAction, StatementKind};
@@ -41,4 +47,4 @@ pub use limit::Limit;
 pub use open_options::OpenOptions;
 pub use statement::{Statement, StatementId};
 pub use value::ValueRef;
-pub use wal::{Checkpointed, WalLength};
+pub use wal::{CheckpointMode, Checkpointed, WalLength};
