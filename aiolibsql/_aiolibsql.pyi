@@ -1322,6 +1322,198 @@ class Connection(Generic[_RowT_co]):
             ```
         """
 
+    def getlimit(self, category: int, /) -> Operation[int]:
+        """Return a limit of the connection (as `sqlite3`).
+
+        Args:
+            category: One of the ``SQLITE_LIMIT_`` constants.
+
+        Returns:
+            The limit.
+
+        Raises:
+            ProgrammingError: If there is no such category.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs.
+        """
+
+    def setlimit(self, category: int, limit: int, /) -> Operation[int]:
+        """Set a limit of the connection (as `sqlite3`).
+
+        Args:
+            category: One of the ``SQLITE_LIMIT_`` constants.
+            limit: The new limit. One above what SQLite was compiled with is cut to that; a negative
+                one changes nothing.
+
+        Returns:
+            The limit before.
+
+        Raises:
+            ProgrammingError: If there is no such category.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs.
+        """
+
+    def getconfig(self, op: int, /) -> Operation[bool]:
+        """Tell whether a switch of the connection is on (as `sqlite3` since Python 3.12).
+
+        Args:
+            op: One of the ``SQLITE_DBCONFIG_`` constants.
+
+        Returns:
+            Whether it is on.
+
+        Raises:
+            ValueError: If there is no such switch.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs.
+        """
+
+    def setconfig(self, op: int, enable: object = ..., /) -> Operation[None]:
+        """Turn a switch of the connection on or off (as `sqlite3` since Python 3.12).
+
+        Args:
+            op: One of the ``SQLITE_DBCONFIG_`` constants.
+            enable: Whether to turn it on, which is the default.
+
+        Raises:
+            ValueError: If there is no such switch.
+            OperationalError: If SQLite leaves it as it was.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs.
+        """
+
+    def enable_load_extension(self, enabled: object) -> Operation[None]:
+        """Allow or forbid `load_extension`; at first it is forbidden.
+
+        Unlike `sqlite3` it never allows the SQL function ``load_extension()``, so that no SQL text
+        can load a library.
+
+        Args:
+            enabled: Whether to allow it.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs.
+        """
+
+    def load_extension(self, path: str, /, *, entrypoint: str | None = None) -> Operation[None]:
+        """Load a shared library that extends SQLite (as `sqlite3`).
+
+        It is native code, which may do whatever this process may. It has to call SQLite through
+        the table that its entry point is given, as extensions do.
+
+        Args:
+            path: The library's path; SQLite tries it with the system's ending too.
+            entrypoint: The function to call; None for the names that SQLite makes of the path.
+
+        Raises:
+            ValueError: For a null character.
+            OperationalError: If `enable_load_extension` has not allowed it, the library or its
+                entry point is not there, or that has failed.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs. Once it runs, it goes on to its end, for which the cancelled
+            caller does not wait.
+        """
+
+    def wal_checkpoint(
+        self,
+        mode: Literal["PASSIVE", "FULL", "RESTART", "TRUNCATE"] = "PASSIVE",
+        *,
+        name: str = "main",
+    ) -> Operation[tuple[int, int, int]]:
+        """Write the write-ahead log back into the database, as ``PRAGMA wal_checkpoint``.
+
+        Args:
+            mode: ``"PASSIVE"`` does what readers allow and waits for nobody. The others wait for
+                writers and readers, at most the connection's ``timeout``: ``"FULL"`` writes all of
+                the log back, ``"RESTART"`` lets the next writer begin it anew, ``"TRUNCATE"``
+                empties its file. Case is ignored.
+            name: The database: ``"main"``, or the name of an attached one.
+
+        Returns:
+            As the pragma: 1 if others kept it from its end and 0 if not; the pages in the log; how
+            many of them are in the database. The last two are -1 where there is no log.
+
+        Raises:
+            ValueError: For another mode, or a null character in the name.
+            OperationalError: If this connection has a transaction or unread rows of that database
+                (SQLite calls it locked, so it is a `TimeoutError`), there is no such database, it
+                was interrupted, or SQLite can't do it.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs. A wait for others ends at once. The copying stops at the next
+            page; what it has copied stands, which changes nothing in the database.
+        """
+
+    def serialize(self, *, name: str = "main") -> Operation[bytes]:
+        """Return a database as bytes (as `sqlite3` since Python 3.11, on every version).
+
+        They are what the file would hold, of an encrypted one in plain text. Inside a transaction
+        they have its changes. Of a database that nothing was ever written to there may be none.
+
+        Args:
+            name: The database: ``"main"``, or the name of an attached one.
+
+        Returns:
+            The bytes, as `deserialize` takes them; written to a file they are a database.
+
+        Raises:
+            ValueError: For a null character in the name.
+            MemoryError: If there is no memory for it.
+            TimeoutError: If a lock does not become free within the connection's ``timeout``.
+            OperationalError: If there is no such database, or SQLite can't read it.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs; a wait for a lock ends at once. SQLite can't stop the copying,
+            which the cancelled caller does not wait for.
+        """
+
+    def deserialize(
+        self, data: bytes | bytearray | memoryview | str, /, *, name: str = "main"
+    ) -> Operation[None]:
+        """Put a database in memory in the place of another one (as `sqlite3` since Python 3.11).
+
+        The connection is disconnected from the database that was there, whose file stays as it is;
+        a private database in memory is gone. The new one is in plain text, has no file and takes
+        at most 1 GiB, or its own length if that is more. The bytes of a database in WAL mode are
+        taken as those of one with a rollback journal, for there can't be a log in memory; `sqlite3`
+        opens such bytes and then fails to read them.
+
+        Args:
+            data: The bytes of a database, which are copied when the method is called; a str stands
+                for its UTF-8. No bytes at all are an empty database.
+            name: The database to replace: ``"main"``, or the name of an attached one.
+
+        Raises:
+            TypeError: If the data is neither a buffer nor a str.
+            ValueError: For a null character in the name.
+            MemoryError: If there is no memory for the copy.
+            ProgrammingError: If a transaction is open, or a cursor has unread rows (`sqlite3`
+                lets it happen).
+            OperationalError: If there is no such database, or it is ``"temp"``.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+            DatabaseError: From the first statement, if the bytes are no database. The connection
+                has to be closed then: SQLite does not put another one in their place.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
+        """
+
     def set_autocommit(self, value: AutocommitSetting) -> Operation[None]:
         """Assign to `autocommit`, and run what the assignment asks for now.
 

@@ -15,6 +15,7 @@ use super::feed::ParameterFeed;
 use super::operation::{Operation, Shield};
 use super::options::{Begin, ModeChange};
 use super::rows::RowStream;
+use super::service::{Reply, Service};
 
 /// An operation as caller and backend share it.
 pub type Shared = Arc<Operation<Result<Outcome>>>;
@@ -65,6 +66,8 @@ pub enum Action {
     Rekey(Option<Key>),
     /// Sets the connection up: functions, hooks.
     Configure(Configure),
+    /// What is no statement.
+    Serve(Service),
     /// Rolls back the transaction with this number, if nothing else ran in it.
     UndoBegin(u64),
     /// Closes what an abandoned open had opened.
@@ -130,6 +133,8 @@ pub struct Outcome {
     pub began: Option<u64>,
     /// This command opened the database.
     pub opened: bool,
+    /// What a service came to.
+    pub reply: Option<Reply>,
 }
 
 impl Action {
@@ -143,6 +148,7 @@ impl Action {
             | Self::CloseRows(_)
             | Self::UndoBegin(_)
             | Self::UndoOpen => Shield::Always,
+            Self::Serve(service) => service.shield(),
             Self::Open
             | Self::Execute(_)
             | Self::ExecuteMany { .. }
@@ -197,6 +203,7 @@ impl Action {
             | Self::Rekey(_)
             | Self::Configure(_)
             | Self::Enter(_) => true,
+            Self::Serve(service) => service.is_gated(),
             Self::Open
             | Self::CloseRows(_)
             | Self::UndoBegin(_)

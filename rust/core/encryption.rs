@@ -42,7 +42,7 @@ impl Session {
     /// It is done in one transaction under a rollback journal: in WAL mode the cipher library can't.
     pub(super) fn rekey(&mut self, key: Option<Key>) -> Result<Outcome> {
         let refuse = |why| Err(Error::programming(format!("rekey() is not possible {why}")));
-        if self.handle.filename().is_none() {
+        if self.handle.filename().is_none() || self.is_in_memory {
             return refuse("for a database in memory");
         }
         if !self.handle.is_autocommit() {

@@ -221,6 +221,11 @@ impl Session {
         }
     }
 
+    /// The file is not this connection's any more.
+    pub(super) fn forget_file(&mut self) {
+        self.maintenance.file = None;
+    }
+
     /// Makes the checkpoints that are due when the connection is idle.
     pub(super) fn maintain(&mut self) {
         let Some(file) = &mut self.maintenance.file else {

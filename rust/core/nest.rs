@@ -118,6 +118,10 @@ impl Session {
             Action::ExecuteScript(_) => "executescript()",
             Action::SetMode => "set_autocommit()",
             Action::Rekey(_) => "rekey()",
+            Action::Serve(service) => match service.refused_in_blocks() {
+                Some(name) => name,
+                None => return Ok(()),
+            },
             _ => return Ok(()),
         };
         Err(refuse(refused, innermost))

@@ -46,6 +46,8 @@ pub struct Session {
     pub(super) key: KeySlot,
     pub(super) maintenance: Maintenance,
     channel: Option<Arc<Channel>>,
+    /// `deserialize` has put a database in memory in the place of the file.
+    pub(super) is_in_memory: bool,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -108,6 +110,7 @@ impl Session {
             key: options.key.clone(),
             maintenance,
             channel: None,
+            is_in_memory: false,
         };
         session.attach(operation);
         let prepared = session.run_pragmas(options);
@@ -269,6 +272,7 @@ impl Session {
             Action::Configure(configure) => {
                 (configure.0)(&mut self.handle).map(|()| Outcome::default())
             }
+            Action::Serve(service) => self.serve(operation, service),
             // The worker opens and closes; a mode change was applied before.
             Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {
                 Ok(Outcome::default())

@@ -33,6 +33,13 @@ impl StatementCache {
         }
     }
 
+    /// Finalizes all of them.
+    pub fn clear(&mut self, handle: &mut Handle) {
+        while let Some((_, id)) = self.idle.pop_lru() {
+            handle.finalize(id);
+        }
+    }
+
     /// Takes the idle statement for `sql` out of the cache.
     pub fn take(&mut self, sql: &str) -> Option<StatementId> {
         self.idle.pop(sql)

@@ -41,6 +41,7 @@ mod reentrancy;
 mod results;
 mod row;
 mod scope;
+mod services;
 mod settings;
 mod spin;
 mod statements;

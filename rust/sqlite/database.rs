@@ -82,6 +82,17 @@ impl Database {
         }
     }
 
+    /// The error that the last call has left in the handle, if it failed.
+    pub(super) fn last_error(self) -> Option<Error> {
+        // SAFETY: the handle is open.
+        let rc = unsafe { ffi::sqlite3_errcode(self.as_ptr()) };
+        let failed = !matches!(
+            rc & 0xff,
+            ffi::SQLITE_OK | ffi::SQLITE_ROW | ffi::SQLITE_DONE
+        );
+        failed.then(|| self.error(rc))
+    }
+
     /// Leaves the WAL alone when a database is closed. With a wrong key the checkpoint that SQLite
     /// makes there would read it wrongly, write the first page so, and delete it.
     pub(super) fn keep_wal(self, keeps: bool) {
@@ -91,6 +102,14 @@ impl Database {
         unsafe {
             ffi::sqlite3_db_config(self.as_ptr(), option, c_int::from(keeps), no_answer);
         }
+    }
+
+    pub(super) fn keeps_wal(self) -> bool {
+        let option = ffi::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        let mut keeps: c_int = 0;
+        // SAFETY: the handle is open; this option takes an int, of which -1 changes nothing, and a pointer.
+        unsafe { ffi::sqlite3_db_config(self.as_ptr(), option, -1, &raw mut keeps) };
+        keeps != 0
     }
 
     pub(super) fn set_key(self, key: &Key) -> Result<(), Error> {

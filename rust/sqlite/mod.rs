@@ -8,16 +8,20 @@
 
 mod callback;
 mod change_callback;
+mod config;
 mod database;
 mod entry;
 mod error;
+mod extension;
 mod files;
 mod fork;
 mod function;
 mod function_callback;
 mod handle;
 mod hook;
+mod image;
 mod init;
+mod interrupt;
 mod journal;
 mod key;
 mod kind;
@@ -34,6 +38,7 @@ mod tests;
 
 pub use callback::{Authorization, AuthorizerAction, Expanded, TraceEvent};
 pub use change_callback::{Change, Update};
+pub use config::Switch;
 pub use error::{ALL_CODES, Error, code, code_name};
 pub use fork::{AtFork, Held, at_fork};
 pub use function::{
@@ -45,11 +50,14 @@ pub use hook::{
     Authorizer, BusyHandler, BusyPolicy, CommitHook, ProgressHandler, RollbackHook, Stop, Tracer,
     UpdateHook,
 };
+pub use image::Image;
 pub use init::{complete, initialize, version};
 pub use key::Key;
 pub use kind::{SavepointAction, StatementKind};
 pub use limit::Limit;
 pub use open_options::OpenOptions;
 pub use statement::{Statement, StatementId};
+pub use value::ValueRef;
 pub use value::{ValueRef, real_text};
+pub use wal::{CheckpointMode, Checkpointed, WalLength};
 pub use wal::{Checkpointed, WalLength};

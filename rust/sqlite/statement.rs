@@ -56,6 +56,7 @@ impl Statement<'_> {
     /// SQLite's, or `SQLITE_INTERNAL` if a callback panicked, whatever the statement had come to.
     pub fn step(&mut self) -> Result<bool, Error> {
         let attaches = self.entry.kind() == StatementKind::Attach;
+        let kept_wal = attaches && self.database.keeps_wal();
         if attaches {
             // When its key is wrong, it closes the file before we hear of it.
             self.database.keep_wal(true);
@@ -63,7 +64,7 @@ impl Statement<'_> {
         // SAFETY: the statement exists and the handle is ours alone.
         let rc = unsafe { ffi::sqlite3_step(self.raw()) };
         if attaches {
-            self.database.keep_wal(false);
+            self.database.keep_wal(kept_wal);
         }
         let result = match rc {
             ffi::SQLITE_ROW => Ok(true),

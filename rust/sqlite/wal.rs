@@ -53,6 +53,20 @@ impl WalLengths {
     }
 }
 
+/// How far a checkpoint goes, and for whom it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum CheckpointMode {
+    /// As far as readers let it, waiting for nobody.
+    Passive = ffi::SQLITE_CHECKPOINT_PASSIVE,
+    /// All of the log.
+    Full = ffi::SQLITE_CHECKPOINT_FULL,
+    /// All of it, so that the next writer begins it anew.
+    Restart = ffi::SQLITE_CHECKPOINT_RESTART,
+    /// The same, and empties the file.
+    Truncate = ffi::SQLITE_CHECKPOINT_TRUNCATE,
+}
+
 impl Handle {
     /// Lets commits tell the length of the log, in place of SQLite's checkpoints within them.
     pub fn watch_wals(&mut self) {
@@ -101,9 +115,41 @@ impl Handle {
         result
     }
 
+    /// Makes a checkpoint, waiting for others as its mode says. The pages are counted also if it is
+    /// `SQLITE_BUSY`; `None`: the database has no log.
+    ///
+    /// # Errors
+    ///
+    /// `SQLITE_LOCKED` if this connection itself reads or writes; `SQLITE_INTERRUPT`.
+    pub fn checkpoint_as(
+        &mut self,
+        schema: &CStr,
+        mode: CheckpointMode,
+    ) -> Result<(bool, Option<Checkpointed>), Error> {
+        let (rc, pages, written) = self.call_checkpoint(schema, mode as c_int);
+        if !matches!(rc & 0xff, code::OK | code::BUSY) {
+            return Err(self.database.error(rc));
+        }
+        let counted = u32::try_from(pages).ok().zip(u32::try_from(written).ok());
+        let counted = counted.map(|(pages, written)| Checkpointed { pages, written });
+        Ok((rc & 0xff == code::BUSY, counted))
+    }
+
     fn run_checkpoint(&mut self, schema: &CStr, mode: c_int) -> Result<Checkpointed, Error> {
+        let (rc, pages, written) = self.call_checkpoint(schema, mode);
+        if rc != code::OK {
+            return Err(self.database.error(rc));
+        }
+        // -1 where there is no log.
+        Ok(Checkpointed {
+            pages: u32::try_from(pages).unwrap_or(0),
+            written: u32::try_from(written).unwrap_or(0),
+        })
+    }
+
+    fn call_checkpoint(&mut self, schema: &CStr, mode: c_int) -> (c_int, c_int, c_int) {
         let db = self.database.as_ptr();
-        let (mut pages, mut written) = (0, 0);
+        let (mut pages, mut written) = (-1, -1);
         // SAFETY: the handle is open; the name ends with NUL and is only read; the numbers are ours.
         let rc = unsafe {
             ffi::sqlite3_wal_checkpoint_v2(
@@ -114,14 +160,7 @@ impl Handle {
                 &raw mut written,
             )
         };
-        if rc != code::OK {
-            return Err(self.database.error(rc));
-        }
-        // -1 where there is no log.
-        Ok(Checkpointed {
-            pages: u32::try_from(pages).unwrap_or(0),
-            written: u32::try_from(written).unwrap_or(0),
-        })
+        (rc, pages, written)
     }
 
     /// Whether a statement or a transaction of this connection holds a snapshot.

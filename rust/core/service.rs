@@ -1,0 +1,200 @@
+//! Service: what a connection does besides statements: limits, switches, checkpoints, images, extensions.
+//!
+//! Owns the closed list of these requests, as owned data, and of what they answer.
+//! Thread: the session's worker.
+//! Invariant: a whole database is replaced only while nothing reads from it.
+//! Must not know: Python.
+
+use std::ffi::CString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::sqlite::{self, CheckpointMode, Checkpointed, Image, Switch, code};
+
+use super::busy::{Line, Wait, Waiter};
+use super::command::{Outcome, Shared};
+use super::error::{Error, Result};
+use super::operation::Shield;
+use super::options::TransactionMode;
+use super::session::Session;
+
+/// How often a watcher looks by itself, should it miss its call.
+const WATCH: Duration = Duration::from_millis(20);
+
+/// A request that is no statement.
+#[derive(Debug)]
+pub enum Service {
+    /// Reads a limit and, given a new value, sets it.
+    Limit {
+        category: i32,
+        new: Option<i32>,
+    },
+    /// Reads a switch and, given a new value, sets it.
+    Switch {
+        switch: Switch,
+        new: Option<bool>,
+    },
+    Checkpoint {
+        schema: CString,
+        mode: CheckpointMode,
+    },
+    Serialize {
+        schema: CString,
+    },
+    Deserialize {
+        schema: CString,
+        image: Image,
+    },
+    LoadExtension {
+        path: CString,
+        entry_point: Option<CString>,
+    },
+}
+
+/// What a service answers.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    Number(i64),
+    Flag(bool),
+    /// Whether somebody was in the way, and how far it came, if there is a log.
+    Checkpoint(bool, Option<Checkpointed>),
+    Image(Arc<Image>),
+}
+
+impl Service {
+    /// How far a cancellation may reach.
+    pub const fn shield(&self) -> Shield {
+        Shield::None
+    }
+
+    /// Whether it has to be part of the open transaction block or wait for its end.
+    pub const fn is_gated(&self) -> bool {
+        true
+    }
+
+    /// The method that transaction blocks do not allow.
+    pub const fn refused_in_blocks(&self) -> Option<&'static str> {
+        match self {
+            Self::Deserialize { .. } => Some("deserialize()"),
+            _ => None,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn serve(&mut self, operation: &Shared, service: Service) -> Result<Outcome> {
+        let reply = match service {
+            Service::Limit { category, new } => Some(self.limit(category, new)?),
+            Service::Switch { switch, new } => {
+                let current = self.handle.switch(switch, new)?;
+                if new.is_some_and(|new| new != current) {
+                    return Err(Error::operational("Unable to set config"));
+                }
+                Some(Reply::Flag(current))
+            }
+            Service::Checkpoint { schema, mode } => {
+                Some(self.checkpoint(operation, &schema, mode)?)
+            }
+            Service::Serialize { schema } => {
+                let image = self.handle.serialize(&schema)?.ok_or_else(|| {
+                    let name = schema.to_string_lossy();
+                    Error::operational(format!("unable to serialize '{name}'"))
+                })?;
+                Some(Reply::Image(Arc::new(image)))
+            }
+            Service::Deserialize { schema, image } => {
+                self.deserialize(operation, &schema, image)?;
+                None
+            }
+            Service::LoadExtension { path, entry_point } => {
+                self.handle.load_extension(&path, entry_point.as_deref())?;
+                None
+            }
+        };
+        Ok(Outcome {
+            reply,
+            ..Outcome::default()
+        })
+    }
+
+    fn limit(&mut self, category: i32, new: Option<i32>) -> Result<Reply> {
+        match self.handle.limit(category, new) {
+            -1 => Err(Error::programming("'category' is out of bounds")),
+            limit => Ok(Reply::Number(limit.into())),
+        }
+    }
+
+    fn checkpoint(
+        &mut self,
+        operation: &Shared,
+        schema: &std::ffi::CStr,
+        mode: CheckpointMode,
+    ) -> Result<Reply> {
+        // A checkpoint never asks whether to go on, as statements do.
+        let watch = |is_done: &dyn Fn() -> bool| {
+            while !is_done() {
+                if operation.stop().is_some() {
+                    return true;
+                }
+                operation.sleep(WATCH);
+            }
+            false
+        };
+        let (is_busy, counted) = self.handle.interruptibly(
+            watch,
+            || operation.nudge(),
+            |handle| handle.checkpoint_as(schema, mode),
+        )?;
+        if is_busy && operation.stop().is_some() {
+            return Err(sqlite::Error::new(code::INTERRUPT, "interrupted").into());
+        }
+        Ok(Reply::Checkpoint(is_busy, counted))
+    }
+
+    /// Puts a database in memory in the place of another one. What was there before is closed.
+    fn deserialize(
+        &mut self,
+        operation: &Shared,
+        schema: &std::ffi::CStr,
+        image: Image,
+    ) -> Result<()> {
+        let refuse = |why| {
+            Err(Error::programming(format!(
+                "deserialize() is not possible {why}"
+            )))
+        };
+        self.check_transaction()?;
+        // SQLite would close the database under the feet of whoever reads from it.
+        if self.handle.active_statements() > 0 {
+            return refuse("while a cursor has unread rows: read them or close it first");
+        }
+        if self.handle.is_in_snapshot() || !self.handle.is_autocommit() {
+            if self.transaction.mode != TransactionMode::Always || self.handle.is_in_snapshot() {
+                return refuse("inside a transaction: commit or roll back first");
+            }
+            // PEP 249's open transaction, in which nothing was done.
+            self.run_sql("COMMIT")?;
+            self.transaction.ended = true;
+        }
+        // They know the pages of the old database, and might not notice that there is another one.
+        self.cache.clear(&mut self.handle);
+        let replaced = self.handle.deserialize(schema, image);
+        if replaced.is_ok() && schema == c"main" {
+            self.leave_file(operation);
+        }
+        self.keep_transaction_open()?;
+        Ok(replaced?)
+    }
+
+    /// The main database is in memory from now on: whatever was kept for its file goes.
+    fn leave_file(&mut self, operation: &Shared) {
+        self.forget_file();
+        self.is_in_memory = true;
+        let timeout = self.wait.timeout();
+        self.wait.end(true);
+        self.wait = Wait::new(Line::of(None), timeout);
+        self.handle
+            .set_busy_policy(Box::new(Waiter(Arc::clone(&self.wait))));
+        self.wait.begin(operation);
+    }
+}
