@@ -57,7 +57,5 @@ pub use kind::{SavepointAction, StatementKind};
 pub use limit::Limit;
 pub use open_options::OpenOptions;
 pub use statement::{Statement, StatementId};
-pub use value::ValueRef;
 pub use value::{ValueRef, real_text};
 pub use wal::{CheckpointMode, Checkpointed, WalLength};
-pub use wal::{Checkpointed, WalLength};
