@@ -412,6 +412,17 @@ async def test_converter_may_use_the_connection(detecting: Connection, register:
     assert await (await made[0]).fetchall() == [(7,)]
 
 
+async def test_iterator_that_goes_on_with_another_execution_converts_as_that_one(
+    detecting: Connection, register: Any
+) -> None:
+    register("shown", shown)
+    cursor = await detecting.execute('SELECT 1 AS "a [shown]" UNION SELECT 2')
+    rows = aiter(cursor)
+    assert await anext(rows) == ("shown b'1'",)
+    await cursor.execute("SELECT 3 AS a UNION SELECT 4")
+    assert [row async for row in rows] == [(3,), (4,)]
+
+
 # A connection's own.
 
 

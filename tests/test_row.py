@@ -249,3 +249,14 @@ async def test_error_of_a_factory_reaches_the_caller(conn: Connection, fetch: st
     assert caught.value is error
     await cursor.close()
     await assert_healthy(conn)
+
+
+async def test_iterator_that_goes_on_with_another_execution_has_its_names(
+    conn: Connection,
+) -> None:
+    cursor = await conn.execute("SELECT 1 AS a UNION SELECT 2")
+    cursor.row_factory = aiolibsql.Row
+    rows = aiter(cursor)
+    assert (await anext(rows)).keys() == ["a"]
+    await cursor.execute("SELECT 3 AS b, 4 AS c")
+    assert [row.keys() async for row in rows] == [["b", "c"]]

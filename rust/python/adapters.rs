@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi::PyTypeObject;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -39,11 +40,12 @@ impl Adapters {
 
     /// What stands for a value; `None`: the value itself.
     pub fn adapt<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let (py, class) = (value.py(), value.get_type());
-        let is_plain = is_plain(&class);
+        let py = value.py();
+        let is_plain = is_plain(py, value.get_type_ptr());
         if is_plain && self.own.is_none() && !ADAPTS_PLAIN.load(Ordering::Relaxed) {
             return Ok(None);
         }
+        let class = value.get_type();
         if let Some(own) = &self.own
             && let Some(adapter) = own.bind(py).get_item(&class)?
         {
@@ -65,15 +67,14 @@ impl Adapters {
 }
 
 /// Whether SQLite has a type for a class.
-fn is_plain(class: &Bound<'_, PyType>) -> bool {
-    let py = class.py();
-    class.is(PyInt::type_object(py))
-        || class.is(PyString::type_object(py))
-        || class.is(PyNone::type_object(py))
-        || class.is(PyFloat::type_object(py))
-        || class.is(PyBytes::type_object(py))
-        || class.is(PyBool::type_object(py))
-        || class.is(PyByteArray::type_object(py))
+fn is_plain(py: Python<'_>, class: *mut PyTypeObject) -> bool {
+    class == PyInt::type_object_raw(py)
+        || class == PyString::type_object_raw(py)
+        || class == PyNone::type_object_raw(py)
+        || class == PyFloat::type_object_raw(py)
+        || class == PyBytes::type_object_raw(py)
+        || class == PyBool::type_object_raw(py)
+        || class == PyByteArray::type_object_raw(py)
 }
 
 /// The protocol that objects conform to; the stdlib's own, for that is what their classes compare with.
@@ -136,7 +137,7 @@ fn register_adapter(r#type: &Bound<'_, PyType>, adapter: &Bound<'_, PyAny>) -> P
     check_callable(adapter)?;
     let py = adapter.py();
     registry(py)?.set_item((r#type, protocol(py)?), adapter)?;
-    if is_plain(r#type) {
+    if is_plain(py, r#type.as_type_ptr()) {
         ADAPTS_PLAIN.store(true, Ordering::Relaxed);
     }
     Ok(())

@@ -92,7 +92,7 @@ impl ExecuteMany {
         rows: &Bound<'_, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Self> {
-        let adapters = cursor.get().connection().get().link().adapters_of(sql.py());
+        let (adapters, _) = cursor.get().connection().get().link().types_of(sql.py());
         let sql = parameters::sql(sql)?;
         Ok(Self {
             name,

@@ -5,7 +5,7 @@
 //! Thread: the driving loop's.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -27,7 +27,6 @@ const ROWS_PER_LOOK: u32 = 64;
 #[pyclass(frozen, generic, module = "aiolibsql._aiolibsql")]
 pub struct RowIterator {
     cursor: Py<Cursor>,
-    maker: OnceLock<RowMaker>,
     /// A step is suspended: there is a refill.
     is_waiting: AtomicBool,
     /// Held during a step and never waited for: a step inside a step is an error.
@@ -37,6 +36,8 @@ pub struct RowIterator {
 struct Inner {
     /// The one that the last row came from.
     batch: Option<Arc<RowBatch>>,
+    /// Makes the rows of one execution, and the name of its stream.
+    maker: Option<(RowMaker, Option<u64>)>,
     rows: u32,
     refill: Option<Py<Operation>>,
 }
@@ -45,13 +46,13 @@ impl RowIterator {
     pub const fn new(cursor: Py<Cursor>) -> Self {
         let inner = Inner {
             batch: None,
+            maker: None,
             // The first step is a checkpoint, also of a result without rows.
             rows: ROWS_PER_LOOK,
             refill: None,
         };
         Self {
             cursor,
-            maker: OnceLock::new(),
             is_waiting: AtomicBool::new(false),
             inner: Mutex::new(inner),
         }
@@ -87,6 +88,14 @@ impl RowIterator {
         sent.map(|_| None)
     }
 
+    /// A new batch may come from another execution of the cursor, with other columns.
+    fn follow(&self, py: Python<'_>, inner: &mut Inner) {
+        let stream = self.cursor.get().rows().map(|rows| rows.id());
+        if !matches!(&inner.maker, Some((_, own)) if *own == stream) {
+            inner.maker = Some((Cursor::maker(&self.cursor, py), stream));
+        }
+    }
+
     fn step(&self, py: Python<'_>) -> PyResult<Sent> {
         let mut inner = self.inner()?;
         let inner = &mut *inner;
@@ -104,13 +113,14 @@ impl RowIterator {
                 })?;
                 match taken {
                     Taken::Rows((row, replaced)) => {
+                        if replaced.is_some() {
+                            self.follow(py, inner);
+                        }
                         drop(replaced);
-                        let maker = self.maker.get_or_init(|| Cursor::maker(&self.cursor, py));
-                        let batch = inner.batch.as_ref();
-                        return batch.map_or_else(
-                            || Err(PyRuntimeError::new_err("a row without a batch")),
-                            |batch| maker.make(py, batch, row).map(Sent::Return),
-                        );
+                        let (Some(batch), Some((maker, _))) = (&inner.batch, &inner.maker) else {
+                            return Err(PyRuntimeError::new_err("a row without a batch"));
+                        };
+                        return maker.make(py, batch, row).map(Sent::Return);
                     }
                     Taken::End => {
                         cursor.check(py)?;
@@ -220,11 +230,13 @@ impl RowIterator {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.cursor)?;
-        if let Some(maker) = self.maker.get() {
-            maker.traverse(visit)?;
-        }
         match self.inner.try_lock() {
-            Ok(inner) => visit.call(&inner.refill),
+            Ok(inner) => {
+                if let Some((maker, _)) = &inner.maker {
+                    maker.traverse(visit)?;
+                }
+                visit.call(&inner.refill)
+            }
             Err(_) => Ok(()),
         }
     }

@@ -180,12 +180,11 @@ impl Link {
         self.settings().text_factory.clone_ref(py)
     }
 
-    pub fn adapters_of(&self, py: Python<'_>) -> Adapters {
-        self.settings().adapters.clone_ref(py)
-    }
-
-    pub fn converters_of(&self, py: Python<'_>) -> Converters {
-        self.settings().converters.clone_ref(py)
+    /// What parameters and values become other ones with.
+    pub fn types_of(&self, py: Python<'_>) -> (Adapters, Converters) {
+        let settings = self.settings();
+        let (adapters, converters) = (&settings.adapters, &settings.converters);
+        (adapters.clone_ref(py), converters.clone_ref(py))
     }
 
     pub fn is_closed(&self) -> bool {

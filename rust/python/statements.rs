@@ -142,8 +142,7 @@ impl Execute {
         amount: Amount,
     ) -> PyResult<Self> {
         let link = cursor.get().connection().get().link();
-        let adapters = link.adapters_of(sql.py());
-        let converters = link.converters_of(sql.py());
+        let (adapters, converters) = link.types_of(sql.py());
         let sql = parameters::sql(sql)?;
         let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
         let timeout = timeout

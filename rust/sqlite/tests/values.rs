@@ -1,6 +1,10 @@
 //! Tests of binding and reading values, and of the tables of codes and limits.
 
-use super::super::{ALL_CODES, Error, Limit, ValueRef, code, code_name, complete, version};
+use std::sync::Arc;
+
+use super::super::{
+    ALL_CODES, Error, Limit, Statement, ValueRef, code, code_name, complete, real_text, version,
+};
 use super::{memory, prepare, run};
 
 #[test]
@@ -249,4 +253,62 @@ fn library_functions_need_no_handle() {
         "CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1;"
     ));
     assert!(complete("SELECT 1;\0 rest") && !complete(""));
+}
+
+#[test]
+fn declared_types_are_read_again_when_the_statement_was_compiled_again() {
+    let mut handle = memory();
+    run(&mut handle, "CREATE TABLE t (a DATE, b)").unwrap();
+    let id = prepare(&mut handle, "SELECT * FROM t");
+    let decltypes = |statement: &Statement<'_>| -> Vec<Option<String>> {
+        let found = statement.column_decltypes();
+        found
+            .iter()
+            .map(|of| of.as_deref().map(Into::into))
+            .collect()
+    };
+    let mut statement = handle.statement(id);
+    assert_eq!(decltypes(&statement), [Some("DATE".to_owned()), None]);
+    assert!(Arc::ptr_eq(
+        &statement.column_decltypes(),
+        &statement.column_decltypes()
+    ));
+    assert!(!statement.step().unwrap());
+    statement.reset();
+    for sql in ["DROP TABLE t", "CREATE TABLE t (a, b TIMESTAMP, c)"] {
+        run(&mut handle, sql).unwrap();
+    }
+    let mut statement = handle.statement(id);
+    assert!(!statement.step().unwrap());
+    let changed = [None, Some("TIMESTAMP".to_owned()), None];
+    assert_eq!(decltypes(&statement), changed);
+    assert_eq!(statement.column_names().len(), 3);
+}
+
+#[test]
+fn real_text_is_what_sqlite_makes_of_a_double() {
+    let mut handle = memory();
+    let id = prepare(&mut handle, "SELECT CAST(? AS TEXT)");
+    let numbers = [
+        0.0,
+        -0.0,
+        1.0,
+        0.1,
+        1e300,
+        -5e-324,
+        f64::MAX,
+        f64::INFINITY,
+        123_456_789.125,
+    ];
+    for number in numbers {
+        let mut statement = handle.statement(id);
+        statement.bind(1, ValueRef::Real(number)).unwrap();
+        assert!(statement.step().unwrap());
+        let expected = real_text(number);
+        assert_eq!(
+            statement.column(0).unwrap(),
+            ValueRef::Text(expected.as_bytes())
+        );
+        statement.reset();
+    }
 }
