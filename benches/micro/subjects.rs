@@ -242,6 +242,7 @@ fn execute(sql: &Arc<str>, key: Option<i64>) -> Action {
         parameters: Bindings { names: None, rows },
         rows: Arc::<RowStream>::default(),
         amount: Amount::All,
+        is_timed: false,
     })
 }
 

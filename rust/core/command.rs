@@ -4,6 +4,7 @@
 //! Must not know: Python, threads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::sqlite::Key;
 
@@ -75,6 +76,8 @@ pub struct Execute {
     pub rows: Arc<RowStream>,
     /// Rows to read with the first reply.
     pub amount: Amount,
+    /// The outcome is to say how long it took.
+    pub is_timed: bool,
 }
 
 /// How many rows to read before the reply.
@@ -110,6 +113,8 @@ pub struct Outcome {
     pub began: Option<u64>,
     /// This command opened the database.
     pub opened: bool,
+    /// How long the statement ran until this, waits for locks included; if that was asked for.
+    pub took: Option<Duration>,
 }
 
 impl Action {

@@ -41,6 +41,7 @@ fn execute(sql: &str, rows: &Arc<RowStream>, amount: Amount) -> Action {
         },
         rows: Arc::clone(rows),
         amount,
+        is_timed: false,
     })
 }
 

@@ -14,6 +14,7 @@ use crate::core::{Action, Amount, Local, Phase};
 
 use super::awaitable::Operation;
 use super::cursor::{Cursor, FIRST_ROWS};
+use super::diagnostics::Diagnostics;
 use super::encryption;
 use super::exceptions;
 use super::executemany::ExecuteMany;
@@ -92,6 +93,7 @@ impl Connection {
             control,
             modes: Vec::new(),
             chunk: iter_chunk_size.max(1),
+            diagnostics: Diagnostics::default(),
         };
         let link = Arc::new(Link::new(Local::new(options), label, settings));
         exit::remember(&link);
@@ -474,8 +476,8 @@ impl Connection {
         if self.view.is_some() {
             return;
         }
-        let factories = self.link.settings().take_factories();
-        drop(factories);
+        let callables = self.link.settings().take_callables();
+        drop(callables);
     }
 }
 

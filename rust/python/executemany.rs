@@ -213,6 +213,7 @@ impl Work for ExecuteMany {
             }
             cursor.check(py)?;
             cursor.begin(None, None);
+            cursor.connection().get().link().watch(&self.sql);
             let action = Action::ExecuteMany {
                 sql: Arc::clone(&self.sql),
                 feed: Arc::clone(&self.feed),
@@ -237,7 +238,9 @@ impl Work for ExecuteMany {
                     {
                         return Err(error);
                     }
-                    cursor.executed(result?.unwrap_or_default());
+                    let link = cursor.connection().get().link();
+                    let outcome = result.map_err(|error| link.named(py, error))?;
+                    cursor.executed(outcome.unwrap_or_default());
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
             }

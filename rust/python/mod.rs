@@ -12,6 +12,7 @@ mod connection;
 mod convert;
 mod cursor;
 mod delegate;
+mod diagnostics;
 mod encryption;
 mod event_loop;
 mod exceptions;

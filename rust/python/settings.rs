@@ -7,6 +7,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 
 use crate::core::{Action, ModeChange};
 
+use super::diagnostics::Diagnostics;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
 
@@ -18,6 +19,7 @@ pub struct Settings {
     /// Assignments to `isolation_level` and `autocommit` that the next command applies.
     pub modes: Vec<ModeChange>,
     pub chunk: usize,
+    pub diagnostics: Diagnostics,
 }
 
 impl Settings {
@@ -32,14 +34,16 @@ impl Settings {
 
     pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.row_factory.traverse(visit)?;
-        self.text_factory.traverse(visit)
+        self.text_factory.traverse(visit)?;
+        self.diagnostics.traverse(visit)
     }
 
-    /// Takes the factories out, to be dropped without the lock.
-    pub fn take_factories(&mut self) -> (RowFactory, TextFactory) {
+    /// Takes out what may be the user's, to be dropped without the lock.
+    pub fn take_callables(&mut self) -> (RowFactory, TextFactory, Diagnostics) {
         (
             std::mem::replace(&mut self.row_factory, RowFactory::Tuple),
             std::mem::replace(&mut self.text_factory, TextFactory::Str),
+            std::mem::take(&mut self.diagnostics),
         )
     }
 }

@@ -128,6 +128,8 @@ pub struct Execute {
     amount: Amount,
     timeout: Option<Duration>,
     pending: Pending,
+    /// Its SQL, where its time is wanted.
+    timed: Option<Arc<str>>,
 }
 
 impl Execute {
@@ -153,6 +155,7 @@ impl Execute {
             amount,
             timeout,
             pending: Pending::default(),
+            timed: None,
         })
     }
 }
@@ -167,11 +170,15 @@ impl Work for Execute {
         if let Some((sql, parameters)) = self.request.take() {
             cursor.check(py)?;
             let rows = Arc::clone(&self.rows);
+            let link = cursor.connection().get().link();
+            let is_timed = link.is_watched() && !cursor.is_plain() && link.watch(&sql);
+            self.timed = is_timed.then(|| Arc::clone(&sql));
             let statement = Statement {
                 sql,
                 parameters,
                 rows,
                 amount: self.amount,
+                is_timed,
             };
             let connection = cursor.connection().get();
             let block = connection.membership(py)?;
@@ -189,12 +196,17 @@ impl Work for Execute {
                 Poll::Pending => return Ok(Step::Pending),
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(Ok(Some(outcome))) => {
+                    let took = outcome.took;
                     cursor.executed(outcome);
+                    if let (Some(sql), Some(took)) = (self.timed.take(), took) {
+                        let link = cursor.connection().get().link();
+                        link.report_time(py, &sql, took);
+                    }
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
                 Poll::Ready(Err(error)) => {
                     cursor.discard(&self.rows);
-                    return Err(error);
+                    return Err(cursor.connection().get().link().named(py, error));
                 }
             }
         }
@@ -276,7 +288,9 @@ impl Work for ExecuteScript {
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(result) => {
-                cursor.executed(result?.unwrap_or_default());
+                let link = cursor.connection().get().link();
+                let outcome = result.map_err(|error| link.named(py, error))?;
+                cursor.executed(outcome.unwrap_or_default());
                 Ok(Step::Ready(self.cursor.clone_ref(py).into_any()))
             }
         }
