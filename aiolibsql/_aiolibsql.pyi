@@ -1512,6 +1512,44 @@ class Connection(Generic[_RowT_co]):
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.
+    def query_usage(self) -> dict[str, int]:
+        """Return how often each SQL text was executed (as rapsqlite).
+
+        Counted while `query_usage_tracking` is True, by every execution through the connection, its
+        cursors and its blocks; `executemany` counts once, `executescript` not at all. Of more than
+        1000 different texts the later ones are dropped.
+
+        Returns:
+            The counts by SQL text.
+        """
+
+    def query_usage_dropped(self) -> int:
+        """Return how many executions were not counted because there were too many texts.
+
+        Returns:
+            Their number (as rapsqlite).
+        """
+
+    def clear_query_usage(self) -> None:
+        """Begin to count anew (as rapsqlite)."""
+
+    def set_slow_query_threshold(
+        self, threshold_secs: float, callback: Callable[[float, str], object] | None = None
+    ) -> None:
+        """Tell of statements that take long (as rapsqlite).
+
+        What counts is the time in SQLite, waits for locks included, of `execute` until its first
+        rows, and of `fetch_all` and the like until their last (rapsqlite: of `fetch_all` alone).
+        Statements that fail, `executemany` and `executescript` are not timed.
+
+        Args:
+            threshold_secs: From how many seconds on a statement is slow; 0 for none.
+            callback: Called with the seconds and the SQL, in the task that awaits, when the
+                statement has ended. What it raises goes to `sys.unraisablehook`. None for a warning
+                of the logger ``aiolibsql``.
+
+        Raises:
+            ValueError: If the threshold is negative or a NaN.
         """
 
     def set_autocommit(self, value: AutocommitSetting) -> Operation[None]:
@@ -1585,6 +1623,22 @@ class Connection(Generic[_RowT_co]):
 
     @autocommit.setter
     def autocommit(self, value: AutocommitSetting) -> None: ...
+    @property
+    def query_usage_tracking(self) -> bool:
+        """Whether executions are counted for `query_usage` (as rapsqlite); False at first."""
+
+    @query_usage_tracking.setter
+    def query_usage_tracking(self, value: bool) -> None: ...
+    @property
+    def include_query_in_errors(self) -> bool:
+        """Whether the message of an error ends with the query (as rapsqlite); False at first.
+
+        That is of errors of an execution; `Error.sql` has the query in any case. Parameters are
+        never named.
+        """
+
+    @include_query_in_errors.setter
+    def include_query_in_errors(self, value: bool) -> None: ...
     @property
     def row_factory(self) -> RowFactory[Any]:
         """What new cursors make of a row (as `sqlite3`).

@@ -1,15 +1,20 @@
-"""Query plans and times."""
+"""Query plans, times, counts, and queries in messages."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from healthy import assert_healthy
+from situations import SLOW
 
 import aiolibsql
 
 if TYPE_CHECKING:
+    from conftest import Backend
+
     Connection = aiolibsql.Connection[Any]
 
 pytestmark = pytest.mark.anyio
@@ -89,3 +94,136 @@ async def test_helper_on_a_closed_connection_is_refused(conn: Connection, helper
     await conn.close()
     with pytest.raises(aiolibsql.ConnectionClosedError):
         await getattr(aiolibsql, helper)(conn, "SELECT 1")
+
+
+async def test_query_usage_counts_what_is_executed(conn: Connection) -> None:
+    await conn.execute("SELECT 0")
+    assert conn.query_usage_tracking is False
+    conn.query_usage_tracking = True
+    await conn.execute("CREATE TABLE t (x)")
+    for x in range(3):
+        await conn.fetch_all("SELECT ?", (x,))
+    await conn.prepare("SELECT ?").fetch_scalar((3,))
+    await conn.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
+    async with conn.savepoint() as block:
+        await block.fetch_one("SELECT 2")
+    assert await conn.get_tables() == ["t"]  # the driver's own questions are not counted
+    with pytest.raises(aiolibsql.OperationalError):
+        await conn.execute("nonsense")
+    usage = {
+        "CREATE TABLE t (x)": 1,
+        "SELECT ?": 4,
+        "INSERT INTO t VALUES (?)": 1,
+        "SELECT 2": 1,
+        "nonsense": 1,
+    }
+    assert conn.query_usage() == usage
+    conn.query_usage_tracking = False
+    await conn.fetch_all("SELECT ?", (1,))
+    assert conn.query_usage() == usage
+    conn.clear_query_usage()
+    assert conn.query_usage() == {}
+    await conn.commit()
+    await assert_healthy(conn)
+
+
+async def test_query_usage_is_bounded(conn: Connection) -> None:
+    conn.query_usage_tracking = True
+    for i in range(1003):
+        await conn.execute(f"-- {i}")
+    await conn.execute("-- 0")
+    assert len(conn.query_usage()) == 1000
+    assert conn.query_usage()["-- 0"] == 2
+    assert conn.query_usage_dropped() == 3
+    conn.clear_query_usage()
+    assert conn.query_usage_dropped() == 0
+
+
+async def test_slow_query_is_told_of(conn: Connection) -> None:
+    heard: list[tuple[float, str]] = []
+    conn.set_slow_query_threshold(0.005, lambda seconds, sql: heard.append((seconds, sql)))
+    for _ in range(5):
+        await conn.fetch_all("SELECT 1")
+    assert [sql for _, sql in heard].count("SELECT 1") < 5
+    heard.clear()
+    await conn.fetch_all(SLOW)
+    async with conn.savepoint() as block, block.execute(SLOW) as cursor:
+        await cursor.fetchall()
+    assert [sql for _, sql in heard] == [SLOW, SLOW]
+    assert all(0.005 <= seconds < 10 for seconds, _ in heard)
+    conn.set_slow_query_threshold(0)
+    await conn.fetch_all(SLOW)
+    assert len(heard) == 2
+    await assert_healthy(conn)
+
+
+async def test_slow_query_without_a_callback_is_logged(
+    conn: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    conn.set_slow_query_threshold(1e-9)
+    await conn.fetch_all("SELECT 'slow %s'")
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("aiolibsql", "WARNING")
+    assert record.getMessage().startswith("slow query: 0.")
+    assert record.getMessage().endswith(" s: SELECT 'slow %s'")
+
+
+async def test_slow_query_callback_that_fails_leaves_the_result_alone(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unraisable: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda args: unraisable.append(args.exc_value))
+    conn.set_slow_query_threshold(1e-9, lambda *_: 1 / 0)
+    assert await conn.fetch_scalar("SELECT 1") == 1
+    assert [type(error) for error in unraisable] == [ZeroDivisionError]
+    conn.set_slow_query_threshold(1e-9, lambda *_: conn.set_slow_query_threshold(0))
+    assert await conn.fetch_scalar("SELECT 1") == 1
+    await assert_healthy(conn)
+
+
+async def test_slow_query_callback_makes_no_leak(backend: Backend) -> None:
+    def forgotten() -> weakref.ref[Connection]:
+        conn = backend.connect()
+        conn.set_slow_query_threshold(1, lambda *_: conn)
+        return weakref.ref(conn)
+
+    gone = forgotten()
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("threshold", [-1, float("nan")])
+async def test_slow_query_threshold_that_is_none_is_refused(
+    conn: Connection, threshold: float
+) -> None:
+    with pytest.raises(ValueError, match="threshold_secs"):
+        conn.set_slow_query_threshold(threshold)
+
+
+async def test_query_is_in_messages_when_it_was_asked_for(conn: Connection) -> None:
+    await conn.execute("CREATE TABLE t (x UNIQUE)")
+    insert = "INSERT INTO t VALUES (?)"
+
+    async def messages() -> list[str]:
+        found = []
+        for operation in (
+            conn.execute("SELECT nope"),
+            conn.executemany(insert, [("secret",), ("secret",)]),
+            conn.executescript("SELECT 1; DROP TABLE missing"),
+        ):
+            with pytest.raises(aiolibsql.DatabaseError) as raised:
+                await operation
+            assert raised.value.sql is not None
+            found.append(str(raised.value))
+        return found
+
+    assert conn.include_query_in_errors is False
+    plain = await messages()
+    assert plain[0] == "no such column: nope"
+    conn.include_query_in_errors = True
+    assert await messages() == [
+        f"{plain[0]}\nQuery: SELECT nope",
+        f"{plain[1]}\nQuery: {insert}",
+        f"{plain[2]}\nQuery: DROP TABLE missing",
+    ]
+    await assert_healthy(conn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import time
 from typing import TYPE_CHECKING, Any
@@ -227,3 +228,35 @@ async def test_helper_on_a_closed_connection_is_refused(conn: Connection, helper
     await conn.close()
     with pytest.raises(aiolibsql.ConnectionClosedError):
         await getattr(aiolibsql, helper)(conn, Work(conn))
+
+
+def test_task_of_its_own_is_what_older_pythons_have() -> None:
+    cancelled = []
+
+    async def give() -> str:
+        return "done"
+
+    async def fail() -> None:
+        raise builtins.TimeoutError("own")
+
+    async def hang() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def main() -> None:
+        assert await _runtime._within_task(60, give) == "done"
+        with pytest.raises(builtins.TimeoutError, match="own"):
+            await _runtime._within_task(60, fail)
+        with pytest.raises(_runtime.Expired):
+            await _runtime._within_task(0.01, hang)
+        task = asyncio.ensure_future(_runtime._within_task(60, hang))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert len(cancelled) == 2

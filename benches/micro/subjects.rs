@@ -243,6 +243,7 @@ fn execute(sql: &Arc<str>, key: Option<i64>) -> Action {
         rows: Arc::<RowStream>::default(),
         amount: Amount::All,
         wants_decltypes: false,
+        is_timed: false,
     })
 }
 

@@ -4,6 +4,7 @@
 //! Must not know: Python, threads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::sqlite::{Handle, Key};
 
@@ -96,6 +97,8 @@ pub struct Execute {
     pub amount: Amount,
     /// Whether the outcome has to name the declared types of the columns.
     pub wants_decltypes: bool,
+    /// The outcome is to say how long it took.
+    pub is_timed: bool,
 }
 
 /// How many rows to read before the reply.
@@ -135,6 +138,8 @@ pub struct Outcome {
     pub opened: bool,
     /// What a service came to.
     pub reply: Option<Reply>,
+    /// How long the statement ran until this, waits for locks included; if that was asked for.
+    pub took: Option<Duration>,
 }
 
 impl Action {

@@ -49,7 +49,9 @@ impl Session {
             rows,
             amount,
             wants_decltypes,
+            is_timed,
         } = execute;
+        let started = is_timed.then(Instant::now);
         let prepared = self.prepare(&sql).map_err(|error| error.with_sql(&sql));
         match prepared {
             Ok(Some(id)) if self.handle.statement(id).is_marked() => unheard::wake_if_many(),
@@ -91,7 +93,8 @@ impl Session {
             rows.end(Ok(()));
             self.give_back(&sql, id);
         }
-        executed
+        let took = started.map(|started| started.elapsed());
+        executed.map(|outcome| Outcome { took, ..outcome })
     }
 
     /// Reads more rows into a stream. An error becomes the stream's end, behind the rows before it.

@@ -42,6 +42,7 @@ fn execute(sql: &str, rows: &Arc<RowStream>, amount: Amount) -> Action {
         rows: Arc::clone(rows),
         amount,
         wants_decltypes: false,
+        is_timed: false,
     })
 }
 

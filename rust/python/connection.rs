@@ -16,6 +16,7 @@ use super::adapters::Adapters;
 use super::awaitable::Operation;
 use super::converters::Converters;
 use super::cursor::{Cursor, FIRST_ROWS};
+use super::diagnostics::Diagnostics;
 use super::encryption;
 use super::exceptions;
 use super::executemany::ExecuteMany;
@@ -98,6 +99,7 @@ impl Connection {
             control,
             modes: Vec::new(),
             chunk: iter_chunk_size.max(1),
+            diagnostics: Diagnostics::default(),
         };
         let link = Arc::new(Link::new(Local::new(options), label, settings));
         exit::remember(&link);

@@ -62,6 +62,10 @@ impl Cursor {
         this
     }
 
+    pub fn is_plain(&self) -> bool {
+        self.state().is_plain
+    }
+
     pub const fn connection(&self) -> &Py<Connection> {
         &self.connection
     }
@@ -219,8 +223,7 @@ impl Cursor {
 
     pub fn maker(slf: &Py<Self>, py: Python<'_>) -> RowMaker {
         let this = slf.get();
-        let is_plain = this.state().is_plain;
-        let texts = if is_plain {
+        let texts = if this.is_plain() {
             TextFactory::Str
         } else {
             this.connection.get().link().text_factory_of(py)

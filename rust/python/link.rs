@@ -37,6 +37,8 @@ pub struct Link {
     settings: Mutex<Settings>,
     /// There are mode changes in the settings.
     has_modes: AtomicBool,
+    /// Somebody wants to know of executions.
+    watched: AtomicBool,
     reported: AtomicBool,
     /// A close was submitted that nobody need wait for.
     stopped: AtomicBool,
@@ -55,6 +57,7 @@ impl Link {
             reentrancy,
             settings: Mutex::new(settings),
             has_modes: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
             reported: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
@@ -152,6 +155,14 @@ impl Link {
 
     pub fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    pub fn set_watched(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Relaxed);
     }
 
     /// Refuses to change how transactions begin and end in the middle of a block.

@@ -16,6 +16,7 @@ mod convert;
 mod converters;
 mod cursor;
 mod delegate;
+mod diagnostics;
 mod encryption;
 mod event_loop;
 mod exceptions;

@@ -130,6 +130,8 @@ pub struct Execute {
     timeout: Option<Duration>,
     converters: Converters,
     pending: Pending,
+    /// Its SQL, where its time is wanted.
+    timed: Option<Arc<str>>,
 }
 
 impl Execute {
@@ -158,6 +160,7 @@ impl Execute {
             timeout,
             converters,
             pending: Pending::default(),
+            timed: None,
         })
     }
 }
@@ -172,12 +175,16 @@ impl Work for Execute {
         if let Some((sql, parameters)) = self.request.take() {
             cursor.check(py)?;
             let rows = Arc::clone(&self.rows);
+            let link = cursor.connection().get().link();
+            let is_timed = link.is_watched() && !cursor.is_plain() && link.watch(&sql);
+            self.timed = is_timed.then(|| Arc::clone(&sql));
             let statement = Statement {
                 sql,
                 parameters,
                 rows,
                 amount: self.amount,
                 wants_decltypes: self.converters.want_decltypes(),
+                is_timed,
             };
             let connection = cursor.connection().get();
             let block = connection.membership(py)?;
@@ -195,13 +202,18 @@ impl Work for Execute {
                 Poll::Pending => return Ok(Step::Pending),
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(Ok(Some(mut outcome))) => {
+                    let took = outcome.took;
                     let converters = self.converters.read(py, &mut outcome)?;
                     cursor.executed(outcome, converters);
+                    if let (Some(sql), Some(took)) = (self.timed.take(), took) {
+                        let link = cursor.connection().get().link();
+                        link.report_time(py, &sql, took);
+                    }
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
                 Poll::Ready(Err(error)) => {
                     cursor.discard(&self.rows);
-                    return Err(error);
+                    return Err(cursor.connection().get().link().named(py, error));
                 }
             }
         }
@@ -284,7 +296,9 @@ impl Work for ExecuteScript {
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(result) => {
-                cursor.executed(result?.unwrap_or_default(), None);
+                let link = cursor.connection().get().link();
+                let outcome = result.map_err(|error| link.named(py, error))?;
+                cursor.executed(outcome.unwrap_or_default(), None);
                 Ok(Step::Ready(self.cursor.clone_ref(py).into_any()))
             }
         }
