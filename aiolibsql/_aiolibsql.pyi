@@ -1512,6 +1512,8 @@ class Connection(Generic[_RowT_co]):
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.
+        """
+
     def query_usage(self) -> dict[str, int]:
         """Return how often each SQL text was executed (as rapsqlite).
 
