@@ -8,6 +8,7 @@ import time as _time
 from typing import Final as _Final
 
 from aiolibsql._aiolibsql import (
+    Blob,
     Connection,
     Cursor,
     Row,
@@ -139,6 +140,7 @@ __all__ = [
     "STRING",
     "VERSION",
     "Binary",
+    "Blob",
     "Connection",
     "ConnectionClosedError",
     "Cursor",

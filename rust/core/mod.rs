@@ -7,6 +7,7 @@
 mod backend;
 mod batch;
 mod binding;
+mod blob;
 mod block;
 mod busy;
 mod command;
@@ -46,6 +47,7 @@ mod tests;
 
 pub use backend::Backend;
 pub use batch::{Cell, RowBatch, Span};
+pub use blob::{BlobName, BlobRequest, Places};
 pub use block::{Block, BlockKind};
 pub use command::{Action, Amount, Bindings, Command, Execute, Outcome, Shared};
 pub use deadline::end_at;

@@ -6,6 +6,8 @@
 
 mod asyncio;
 mod awaitable;
+mod blob;
+mod blob_works;
 mod cached;
 mod connection;
 mod convert;
@@ -57,6 +59,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<connection::Connection>()?;
     module.add_class::<cursor::Cursor>()?;
     module.add_class::<transaction::Transaction>()?;
+    module.add_class::<blob::Blob>()?;
     module.add_class::<row::Row>()?;
     module.add_class::<awaitable::Operation>()?;
     module.add_class::<iterator::RowIterator>()?;
