@@ -12,6 +12,7 @@ from aiolibsql import _dates
 from aiolibsql._aiolibsql import (
     PARSE_COLNAMES,
     PARSE_DECLTYPES,
+    Blob,
     Connection,
     Cursor,
     PreparedQuery,
@@ -102,6 +103,7 @@ __all__ = [
     "STRING",
     "VERSION",
     "Binary",
+    "Blob",
     "Connection",
     "ConnectionClosedError",
     "Cursor",

@@ -12,9 +12,9 @@ from collections.abc import (
     Sequence,
 )
 from types import GenericAlias, TracebackType
-from typing import Any, Final, Generic, Literal, NoReturn, final, overload
+from typing import Any, Final, Generic, Literal, NoReturn, SupportsIndex, final, overload
 
-from typing_extensions import Self, TypeVar, disjoint_base
+from typing_extensions import Buffer, Self, TypeVar, disjoint_base
 
 from aiolibsql._streaming import RowChunks
 from aiolibsql._types import (
@@ -36,6 +36,7 @@ _CursorT = TypeVar("_CursorT", bound=Cursor[Any])
 __all__ = [
     "PARSE_COLNAMES",
     "PARSE_DECLTYPES",
+    "Blob",
     "Connection",
     "Cursor",
     "Operation",
@@ -1322,6 +1323,52 @@ class Connection(Generic[_RowT_co]):
             ```
         """
 
+    def blobopen(
+        self,
+        table: str,
+        column: str,
+        rowid: int,
+        /,
+        *,
+        readonly: bool = False,
+        name: str = "main",
+    ) -> Operation[Blob]:
+        """Open a BLOB or text, to read and write it in place (as `sqlite3` since Python 3.11).
+
+        One that is open for writing holds the write lock. Outside of a transaction what was written
+        is committed when the last such blob of the connection is closed, and until then no COMMIT
+        is possible.
+
+        Args:
+            table: The table.
+            column: The column.
+            rowid: The row.
+            readonly: Open it for reading only.
+            name: The database: ``"main"``, or the name of an attached one.
+
+        Returns:
+            The blob; under ``async with`` it is closed at the end of the block.
+
+        Raises:
+            ValueError: For a null character in a name.
+            OverflowError: If the rowid does not fit in 64 bits.
+            ProgrammingError: If it is opened for writing in a ``"READ"`` block.
+            TimeoutError: If a lock does not become free within the connection's ``timeout``.
+            OperationalError: If there is no such value, or it is neither BLOB nor text; also, once,
+                if SQLite has rolled back the transaction since the last operation.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs; a wait for a lock ends at once. What was opened is closed.
+
+        Example:
+            ```python
+            async with conn.blobopen("photo", "pixels", 1) as blob:
+                header = await blob.read(16)
+                await blob.set(slice(0, 4), b"RIFF")
+            ```
+        """
+
     def getlimit(self, category: int, /) -> Operation[int]:
         """Return a limit of the connection (as `sqlite3`).
 
@@ -1483,9 +1530,7 @@ class Connection(Generic[_RowT_co]):
             which the cancelled caller does not wait for.
         """
 
-    def deserialize(
-        self, data: bytes | bytearray | memoryview | str, /, *, name: str = "main"
-    ) -> Operation[None]:
+    def deserialize(self, data: Buffer | str, /, *, name: str = "main") -> Operation[None]:
         """Put a database in memory in the place of another one (as `sqlite3` since Python 3.11).
 
         The connection is disconnected from the database that was there, whose file stays as it is;
@@ -1750,6 +1795,143 @@ class Transaction(Connection[_RowT_co]):
 
         Cancellation:
             Nothing is submitted.
+        """
+
+@final
+class Blob:
+    """A BLOB or text of a table, as a file of fixed length (as `sqlite3.Blob`).
+
+    `Connection.blobopen` opens it; ``async with`` closes it at the end. Unlike `sqlite3.Blob` it
+    has to be awaited: ``await blob[3]``, ``await blob[2:10]``, and `set` in place of an assignment
+    to them. A change of the row by a statement, and a ROLLBACK, expire it: it can only be closed
+    then. Operations of several tasks each move the position when they are started.
+
+    Raises:
+        ProgrammingError: From every method but `close`, if it is closed.
+        ConnectionClosedError: The same, if its connection is closed.
+
+    Example:
+        ```python
+        async with conn.blobopen("photo", "pixels", 1) as blob:
+            await blob.seek(-1, os.SEEK_END)
+            last = await blob.read()
+            assert last[0] == await blob[-1]
+        ```
+    """
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_args: object) -> None: ...
+    def __len__(self) -> int: ...
+    def __bool__(self) -> Literal[True]: ...
+    def __iter__(self) -> NoReturn:
+        """Raise `TypeError`: a blob is read by `read` and by index."""
+
+    @overload
+    def __getitem__(self, key: SupportsIndex, /) -> Operation[int]:
+        """Read a byte, or the bytes of a slice; the position stays.
+
+        Slices may have any step, also a negative one.
+
+        Args:
+            key: The index or slice.
+
+        Returns:
+            An int for an index, bytes for a slice.
+
+        Raises:
+            TypeError: If the key is neither.
+            IndexError: If the index is beyond the ends.
+            OperationalError: If the blob has expired, or SQLite can't read it.
+
+        Cancellation:
+            Queued, it never runs.
+        """
+
+    @overload
+    def __getitem__(self, key: slice, /) -> Operation[bytes]: ...
+    def set(self, key: SupportsIndex | slice, value: int | Buffer, /) -> Operation[None]:
+        """Write a byte, or the bytes of a slice, as ``blob[key] = value`` of `sqlite3`.
+
+        The position stays.
+
+        Args:
+            key: The index or slice, of any step.
+            value: An int for an index, as many bytes as it has for a slice. It is read when the
+                method is called.
+
+        Raises:
+            TypeError: If the key is neither, or the value does not go with it.
+            IndexError: If the index is beyond the ends, or the value has another length.
+            ValueError: If the int is no byte.
+            OperationalError: If the blob has expired or is read-only, or SQLite can't write it.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done.
+        """
+
+    def read(self, length: int = ..., /) -> Operation[bytes]:
+        """Read from the position on, and move it behind.
+
+        Args:
+            length: Bytes to read; a negative number, the default, for all that are left.
+
+        Returns:
+            The bytes; fewer if fewer are left.
+
+        Raises:
+            OperationalError: If the blob has expired, or SQLite can't read it. The position stays.
+
+        Cancellation:
+            Queued, it never runs. The position goes back, unless it was moved since.
+        """
+
+    def write(self, data: Buffer, /) -> Operation[None]:
+        """Write at the position, and move it behind. The length of a blob can't change.
+
+        Args:
+            data: The bytes, which are read when the method is called.
+
+        Raises:
+            TypeError: If it is no buffer.
+            ValueError: If it is longer than what is left of the blob.
+            OperationalError: If the blob has expired or is read-only, or SQLite can't write it. The
+                position stays.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done. The position goes back in any case,
+            unless it was moved since.
+        """
+
+    def tell(self) -> Operation[int]:
+        """Return the position.
+
+        Cancellation:
+            It changes nothing.
+        """
+
+    def seek(self, offset: int, origin: int = 0, /) -> Operation[None]:
+        """Move the position. Unlike a file's it returns None (as `sqlite3`).
+
+        Args:
+            offset: Bytes from the origin.
+            origin: `os.SEEK_SET`, `os.SEEK_CUR` or `os.SEEK_END`.
+
+        Raises:
+            ValueError: If that is beyond the ends, or there is no such origin.
+
+        Cancellation:
+            The position stays.
+        """
+
+    def close(self) -> Operation[None]:
+        """Close the blob, after the operations before it. Closing again does nothing.
+
+        Raises:
+            OperationalError: If what was written outside of a transaction can't be committed; it is
+                rolled back, and the blob is closed all the same.
+
+        Cancellation:
+            It is done even if the caller was cancelled before; the cancelled caller waits for it.
         """
 
 @disjoint_base

@@ -178,20 +178,22 @@ impl Action {
                 block: Arc::clone(block),
                 commits: false,
             }),
+            Self::Serve(service) => service.must_happen().map(Self::Serve),
             _ => None,
         }
     }
 
     /// Whether it may carry changed modes: their errors need a caller who hears them.
     pub const fn is_heard(&self) -> bool {
-        !matches!(
-            self,
+        match self {
             Self::Fetch { .. }
-                | Self::CloseRows(_)
-                | Self::UndoBegin(_)
-                | Self::UndoOpen
-                | Self::Leave { .. }
-        )
+            | Self::CloseRows(_)
+            | Self::UndoBegin(_)
+            | Self::UndoOpen
+            | Self::Leave { .. } => false,
+            Self::Serve(service) => service.is_heard(),
+            _ => true,
+        }
     }
 
     /// Whether it has to be part of the open transaction block or wait for its end.

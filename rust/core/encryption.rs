@@ -49,7 +49,7 @@ impl Session {
             return refuse("inside a transaction: commit or roll back first");
         }
         if self.handle.active_statements() > 0 {
-            return refuse("while a cursor has unread rows: read them or close it first");
+            return refuse("while a cursor has unread rows or a blob is open: close it first");
         }
         if !self.wait.is_alone() {
             return Err(not_alone());

@@ -7,6 +7,7 @@
 mod backend;
 mod batch;
 mod binding;
+mod blob;
 mod block;
 mod busy;
 mod channel;
@@ -48,6 +49,7 @@ mod tests;
 
 pub use backend::Backend;
 pub use batch::{Cell, RowBatch, Span};
+pub use blob::{BlobName, BlobRequest, Places};
 pub use block::{Block, BlockKind};
 pub use channel::{Channel, Opaque};
 pub use command::{Action, Amount, Bindings, Command, Configure, Execute, Outcome, Shared};

@@ -167,6 +167,14 @@ impl Session {
         Err(refuse(refused, &level.block))
     }
 
+    /// Refuses what writes and is no statement, in a block that only reads.
+    pub(super) fn refuse_to_write(&self, what: &str) -> Result<()> {
+        match self.nest.levels.last() {
+            Some(level) if level.is_read_only => Err(refuse(what, &level.block)),
+            _ => Ok(()),
+        }
+    }
+
     /// Notes that the transaction of the open blocks has vanished.
     pub(super) fn lose_blocks(&mut self, error: Option<&Error>) {
         let Some(outermost) = self.nest.levels.first() else {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::sqlite::{self, CheckpointMode, Checkpointed, Image, Switch, code};
 
+use super::blob::{BlobName, BlobRequest, Places};
 use super::busy::{Line, Wait, Waiter};
 use super::command::{Outcome, Shared};
 use super::error::{Error, Result};
@@ -49,6 +50,13 @@ pub enum Service {
         path: CString,
         entry_point: Option<CString>,
     },
+    OpenBlob(BlobName, BlobRequest),
+    ReadBlob(BlobName, Places),
+    /// As many bytes as places.
+    WriteBlob(BlobName, Places, Vec<u8>),
+    CloseBlob(BlobName),
+    /// The connection is about to be closed.
+    CloseBlobs,
 }
 
 /// What a service answers.
@@ -59,17 +67,36 @@ pub enum Reply {
     /// Whether somebody was in the way, and how far it came, if there is a log.
     Checkpoint(bool, Option<Checkpointed>),
     Image(Arc<Image>),
+    /// Of a BLOB that was opened.
+    Length(usize),
+    Bytes(Arc<Vec<u8>>),
 }
 
 impl Service {
     /// How far a cancellation may reach.
     pub const fn shield(&self) -> Shield {
-        Shield::None
+        match self {
+            Self::CloseBlob(_) | Self::CloseBlobs => Shield::Always,
+            _ => Shield::None,
+        }
+    }
+
+    /// What has to happen though its caller was told that it failed.
+    pub const fn must_happen(&self) -> Option<Self> {
+        match self {
+            Self::CloseBlob(name) => Some(Self::CloseBlob(*name)),
+            _ => None,
+        }
+    }
+
+    /// Whether it may carry changed modes.
+    pub const fn is_heard(&self) -> bool {
+        !matches!(self, Self::CloseBlob(_))
     }
 
     /// Whether it has to be part of the open transaction block or wait for its end.
     pub const fn is_gated(&self) -> bool {
-        true
+        !matches!(self, Self::CloseBlob(_) | Self::CloseBlobs)
     }
 
     /// The method that transaction blocks do not allow.
@@ -108,6 +135,20 @@ impl Session {
             }
             Service::LoadExtension { path, entry_point } => {
                 self.handle.load_extension(&path, entry_point.as_deref())?;
+                None
+            }
+            Service::OpenBlob(name, request) => Some(self.open_blob(operation, name, &request)?),
+            Service::ReadBlob(name, places) => Some(self.read_blob(name, places)?),
+            Service::WriteBlob(name, places, bytes) => {
+                self.write_blob(name, places, &bytes)?;
+                None
+            }
+            Service::CloseBlob(name) => {
+                self.close_blob(name)?;
+                None
+            }
+            Service::CloseBlobs => {
+                self.close_blobs()?;
                 None
             }
         };
@@ -166,7 +207,7 @@ impl Session {
         self.check_transaction()?;
         // SQLite would close the database under the feet of whoever reads from it.
         if self.handle.active_statements() > 0 {
-            return refuse("while a cursor has unread rows: read them or close it first");
+            return refuse("while a cursor has unread rows or a blob is open: close it first");
         }
         if self.handle.is_in_snapshot() || !self.handle.is_autocommit() {
             if self.transaction.mode != TransactionMode::Always || self.handle.is_in_snapshot() {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::sqlite::{self, Handle, OpenOptions, StatementId, StatementKind};
 
+use super::blob::{BlobName, OpenBlob};
 use super::block::Block;
 use super::busy::{Line, Wait, Waiter};
 use super::channel::Channel;
@@ -26,6 +27,7 @@ use super::observer::Observer;
 use super::operation::{Operation, Stop};
 use super::options::{ModeChange, Options, TransactionMode};
 use super::rows::RowStream;
+use super::service::Service;
 use super::statement_cache::StatementCache;
 use super::status::Status;
 use super::transaction::Transaction;
@@ -37,6 +39,7 @@ pub struct Session {
     pub(super) handle: Handle,
     pub(super) cache: StatementCache,
     pub(super) reading: HashMap<u64, Reading>,
+    pub(super) blobs: HashMap<BlobName, OpenBlob>,
     pub(super) transaction: Transaction,
     pub(super) nest: Nest,
     pub(super) wait: Arc<Wait>,
@@ -102,6 +105,7 @@ impl Session {
             handle,
             cache: StatementCache::new(options.cached_statements, options.pins.clone()),
             reading: HashMap::new(),
+            blobs: HashMap::new(),
             transaction: Transaction::new(mode),
             nest: Nest::default(),
             wait,
@@ -167,7 +171,10 @@ impl Session {
     ) -> Result<Outcome> {
         let counts = !matches!(
             action,
-            Action::Fetch { .. } | Action::CloseRows(_) | Action::UndoBegin(_)
+            Action::Fetch { .. }
+                | Action::CloseRows(_)
+                | Action::UndoBegin(_)
+                | Action::Serve(Service::CloseBlob(_))
         );
         let leaves = matches!(action, Action::Leave { .. });
         let was_open = !self.handle.is_autocommit();

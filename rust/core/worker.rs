@@ -21,6 +21,7 @@ use super::options::{ModeChange, Options, TransactionMode};
 use super::pins::Pin;
 use super::process::Birth;
 use super::queue::Queue;
+use super::service::Service;
 use super::session::Session;
 use super::status::{Phase, Status};
 use super::threads;
@@ -333,8 +334,10 @@ impl Local {
                 (Database::Open(session), result)
             }
             (Database::Open(mut session), Action::Close) => {
-                // What an assignment to `isolation_level` committed in sqlite3 is committed here.
-                let applied = session.run(operation, Action::Open, modes, None);
+                // What an assignment to `isolation_level` committed in sqlite3 is committed here, and what
+                // was written to a BLOB outside of a transaction.
+                let last = Action::Serve(Service::CloseBlobs);
+                let applied = session.run(operation, last, modes, None);
                 self.status.set_phase(Phase::Closed);
                 self.status.publish(false, 0, false);
                 let closed = session.close(&self.status);

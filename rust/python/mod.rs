@@ -8,6 +8,8 @@ mod adapters;
 mod asyncio;
 mod awaitable;
 mod batch;
+mod blob;
+mod blob_works;
 mod cached;
 mod callback_values;
 mod callbacks;
@@ -69,6 +71,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<cursor::Cursor>()?;
     module.add_class::<transaction::Transaction>()?;
     module.add_class::<prepared::PreparedQuery>()?;
+    module.add_class::<blob::Blob>()?;
     module.add_class::<row::Row>()?;
     module.add_class::<awaitable::Operation>()?;
     module.add_class::<iterator::RowIterator>()?;

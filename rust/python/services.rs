@@ -122,6 +122,8 @@ fn value(py: Python<'_>, reply: Option<Reply>) -> PyResult<Py<PyAny>> {
             let values = [i64::from(is_busy), pages, written];
             PyTuple::new(py, values)?.into_any().unbind()
         }
+        Some(Reply::Length(length)) => length.into_pyobject(py)?.into_any().unbind(),
+        Some(Reply::Bytes(bytes)) => PyBytes::new(py, &bytes).into_any().unbind(),
         None => py.None(),
     })
 }

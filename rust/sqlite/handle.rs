@@ -15,6 +15,7 @@ use std::sync::Arc;
 use libsql::ffi;
 use slab::Slab;
 
+use super::blob::Blobs;
 use super::database::Database;
 use super::entry::Entry;
 use super::error::{Error, code};
@@ -41,6 +42,7 @@ pub struct Prepared {
 pub struct Handle {
     pub(super) database: Database,
     statements: Slab<Entry>,
+    pub(super) blobs: Blobs,
     next_serial: u32,
     pub(super) hooks: Hooks,
     is_closed: bool,
@@ -79,6 +81,7 @@ impl Handle {
         let handle = Self {
             database,
             statements: Slab::new(),
+            blobs: Blobs::default(),
             next_serial: 0,
             hooks: Hooks::new(database),
             is_closed: false,
@@ -244,12 +247,11 @@ impl Handle {
         unsafe { ffi::sqlite3_limit(self.database.as_ptr(), limit.into(), new.unwrap_or(-1)) }
     }
 
-    /// How many statements were stepped and neither reset nor stepped to their end.
+    /// How many statements were stepped and neither reset nor stepped to their end. An open BLOB has one.
     pub fn active_statements(&self) -> usize {
-        self.statements
-            .iter()
-            .filter(|(_, entry)| entry.is_busy())
-            .count()
+        let statements = self.statements.iter();
+        let busy = statements.filter(|(_, entry)| entry.is_busy()).count();
+        busy + self.blobs.len()
     }
 
     /// Connects the statements that run from now on to a flag that stops them.
@@ -324,6 +326,7 @@ impl Handle {
             return ffi::SQLITE_OK;
         }
         self.hooks.remove();
+        self.blobs.clear();
         self.statements.clear();
         // SAFETY: open until now; the flag above keeps it from being closed twice, and no statement
         // is left.

@@ -6,6 +6,7 @@
 //! Invariant: no pointer from C leaves this module, and none outlives the `Handle` it came from.
 //! Must not know: commands, operations, time-outs, Python.
 
+mod blob;
 mod callback;
 mod change_callback;
 mod config;
@@ -36,6 +37,7 @@ mod wal;
 #[cfg(test)]
 mod tests;
 
+pub use blob::{BlobId, BlobPlace};
 pub use callback::{Authorization, AuthorizerAction, Expanded, TraceEvent};
 pub use change_callback::{Change, Update};
 pub use config::Switch;
