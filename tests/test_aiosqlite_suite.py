@@ -28,14 +28,7 @@ PRIVATE = {
 MISSING = {
     "test_backup_aiosqlite": "backup",
     "test_backup_sqlite": "backup",
-    "test_create_function": "create_function",
-    "test_create_function_deterministic": "create_function",
-    "test_enable_load_extension": "enable_load_extension",
     "test_iterdump": "iterdump",
-    "test_set_authorizer_deny_drops": "set_authorizer",
-    "test_set_authorizer_exception_propagation": "set_authorizer",
-    "test_set_progress_handler": "set_progress_handler",
-    "test_set_trace_callback": "set_trace_callback",
 }
 
 
