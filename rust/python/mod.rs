@@ -13,6 +13,7 @@ mod connection;
 mod convert;
 mod cursor;
 mod delegate;
+mod dump;
 mod encryption;
 mod event_loop;
 mod exceptions;
