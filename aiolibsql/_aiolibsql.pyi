@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Literal, NoReturn, SupportsIndex, final,
 
 from typing_extensions import Buffer, Self, TypeVar, disjoint_base
 
+from aiolibsql._dump import Dump
 from aiolibsql._streaming import RowChunks
 from aiolibsql._types import (
     AutocommitSetting,
@@ -1366,6 +1367,36 @@ class Connection(Generic[_RowT_co]):
             async with conn.blobopen("photo", "pixels", 1) as blob:
                 header = await blob.read(16)
                 await blob.set(slice(0, 4), b"RIFF")
+            ```
+        """
+
+    def iterdump(self, *, filter: str | None = None) -> Dump:
+        """Dump the database as SQL text, for ``async for`` or awaited as a list.
+
+        The text is that of `sqlite3` in Python 3.13, on every version: older ones lack the filter,
+        the PRAGMA about foreign keys that are violated and the order of ``sqlite_sequence``. It is
+        read as it is iterated; do it in a ``transaction("READ")`` block where others write
+        meanwhile.
+
+        Args:
+            filter: A LIKE pattern for the names of tables, indexes, triggers and views; None and
+                empty text stand for all of them.
+
+        Returns:
+            What gives the statements: each a str that ends with a semicolon.
+
+        Raises:
+            TypeError: If the filter is neither str nor None.
+            OperationalError: From the iteration, as `execute` and `Cursor.fetchone`.
+            ConnectionClosedError: From the iteration, if the connection is closed, or not open yet.
+
+        Cancellation:
+            The statement that reads is stopped, as for `Cursor.fetchone`.
+
+        Example:
+            ```python
+            async for statement in conn.iterdump():
+                print(statement)
             ```
         """
 

@@ -28,7 +28,6 @@ PRIVATE = {
 MISSING = {
     "test_backup_aiosqlite": "backup",
     "test_backup_sqlite": "backup",
-    "test_iterdump": "iterdump",
 }
 
 

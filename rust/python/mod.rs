@@ -19,6 +19,7 @@ mod converters;
 mod cursor;
 mod delegate;
 mod diagnostics;
+mod dump;
 mod encryption;
 mod event_loop;
 mod exceptions;
