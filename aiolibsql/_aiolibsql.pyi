@@ -1138,6 +1138,9 @@ class Connection(Generic[_RowT_co]):
             OperationalError: If SQLite does not take the name or the number; `TimeoutError` while a
                 cursor of this connection has unread rows.
             ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
     def create_aggregate(
@@ -1155,6 +1158,9 @@ class Connection(Generic[_RowT_co]):
         Raises:
             TypeError, NotSupportedError, OperationalError, ConnectionClosedError: As
                 `create_function`.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
     def create_window_function(
@@ -1171,6 +1177,9 @@ class Connection(Generic[_RowT_co]):
         Raises:
             TypeError, NotSupportedError, OperationalError, ConnectionClosedError: As
                 `create_function`.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
     def create_collation(
@@ -1186,6 +1195,9 @@ class Connection(Generic[_RowT_co]):
         Raises:
             TypeError, NotSupportedError, OperationalError, ConnectionClosedError: As
                 `create_function`.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
     def set_authorizer(
@@ -1205,6 +1217,9 @@ class Connection(Generic[_RowT_co]):
             TypeError: If it is not callable.
             NotSupportedError: If it is an ``async def`` function.
             ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
     def set_trace_callback(self, trace_callback: Callable[[str], object] | None) -> Operation[None]:
@@ -1216,14 +1231,13 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
     @overload
-    def set_progress_handler(
-        self, handler: Callable[[], object] | None, n: int
-    ) -> Operation[None]: ...
-    @overload
-    def set_progress_handler(self, handler: int, n: Callable[[], object] | None) -> Operation[None]:
+    def set_progress_handler(self, handler: Callable[[], object] | None, n: int) -> Operation[None]:
         """Have a callable called while statements run, as sqlite3; None removes it.
 
         The two may come in either order, as sqlite3 or rapsqlite has them.
@@ -1235,8 +1249,15 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
+    @overload
+    def set_progress_handler(
+        self, handler: int, n: Callable[[], object] | None
+    ) -> Operation[None]: ...
     def set_busy_handler(self, handler: Callable[[int], object] | None) -> Operation[None]:
         """Have a callable decide about waits for locks instead of ``timeout``; None removes it.
 
@@ -1248,6 +1269,9 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
     def set_update_hook(
@@ -1264,6 +1288,9 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
     def set_commit_hook(self, callback: Callable[[], object] | None) -> Operation[None]:
@@ -1275,6 +1302,9 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
     def set_rollback_hook(self, callback: Callable[[], object] | None) -> Operation[None]:
@@ -1287,6 +1317,9 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
         """
 
     def rekey(self, new_key: str | bytes | None) -> Operation[None]:

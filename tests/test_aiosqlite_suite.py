@@ -6,9 +6,11 @@ They come from the installed wheel of aiosqlite, and are read anew each time.
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import types
 import unittest
+import warnings
 from pathlib import Path
 
 import aiosqlite.tests.helpers
@@ -65,6 +67,11 @@ def run(name: str) -> unittest.TestResult:
     result = unittest.TestResult()
     load_suite()(name).run(result)
     assert result.testsRun == 1
+    if not result.wasSuccessful():
+        # A test that failed half-way may have left a connection of sqlite3's open.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
     return result
 
 
