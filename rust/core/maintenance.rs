@@ -19,6 +19,7 @@ use super::error::Result;
 use super::readers::{Presence, Reader};
 use super::session::Session;
 use super::status::Status;
+use super::unheard;
 
 /// Pages in a log that make a checkpoint due, idle or not; SQLite's own limit.
 pub(super) const DUE: u32 = 1000;
@@ -228,6 +229,8 @@ impl Session {
 
     /// Makes the checkpoints that are due when the connection is idle.
     pub(super) fn maintain(&mut self) {
+        // The caller of the COMMIT that made it due hears of that first.
+        unheard::wake_all();
         let Some(file) = &mut self.maintenance.file else {
             return;
         };

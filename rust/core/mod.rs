@@ -67,6 +67,7 @@ pub use process::{Birth, watch_forks};
 pub use rows::{Next, RowStream};
 pub use service::{Reply, Service};
 pub use status::{Phase, Status};
+pub use unheard::wake_all as wake_unheard;
 pub use wait::wait_for;
 pub use wakes::{HeldWakes, wake_held};
 pub use worker::Local;

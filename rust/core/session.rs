@@ -388,6 +388,10 @@ impl Session {
             self.nest.postpone(modes);
             return Ok(());
         }
+        if !modes.is_empty() {
+            // They may have to commit.
+            unheard::wake_all();
+        }
         let mut applied = Ok(());
         for change in modes {
             applied = applied.and(self.change_mode(*change));

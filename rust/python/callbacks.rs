@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
-use crate::core::{Channel, Opaque};
+use crate::core::{Channel, Opaque, wake_unheard};
 use crate::sqlite::{Failure, code};
 
 use super::cached::cached_attribute;
@@ -102,6 +102,8 @@ impl Callback {
     ) -> Result<T, Failure> {
         let gone = || failure(code::ABORT, "the callback is gone");
         let callbacks = self.callbacks.upgrade().ok_or_else(gone)?;
+        // It may wait for the interpreter, and take its time.
+        wake_unheard();
         let inside = exit::enter_worker();
         if inside.is_none() {
             return Err(failure(code::ABORT, "the interpreter is going down"));
