@@ -10,6 +10,7 @@ mod awaitable;
 mod batch;
 mod blob;
 mod blob_works;
+mod building;
 mod cached;
 mod callback_values;
 mod callbacks;
