@@ -79,3 +79,11 @@ class TimeoutError(OperationalError, builtins.TimeoutError):  # noqa: A001 - als
 
     As a `builtins.TimeoutError` it is an `OSError` too.
     """
+
+
+class PoolTimeout(OperationalError, builtins.TimeoutError):  # noqa: N818 - psycopg's name
+    """No connection of the pool came free in time, or too many wait for one already."""
+
+
+class PoolClosed(ProgrammingError):  # noqa: N818 - psycopg's name
+    """The pool was used after it was closed."""

@@ -15,6 +15,7 @@ use super::error::Result;
 use super::feed::ParameterFeed;
 use super::operation::{Operation, Shield};
 use super::options::{Begin, ModeChange};
+use super::pool::Route;
 use super::rows::RowStream;
 use super::service::{Reply, Service};
 
@@ -33,6 +34,10 @@ pub struct Command {
     pub surroundings: Option<Opaque>,
     /// It has been waiting for a block to end.
     pub was_set_aside: bool,
+    /// Any handle of a pool may run it that it is for.
+    pub is_pooled: bool,
+    /// Which of a pool's handles it belongs to; `None`: that is not known, or it is not of a pool.
+    pub route: Option<Route>,
     pub action: Action,
 }
 
@@ -125,6 +130,8 @@ pub struct Outcome {
     pub opened: bool,
     /// What a service came to.
     pub reply: Option<Reply>,
+    /// The handle of a pool that ran it.
+    pub member: Option<u32>,
     /// How long the statement ran until this, waits for locks included; if that was asked for.
     pub took: Option<Duration>,
 }
@@ -229,6 +236,8 @@ impl Command {
             block,
             surroundings: None,
             was_set_aside: false,
+            is_pooled: false,
+            route: None,
             action,
         }
     }

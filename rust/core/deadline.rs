@@ -37,6 +37,8 @@ enum Limit {
     Whole,
     /// Its wait for the end of a block that it is not part of, this long in all.
     Turn(Arc<Block>, Duration),
+    /// Its wait for a connection of a pool, this long in all.
+    Pool(Duration),
 }
 
 impl PartialEq for Entry {
@@ -82,6 +84,14 @@ pub(super) fn end_waiting(
     watch(at, Limit::Turn(Arc::clone(block), patience), operation)
 }
 
+/// Ends `operation` when it has waited this long from now for a connection of a pool, unless it runs by then.
+///
+/// # Errors
+/// `Operational` when the thread can't be started.
+pub(super) fn end_wait_for_pool(patience: Duration, operation: &Shared) -> Result<()> {
+    watch(Instant::now() + patience, Limit::Pool(patience), operation)
+}
+
 fn watch(at: Instant, limit: Limit, operation: &Shared) -> Result<()> {
     let keeper = keeper()?;
     let mut heap = keeper.lock();
@@ -108,6 +118,13 @@ impl Entry {
         };
         match self.limit {
             Limit::Whole => operation.expire(Err(timed_out())),
+            Limit::Pool(patience) => {
+                if operation.claim() {
+                    let seconds = patience.as_secs_f64();
+                    let message = format!("no connection of the pool came free within {seconds} s");
+                    drop(operation.finish(Err(Error::pool_timeout(message))));
+                }
+            }
             Limit::Turn(block, patience) => {
                 if operation.claim() {
                     let seconds = patience.as_secs_f64();

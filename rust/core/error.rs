@@ -38,6 +38,10 @@ pub enum Kind {
     Operational,
     /// A per-call time limit passed.
     Timeout,
+    /// No connection of the pool came free in time.
+    PoolTimeout,
+    /// The pool was closed.
+    PoolClosed,
     /// The caller's cancellation ended it; nobody but a shielded caller sees this.
     Cancelled,
     /// A panic, contained.
@@ -87,6 +91,14 @@ impl Error {
 
     pub fn timeout(message: impl Into<String>) -> Self {
         Self::new(Kind::Timeout, message)
+    }
+
+    pub fn pool_timeout(message: impl Into<String>) -> Self {
+        Self::new(Kind::PoolTimeout, message)
+    }
+
+    pub fn pool_closed() -> Self {
+        Self::new(Kind::PoolClosed, "the pool is closed")
     }
 
     pub fn cancelled() -> Self {

@@ -42,17 +42,15 @@ struct Read {
 }
 
 impl Session {
-    pub(super) fn execute(&mut self, operation: &Shared, execute: Execute) -> Result<Outcome> {
+    pub(super) fn execute(&mut self, operation: &Shared, execute: &Execute) -> Result<Outcome> {
         let Execute {
             sql,
             parameters,
             rows,
-            amount,
-            wants_decltypes,
-            is_timed,
+            ..
         } = execute;
-        let started = is_timed.then(Instant::now);
-        let prepared = self.prepare(&sql).map_err(|error| error.with_sql(&sql));
+        let started = execute.is_timed.then(Instant::now);
+        let prepared = self.prepare(sql).map_err(|error| error.with_sql(sql));
         match prepared {
             Ok(Some(id)) if self.handle.statement(id).is_marked() => unheard::wake_if_many(),
             _ => unheard::wake_all(),
@@ -60,7 +58,7 @@ impl Session {
         if !self.is_rollback_of_lost(prepared.as_ref())
             && let Err(lost) = self.check_transaction()
         {
-            self.give_back_prepared(&sql, &prepared);
+            self.give_back_prepared(sql, &prepared);
             return Err(lost);
         }
         let Some(id) = prepared? else {
@@ -72,26 +70,26 @@ impl Session {
             return Ok(Outcome::default());
         };
         if self.transaction.is_lost() {
-            self.give_back(&sql, id);
+            self.give_back(sql, id);
             return self.rollback();
         }
         if let Err(refused) = self.admit_statement(id) {
-            self.give_back(&sql, id);
-            return Err(refused.with_sql(&sql));
+            self.give_back(sql, id);
+            return Err(refused.with_sql(sql));
         }
         let executed = self.observed(&sql.clone(), |session| {
             session.with_fresh_snapshot(operation, |session, again| {
                 if again {
                     session.handle.statement(id).reset();
                 }
-                session.start(id, &parameters)?;
-                session.first_rows(operation, id, &sql, &rows, amount, wants_decltypes)
+                session.start(id, parameters)?;
+                session.first_rows(operation, id, execute)
             })
         });
         if executed.is_err() {
             rows.clear();
             rows.end(Ok(()));
-            self.give_back(&sql, id);
+            self.give_back(sql, id);
         }
         let took = started.map(|started| started.elapsed());
         executed.map(|outcome| Outcome { took, ..outcome })
@@ -239,11 +237,16 @@ impl Session {
         &mut self,
         operation: &Shared,
         id: StatementId,
-        sql: &Arc<str>,
-        rows: &Arc<RowStream>,
-        amount: Amount,
-        wants_decltypes: bool,
+        execute: &Execute,
     ) -> Result<(Outcome, usize)> {
+        let Execute {
+            sql,
+            rows,
+            amount,
+            wants_decltypes,
+            ..
+        } = execute;
+        let (amount, wants_decltypes) = (*amount, *wants_decltypes);
         let is_dml = self.handle.statement(id).kind() == StatementKind::Dml;
         // A write with RETURNING runs to its end now: its lock must not depend on who reads the rows when.
         let amount = if is_dml { Amount::All } else { amount };

@@ -93,6 +93,11 @@ impl Drop for Nest {
 }
 
 impl Session {
+    /// Forgets blocks whose transaction is about to be rolled back.
+    pub(super) fn abandon_blocks(&mut self) {
+        self.nest = Nest::default();
+    }
+
     /// Refuses what a block does not allow, and what takes part in a block that is not open.
     pub(super) fn admit(&mut self, block: Option<&Arc<Block>>, action: &Action) -> Result<()> {
         self.nest.entered = None;

@@ -119,6 +119,14 @@ impl RowStream {
         }
     }
 
+    /// Its statement is executed again, from the beginning.
+    pub fn restart(&self) {
+        let mut state = self.lock();
+        state.next = None;
+        state.batches.clear();
+        state.end = None;
+    }
+
     /// Throws away what was read ahead.
     pub fn clear(&self) {
         let mut state = self.lock();

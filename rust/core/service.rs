@@ -71,6 +71,10 @@ pub enum Service {
     CloseBlob(BlobName),
     /// The connection is about to be closed.
     CloseBlobs,
+    /// Lends a handle of a pool, in this transaction mode.
+    Acquire(TransactionMode),
+    /// Gives it back; a transaction that is open is rolled back.
+    Release,
 }
 
 /// What a service answers.
@@ -90,7 +94,7 @@ impl Service {
     /// How far a cancellation may reach.
     pub const fn shield(&self) -> Shield {
         match self {
-            Self::CloseBlob(_) | Self::CloseBlobs => Shield::Always,
+            Self::CloseBlob(_) | Self::CloseBlobs | Self::Release => Shield::Always,
             _ => Shield::None,
         }
     }
@@ -99,18 +103,19 @@ impl Service {
     pub const fn must_happen(&self) -> Option<Self> {
         match self {
             Self::CloseBlob(name) => Some(Self::CloseBlob(*name)),
+            Self::Release => Some(Self::Release),
             _ => None,
         }
     }
 
     /// Whether it may carry changed modes.
     pub const fn is_heard(&self) -> bool {
-        !matches!(self, Self::CloseBlob(_))
+        !matches!(self, Self::CloseBlob(_) | Self::Release)
     }
 
     /// Whether it has to be part of the open transaction block or wait for its end.
     pub const fn is_gated(&self) -> bool {
-        !matches!(self, Self::CloseBlob(_) | Self::CloseBlobs)
+        !matches!(self, Self::CloseBlob(_) | Self::CloseBlobs | Self::Release)
     }
 
     /// The method that transaction blocks do not allow.
@@ -167,6 +172,14 @@ impl Session {
             }
             Service::CloseBlobs => {
                 self.close_blobs()?;
+                None
+            }
+            Service::Acquire(mode) => {
+                self.acquire(mode)?;
+                None
+            }
+            Service::Release => {
+                self.release()?;
                 None
             }
         };

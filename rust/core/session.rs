@@ -51,6 +51,8 @@ pub struct Session {
     channel: Option<Arc<Channel>>,
     /// `deserialize` has put a database in memory in the place of the file.
     pub(super) is_in_memory: bool,
+    /// Somebody has it, of those who share a pool.
+    pub(super) is_lent: bool,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -74,15 +76,20 @@ impl Session {
     ///
     /// # Errors
     /// SQLite's: no such directory, a directory, no permission, not a database.
-    pub fn open(options: &Options, mode: TransactionMode, operation: &Shared) -> Result<Self> {
+    pub fn open(
+        options: &Options,
+        read_only: bool,
+        mode: TransactionMode,
+        operation: &Shared,
+    ) -> Result<Self> {
         let named = |error: sqlite::Error| {
             let message = format!("{}: {}", error.message, options.filename.to_string_lossy());
             Error::from(sqlite::Error::new(error.code, message))
         };
         let how = OpenOptions {
             filename: options.filename.clone(),
-            read_only: false,
-            create: true,
+            read_only,
+            create: !read_only,
             uri: options.uri,
             key: options.key.get(),
         };
@@ -115,6 +122,7 @@ impl Session {
             maintenance,
             channel: None,
             is_in_memory: false,
+            is_lent: false,
         };
         session.attach(operation);
         let prepared = session.run_pragmas(options);
@@ -136,13 +144,13 @@ impl Session {
     }
 
     /// From here on the operation's cancellation stops statements and ends waits for locks.
-    fn attach(&mut self, operation: &Shared) {
+    pub(super) fn attach(&mut self, operation: &Shared) {
         let stop = Arc::clone(operation) as Arc<dyn sqlite::Stop>;
         self.handle.set_stop(Some(stop));
         self.wait.begin(operation);
     }
 
-    fn detach(&mut self, released: bool) {
+    pub(super) fn detach(&mut self, released: bool) {
         self.handle.set_stop(None);
         self.wait.end(released);
     }
@@ -258,7 +266,7 @@ impl Session {
             unheard::wake_all();
         }
         match action {
-            Action::Execute(execute) => self.execute(operation, execute),
+            Action::Execute(execute) => self.execute(operation, &execute),
             Action::ExecuteMany { sql, feed } => self.execute_many(operation, &sql, &feed),
             Action::ExecuteScript(script) => self.execute_script(operation, &script),
             Action::Fetch { rows, amount } => {

@@ -8,7 +8,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::backend::Backend;
@@ -19,6 +19,7 @@ use super::error::{Error, Result};
 use super::lookout::linger;
 use super::options::{ModeChange, Options, TransactionMode};
 use super::pins::Pin;
+use super::pool::{Job, Membership, Role};
 use super::process::Birth;
 use super::queue::Queue;
 use super::service::Service;
@@ -35,29 +36,31 @@ const LINGER: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Local {
     options: Options,
-    status: Status,
+    pub(super) status: Status,
     channel: Arc<Channel>,
     /// The transaction mode that was asked for last; a later open begins with it.
     mode: Mutex<TransactionMode>,
     birth: Birth,
     mailbox: Mutex<Mailbox>,
     /// How many commands have come, for a worker that looks out for the next.
-    commands: AtomicU32,
+    pub(super) commands: AtomicU32,
     arrived: Condvar,
+    /// The pool that it is a handle of.
+    pub(super) pool: OnceLock<Membership>,
 }
 
 #[derive(Debug)]
-struct Mailbox {
-    queue: Queue,
-    database: Database,
+pub(super) struct Mailbox {
+    pub(super) queue: Queue,
+    pub(super) database: Database,
     running: Option<Shared>,
-    lent: bool,
+    pub(super) lent: bool,
     /// The lent worker waits for the next command.
-    idle: bool,
+    pub(super) idle: bool,
 }
 
 #[derive(Debug)]
-enum Database {
+pub(super) enum Database {
     Unopened,
     Open(Box<Session>),
     /// With the worker that runs a command.
@@ -103,6 +106,7 @@ impl Local {
             mailbox: Mutex::new(mailbox),
             commands: AtomicU32::new(0),
             arrived: Condvar::new(),
+            pool: OnceLock::new(),
         })
     }
 
@@ -128,6 +132,9 @@ impl Local {
 
     /// The process ends: stops what runs and refuses what waits.
     pub fn stop(&self) {
+        if let Some(pool) = self.pool.get() {
+            pool.pool.close(&Error::closed());
+        }
         let mut mailbox = self.lock();
         let mut waiting = mailbox.queue.drain();
         for close in waiting.extract_if(.., |command| matches!(command.action, Action::Close)) {
@@ -164,7 +171,7 @@ impl Local {
         let mut mailbox = self.lock();
         let mut lookout = None;
         loop {
-            let Some(command) = mailbox.queue.next() else {
+            let Some(job) = self.next_job(&mut mailbox) else {
                 if !unheard::is_empty() {
                     drop(mailbox);
                     unheard::wake_all();
@@ -201,10 +208,13 @@ impl Local {
                 continue;
             };
             let database = std::mem::replace(&mut mailbox.database, Database::Claimed);
-            let operation = Arc::clone(&command.operation);
+            let operation = job.operation();
             mailbox.running = Some(Arc::clone(&operation));
             drop(mailbox);
-            let database = self.run_contained(database, command);
+            let database = match job {
+                Job::One(command) => self.run_contained(database, command),
+                Job::Group(group, commands) => self.run_group(database, &group, commands),
+            };
             lookout = operation.lookout();
             mailbox = self.lock();
             mailbox.put_back(database);
@@ -231,7 +241,7 @@ impl Local {
     }
 
     /// Runs one command; a panic poisons this connection only.
-    fn run_contained(&self, database: Database, command: Command) -> Database {
+    pub(super) fn run_contained(&self, database: Database, command: Command) -> Database {
         let operation = Arc::clone(&command.operation);
         let ran = catch_unwind(AssertUnwindSafe(|| self.run(database, command)));
         ran.unwrap_or_else(|panic| {
@@ -243,14 +253,23 @@ impl Local {
         })
     }
 
-    fn poisoned(&self, panic: &(dyn std::any::Any + Send)) -> Database {
+    pub(super) fn poisoned(&self, panic: &(dyn std::any::Any + Send)) -> Database {
         let cause = panic_message(panic);
         self.status.set_phase(Phase::Closed);
         Database::Poisoned(format!("a panic in the worker of this connection: {cause}"))
     }
 
     /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
-    fn run(&self, database: Database, command: Command) -> Database {
+    fn run(&self, mut database: Database, command: Command) -> Database {
+        let needs_direction = command.is_pooled && command.route.is_none();
+        let command = if needs_direction {
+            match self.direct(&mut database, command) {
+                Some(command) => command,
+                None => return database,
+            }
+        } else {
+            command
+        };
         let Command {
             operation,
             modes,
@@ -269,11 +288,26 @@ impl Local {
         if has_callbacks {
             self.channel.begin(surroundings);
         }
-        let (mut database, mut result) =
-            self.step(database, &operation, action, &modes, block.as_ref());
-        if has_callbacks {
-            let cause = self.channel.end();
-            result = result.map_err(|error| Error { cause, ..error });
+        self.run_claimed(database, &operation, action, &modes, block.as_ref())
+    }
+
+    /// Runs a command to its end, and reports that.
+    pub(super) fn run_claimed(
+        &self,
+        database: Database,
+        operation: &Shared,
+        action: Action,
+        modes: &[ModeChange],
+        block: Option<&Arc<Block>>,
+    ) -> Database {
+        let acquires = matches!(action, Action::Serve(Service::Acquire(_)));
+        let (mut database, mut result) = self.step(database, operation, action, modes, block);
+        let cause = self.channel.end();
+        if let Err(error) = &mut result {
+            error.cause = cause;
+        }
+        if let (Some(pool), Ok(outcome)) = (self.pool.get(), &mut result) {
+            outcome.member = Some(pool.member.index);
         }
         if let Database::Open(session) = &database {
             session.publish(&self.status);
@@ -292,6 +326,9 @@ impl Local {
             }
             if let Database::Open(session) = &mut database {
                 session.undo();
+                if self.pool.get().is_some() {
+                    session.undo_for_pool(acquires);
+                }
                 session.publish(&self.status);
             }
         }
@@ -316,7 +353,8 @@ impl Local {
         match (database, action) {
             (Database::Unopened, Action::Open) => {
                 let mode = *self.mode();
-                match Session::open(&self.options, mode, operation) {
+                let is_reader = self.pool.get().is_some_and(|pool| pool.role == Role::Reader);
+                match Session::open(&self.options, is_reader, mode, operation) {
                     Ok(mut session) => {
                         session.set_channel(&self.channel);
                         let outcome = Outcome {
@@ -393,11 +431,11 @@ impl Local {
         Database::Unopened
     }
 
-    fn mode(&self) -> MutexGuard<'_, TransactionMode> {
+    pub(super) fn mode(&self) -> MutexGuard<'_, TransactionMode> {
         self.mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Mailbox> {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

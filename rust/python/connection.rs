@@ -24,6 +24,7 @@ use super::exit;
 use super::factories::{RowFactory, TextFactory};
 use super::lifecycle::{Exit, Open, Simple};
 use super::link::Link;
+use super::pool::Lease;
 use super::options::{self, Arguments, Autocommit, Control, Level};
 use super::queries;
 use super::settings::Settings;
@@ -39,6 +40,8 @@ pub struct Connection {
     pub(super) init_hook: Option<Py<PyAny>>,
     /// Set in a transaction block's view of a connection.
     pub(super) view: Option<View>,
+    /// Set in what a borrower of a pool's connection has of it.
+    pub(super) lease: Option<Lease>,
 }
 
 impl Connection {
@@ -107,6 +110,7 @@ impl Connection {
             link,
             init_hook,
             view: None,
+            lease: None,
         })
     }
 
@@ -491,7 +495,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.view.is_none() {
+        if self.view.is_none() && self.lease.is_none() {
             self.link.forget();
         }
     }

@@ -28,6 +28,8 @@ fn class_name(kind: Kind) -> &'static str {
         Kind::Data => "DataError",
         Kind::Operational | Kind::Cancelled => "OperationalError",
         Kind::Timeout => "TimeoutError",
+        Kind::PoolTimeout => "PoolTimeout",
+        Kind::PoolClosed => "PoolClosed",
         Kind::Internal => "InternalError",
         Kind::Sqlite(extended) => match extended & 0xff {
             code::BUSY | code::LOCKED => "TimeoutError",

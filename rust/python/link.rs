@@ -91,6 +91,27 @@ impl Link {
         shared
     }
 
+    /// As `submit_here`, for a statement of the pool whose connection the caller has borrowed: it runs here, unless it
+    /// belongs to another one.
+    pub fn submit_pooled(
+        &self,
+        py: Python<'_>,
+        action: Action,
+        block: Option<Arc<Block>>,
+    ) -> Shared {
+        let mut command = Command::new(action, Vec::new(), block);
+        command.surroundings = self.callbacks.surroundings(py);
+        command.is_pooled = true;
+        let shared = Arc::clone(&command.operation);
+        self.backend.submit(command);
+        shared
+    }
+
+    /// The backend itself.
+    pub const fn local(&self) -> &Arc<Local> {
+        &self.backend
+    }
+
     /// The mode changes that a command applies first.
     fn modes_for(&self, action: &Action) -> Vec<ModeChange> {
         if !self.has_modes.load(Ordering::Acquire) {

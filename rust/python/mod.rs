@@ -38,6 +38,8 @@ mod link;
 mod machine;
 mod options;
 mod parameters;
+mod pool;
+mod pool_works;
 mod pragmas;
 mod prepared;
 mod process;
@@ -74,6 +76,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<transaction::Transaction>()?;
     module.add_class::<prepared::PreparedQuery>()?;
     module.add_class::<blob::Blob>()?;
+    module.add_class::<pool::Pool>()?;
     module.add_class::<row::Row>()?;
     module.add_class::<awaitable::Operation>()?;
     module.add_class::<iterator::RowIterator>()?;

@@ -67,6 +67,10 @@ impl Pending {
         self.shared = Some(shared);
     }
 
+    pub const fn take(&mut self) -> Option<Shared> {
+        self.shared.take()
+    }
+
     pub const fn shared(&self) -> Option<&Shared> {
         self.shared.as_ref()
     }

@@ -10,7 +10,9 @@ use pyo3::prelude::*;
 use crate::core::{Action, Block, Shared};
 
 use super::connection::Connection;
+use super::exceptions;
 use super::link::Link;
+use super::pool::Lease;
 
 /// What makes a connection the view of a block.
 pub struct View {
@@ -24,6 +26,34 @@ impl Connection {
             link,
             init_hook: None,
             view: Some(view),
+            lease: None,
+        }
+    }
+
+    /// A connection as a borrower of it sees it.
+    pub fn lent(member: &Py<Self>) -> Self {
+        Self {
+            link: Arc::clone(member.get().shared_link()),
+            init_hook: None,
+            view: None,
+            lease: Some(Lease::default()),
+        }
+    }
+
+    /// The borrower's right to use it; `None`: it was not borrowed.
+    pub const fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// Refuses to use what was given back.
+    fn check_lease(&self, py: Python<'_>) -> PyResult<()> {
+        if self.lease().is_some_and(Lease::is_over) {
+            let message = "the connection was given back to its pool";
+            return Err(exceptions::programming(py, message));
+        }
+        match &self.view {
+            Some(view) => view.root.get().check_lease(py),
+            None => Ok(()),
         }
     }
 
@@ -42,6 +72,7 @@ impl Connection {
 
     /// The block that a statement takes part in here.
     pub fn membership(&self, py: Python<'_>) -> PyResult<Option<Arc<Block>>> {
+        self.check_lease(py)?;
         self.link.membership(py, self.own_block())
     }
 

@@ -95,9 +95,15 @@ pub(super) struct Recording {
     events: Events,
     pragma: Option<Pragma>,
     savepoint: Option<(SavepointAction, Box<str>)>,
+    is_tied: bool,
 }
 
 impl Recording {
+    /// Whether it makes or drops temporary objects, or calls a function that tells about its connection.
+    pub(super) const fn is_tied(&self) -> bool {
+        self.is_tied
+    }
+
     pub(super) fn savepoint(&self) -> Option<(SavepointAction, &str)> {
         let (action, name) = self.savepoint.as_ref()?;
         Some((*action, name))
@@ -166,7 +172,11 @@ pub(super) struct Recorder {
     events: Cell<Events>,
     pragma: RefCell<Option<Pragma>>,
     savepoint: RefCell<Option<(SavepointAction, Box<str>)>>,
+    is_tied: Cell<bool>,
 }
+
+/// Functions that tell about the connection that they run on.
+const OF_THE_CONNECTION: [&[u8]; 3] = [b"last_insert_rowid", b"changes", b"total_changes"];
 
 impl Recorder {
     pub(super) fn start(&self) {
@@ -174,6 +184,7 @@ impl Recorder {
         self.events.set(Events::default());
         self.pragma.replace(None);
         self.savepoint.replace(None);
+        self.is_tied.set(false);
     }
 
     pub(super) fn finish(&self) -> Recording {
@@ -182,6 +193,7 @@ impl Recorder {
             events: self.events.take(),
             pragma: self.pragma.take(),
             savepoint: self.savepoint.take(),
+            is_tied: self.is_tied.take(),
         }
     }
 
@@ -192,7 +204,16 @@ impl Recorder {
         }
         let heard = self.events.get();
         let event = match action {
-            ffi::SQLITE_READ | ffi::SQLITE_FUNCTION | ffi::SQLITE_RECURSIVE => return,
+            ffi::SQLITE_FUNCTION => {
+                let is_tied = second.is_some_and(|name| {
+                    OF_THE_CONNECTION
+                        .iter()
+                        .any(|of| name.eq_ignore_ascii_case(of))
+                });
+                self.is_tied.set(self.is_tied.get() || is_tied);
+                return;
+            }
+            ffi::SQLITE_READ | ffi::SQLITE_RECURSIVE => return,
             ffi::SQLITE_SELECT => Events::SELECT,
             ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE | ffi::SQLITE_DELETE => Events::DML,
             ffi::SQLITE_TRANSACTION => match first {
@@ -218,6 +239,17 @@ impl Recorder {
                 Events::PRAGMA.with(Events::PRAGMA_FIRST)
             }
             ffi::SQLITE_PRAGMA => Events::PRAGMA,
+            ffi::SQLITE_CREATE_TEMP_INDEX
+            | ffi::SQLITE_CREATE_TEMP_TABLE
+            | ffi::SQLITE_CREATE_TEMP_TRIGGER
+            | ffi::SQLITE_CREATE_TEMP_VIEW
+            | ffi::SQLITE_DROP_TEMP_INDEX
+            | ffi::SQLITE_DROP_TEMP_TABLE
+            | ffi::SQLITE_DROP_TEMP_TRIGGER
+            | ffi::SQLITE_DROP_TEMP_VIEW => {
+                self.is_tied.set(true);
+                Events::DDL
+            }
             // What is left creates, drops, alters, reindexes or analyzes. A code that a later
             // SQLite adds lands here too, which keeps such a statement out of everything that is
             // only for plain DML.

@@ -251,6 +251,11 @@ impl Statement<'_> {
         self.entry.kind()
     }
 
+    /// Whether it makes or drops temporary objects, or calls a function that tells about its connection.
+    pub fn is_tied(&self) -> bool {
+        self.entry.recording().is_tied()
+    }
+
     /// Its text, without what followed it.
     pub fn sql(&self) -> &str {
         // SAFETY: the statement exists.

@@ -1,0 +1,222 @@
+//! How a handle's worker gets its commands from the pool, and runs those that come together.
+//!
+//! Owns a handle's membership. Thread: the handle's worker; `join` and `kick` on any.
+//! Must not know: Python.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::super::command::{Action, Command, Outcome, Shared};
+use super::super::error::{Error, Result};
+use super::super::operation::{Operation, Shield};
+use super::super::threads;
+use super::super::unheard;
+use super::super::worker::{Database, Local, Mailbox};
+use super::group::Ended;
+use super::member::UNLENT;
+use super::queue::{Limits, Member, PoolQueue, Pulled};
+use super::routes::Route;
+use super::Pool;
+
+/// What a handle does in its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Reader,
+    Writer,
+}
+
+/// A handle's place in a pool.
+#[derive(Debug)]
+pub(in super::super) struct Membership {
+    pub pool: Arc<Pool>,
+    pub member: Member,
+    pub role: Role,
+    pub limits: Limits,
+}
+
+impl Membership {
+    fn queue(&self) -> &PoolQueue {
+        self.pool.queue(self.role == Role::Reader)
+    }
+}
+
+/// What a worker does next.
+pub(in super::super) enum Job {
+    One(Command),
+    /// Writes to commit together; the first stands for them while they wait for the lock.
+    Group(Shared, Vec<Command>),
+}
+
+impl Job {
+    pub fn operation(&self) -> Shared {
+        match self {
+            Self::One(command) => Arc::clone(&command.operation),
+            Self::Group(group, _) => Arc::clone(group),
+        }
+    }
+}
+
+impl Local {
+    /// Becomes a handle of a pool, for good; not open yet.
+    pub fn join(self: &Arc<Self>, pool: &Arc<Pool>, index: u32, role: Role, limits: Limits) {
+        let local = Arc::downgrade(self);
+        *self.mode() = UNLENT;
+        let _ = self.pool.set(Membership {
+            pool: Arc::clone(pool),
+            member: Member { index, local },
+            role,
+            limits,
+        });
+    }
+
+    /// Has its worker look for commands of the pool.
+    pub fn kick(self: &Arc<Self>) {
+        let mut mailbox = self.lock();
+        self.commands.fetch_add(1, Ordering::Relaxed);
+        if mailbox.lent {
+            let is_idle = std::mem::replace(&mut mailbox.idle, false);
+            drop(mailbox);
+            if is_idle {
+                self.wake();
+            }
+            return;
+        }
+        mailbox.lent = true;
+        drop(mailbox);
+        if let Err(error) = threads::lend(Arc::clone(self)) {
+            self.lock().lent = false;
+            if let Some(pool) = self.pool.get() {
+                let message = format!("can't start a worker thread: {error}");
+                pool.queue().refuse(&Error::operational(message));
+            }
+        }
+    }
+
+    /// Its own commands come first: they are of whoever holds it.
+    pub(in super::super) fn next_job(&self, mailbox: &mut Mailbox) -> Option<Job> {
+        if let Some(command) = mailbox.queue.next() {
+            return Some(Job::One(command));
+        }
+        let pool = self.pool.get()?;
+        let is_free = matches!(&mailbox.database, Database::Open(session) if session.is_free());
+        let groups = pool.role == Role::Writer;
+        match pool.queue().pull(&pool.member, is_free, groups) {
+            Pulled::One(command) => Some(Job::One(command)),
+            Pulled::Group(mut commands) if commands.len() == 1 => commands.pop().map(Job::One),
+            Pulled::Group(commands) => {
+                let group = Arc::new(Operation::new(Shield::None));
+                Some(Job::Group(group, commands))
+            }
+            Pulled::Nothing => None,
+        }
+    }
+
+    /// Finds out where a command of the pool belongs, and sends it there. `Some`: it is for this handle.
+    pub(in super::super) fn direct(
+        &self,
+        database: &mut Database,
+        mut command: Command,
+    ) -> Option<Command> {
+        let (Some(pool), Database::Open(session)) = (self.pool.get(), database) else {
+            return Some(command);
+        };
+        let Action::Execute(execute) = &command.action else {
+            return Some(command);
+        };
+        let is_writer = pool.role == Role::Writer;
+        match session.route(&execute.sql) {
+            // The writer may know what a reader does not; of its own errors the statement tells.
+            Err(_) if is_writer => return Some(command),
+            Err(_) => {}
+            Ok(route) => {
+                pool.pool.routes.learn(Arc::clone(&execute.sql), route);
+                command.route = Some(route.with(&command));
+            }
+        }
+        match command.route {
+            Some(Route::Refused(why)) => {
+                if command.operation.claim() {
+                    drop(command.operation.finish(Err(Route::refusal(why))));
+                }
+                None
+            }
+            Some(Route::Reader) => Some(command),
+            _ if is_writer => Some(command),
+            _ => {
+                // The block of a borrowed reader is none of the writer's.
+                command.block = None;
+                pool.pool.submit_to(false, command, pool.limits);
+                None
+            }
+        }
+    }
+
+    /// Runs writes together; a panic poisons this handle only.
+    pub(in super::super) fn run_group(
+        &self,
+        database: Database,
+        group: &Shared,
+        commands: Vec<Command>,
+    ) -> Database {
+        let Database::Open(mut session) = database else {
+            commands.iter().for_each(|command| {
+                if command.operation.claim() {
+                    drop(command.operation.finish(Err(Error::closed())));
+                }
+            });
+            return database;
+        };
+        let operations: Vec<Shared> = commands
+            .iter()
+            .map(|command| Arc::clone(&command.operation))
+            .collect();
+        let _ = group.claim();
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let ended = session.run_group(group, commands);
+            (session, ended)
+        }));
+        let (session, ended) = match ran {
+            Ok(ran) => ran,
+            Err(panic) => {
+                let database = self.poisoned(&*panic);
+                for operation in operations {
+                    let _ = operation.claim();
+                    let error = Error::internal("a panic in the worker of this connection");
+                    drop(operation.finish(Err(error)));
+                }
+                return database;
+            }
+        };
+        session.publish(&self.status);
+        let Ended { done, again, left } = ended;
+        for (member, result) in done {
+            self.report(&member, result);
+        }
+        unheard::wake_all();
+        if let (false, Some(pool)) = (left.is_empty(), self.pool.get()) {
+            pool.queue().give_back(left);
+        }
+        let mut database = Database::Open(session);
+        for (operation, execute) in again {
+            let action = Action::Execute(execute);
+            database = self.run_claimed(database, &operation, action, &[], None);
+        }
+        if let Database::Open(session) = &mut database {
+            session.maintain_overdue();
+            session.publish_warning(&self.status);
+        }
+        database
+    }
+
+    fn report(&self, member: &Shared, result: Result<Outcome>) {
+        let index = self.pool.get().map(|pool| pool.member.index);
+        let result = result.map(|outcome| Outcome {
+            member: index,
+            ..outcome
+        });
+        if let Ok(waker) = member.finish_unheard(result) {
+            waker.into_iter().for_each(unheard::add);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Pool: what ConnectionPool is made of.
+//!
+//! Owns the pool's connections, by their places in it; ConnectionPool itself, which lends them for blocks, is Python on
+//! top of this class.
+//! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::core::{self, Amount, Error, Limits, Role, Service};
+
+use super::awaitable::Operation;
+use super::cached::interned;
+use super::connection::Connection;
+use super::cursor::{Cursor, FIRST_ROWS};
+use super::exceptions;
+use super::fetch::{FetchAll, FetchOne};
+use super::parameters;
+use super::pool_works::{Acquire, Pooled, Release};
+use super::queries;
+use super::work::Work;
+
+/// What a borrower has of a connection. It ends when the connection is given back.
+#[derive(Debug, Default)]
+pub struct Lease(AtomicBool);
+
+impl Lease {
+    pub fn is_over(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// `false`: it was over.
+    pub fn end(&self) -> bool {
+        !self.0.swap(true, Ordering::SeqCst)
+    }
+}
+
+/// Connections to one database that share their work.
+#[pyclass(frozen, subclass, weakref, module = "aiolibsql._aiolibsql", name = "_Pool")]
+pub struct Pool {
+    core: Arc<core::Pool>,
+    /// Those that were opened, by their places.
+    members: Mutex<Vec<Py<Connection>>>,
+    limits: Limits,
+    /// How many connections are lent.
+    borrowed: AtomicUsize,
+}
+
+/// A statement as the methods take it.
+type Request<'a, 'py> = (
+    &'a Bound<'py, PyString>,
+    Option<&'a Bound<'py, PyAny>>,
+    Option<f64>,
+);
+
+impl Pool {
+    pub fn core(&self) -> &core::Pool {
+        &self.core
+    }
+
+    pub const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub const fn borrowed(&self) -> &AtomicUsize {
+        &self.borrowed
+    }
+
+    /// The connection at a place.
+    pub fn member(&self, py: Python<'_>, index: u32) -> PyResult<Py<Connection>> {
+        let members = self.members();
+        let member = usize::try_from(index).ok().and_then(|index| members.get(index));
+        member
+            .map(|member| member.clone_ref(py))
+            .ok_or_else(|| exceptions::to_python(py, Error::pool_closed()))
+    }
+
+    /// The connection that the running task has borrowed.
+    pub fn held(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Connection>>> {
+        if slf.get().borrowed.load(Ordering::SeqCst) == 0 {
+            return Ok(None);
+        }
+        slf.call_method0(interned!(slf.py(), "_held"))?
+            .extract()
+            .map_err(PyErr::from)
+    }
+
+    fn members(&self) -> MutexGuard<'_, Vec<Py<Connection>>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn execute_then(
+        slf: &Bound<'_, Self>,
+        name: &'static str,
+        request: Request<'_, '_>,
+        amount: Amount,
+        then: impl FnOnce(Py<Cursor>) -> Option<Box<dyn Work>> + Send + Sync + 'static,
+    ) -> Operation {
+        match Pooled::new(name, slf, request, amount, Box::new(then)) {
+            Ok(work) => Operation::new(Box::new(work)),
+            Err(error) => Operation::ready(name, Err(error)),
+        }
+    }
+}
+
+#[pymethods]
+impl Pool {
+    #[new]
+    #[pyo3(signature = (acquire_timeout, max_waiting, is_single))]
+    fn new(acquire_timeout: f64, max_waiting: Option<usize>, is_single: bool) -> PyResult<Self> {
+        Ok(Self {
+            core: Arc::new(core::Pool::new(is_single)),
+            members: Mutex::default(),
+            limits: Limits {
+                patience: parameters::seconds(acquire_timeout, "acquire_timeout")?,
+                most: max_waiting,
+            },
+            borrowed: AtomicUsize::new(0),
+        })
+    }
+
+    /// Add a connection that is not open yet.
+    fn _join(&self, connection: &Bound<'_, Connection>, readonly: bool) -> PyResult<()> {
+        let role = if readonly { Role::Reader } else { Role::Writer };
+        let mut members = self.members();
+        let index = u32::try_from(members.len())
+            .map_err(|_| PyValueError::new_err("too many connections"))?;
+        let link = connection.get().link();
+        link.local().join(&self.core, index, role, self.limits);
+        members.push(connection.clone().unbind());
+        Ok(())
+    }
+
+    /// Let the connection at a place take commands of the pool.
+    fn _serve(&self, py: Python<'_>, index: u32) -> PyResult<()> {
+        self.member(py, index)?.get().link().local().kick();
+        Ok(())
+    }
+
+    /// Return how many commands wait for readers, and for the writer.
+    fn _waiting(&self) -> (usize, usize) {
+        self.core.waiting()
+    }
+
+    /// Return how many connections are lent.
+    fn _borrowed(&self) -> usize {
+        self.borrowed.load(Ordering::SeqCst)
+    }
+
+    /// Refuse what waits, and what comes.
+    fn _shut(&self) {
+        self.core.close(&Error::pool_closed());
+    }
+
+    #[pyo3(signature = (readonly, timeout=None))]
+    fn _acquire(slf: &Bound<'_, Self>, readonly: bool, timeout: Option<f64>) -> PyResult<Operation> {
+        let limits = slf.get().limits;
+        let patience = match timeout {
+            Some(timeout) => parameters::seconds(timeout, "timeout")?,
+            None => limits.patience,
+        };
+        let limits = Limits { patience, ..limits };
+        let acquire = Acquire::new(slf.clone().unbind(), readonly, limits);
+        Ok(Operation::new(Box::new(acquire)))
+    }
+
+    fn _release(slf: &Bound<'_, Self>, connection: &Bound<'_, Connection>) -> Operation {
+        let release = Release::new(slf.clone().unbind(), connection.clone().unbind());
+        Operation::new(Box::new(release))
+    }
+
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
+    fn execute(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let name = "ConnectionPool.execute";
+        let amount = Amount::Ahead(FIRST_ROWS);
+        Self::execute_then(slf, name, (sql, parameters, timeout), amount, |_| None)
+    }
+
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
+    fn fetch_all(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let name = "ConnectionPool.fetch_all";
+        let request = (sql, parameters, timeout);
+        Self::execute_then(slf, name, request, Amount::All, move |cursor| {
+            Some(Box::new(FetchAll::executed(name, cursor)))
+        })
+    }
+
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
+    fn fetch_one(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let name = "ConnectionPool.fetch_one";
+        let request = (sql, parameters, timeout);
+        Self::execute_then(slf, name, request, Amount::Only(1), move |cursor| {
+            let absent = |py: Python<'_>| Err(exceptions::no_row(py));
+            let finish = |row: Bound<'_, PyAny>| Ok(row.unbind());
+            Some(Box::new(FetchOne::only(name, cursor, absent, finish)))
+        })
+    }
+
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
+    fn fetch_optional(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let name = "ConnectionPool.fetch_optional";
+        let request = (sql, parameters, timeout);
+        Self::execute_then(slf, name, request, Amount::Only(1), move |cursor| {
+            let absent = |py: Python<'_>| Ok(py.None());
+            let finish = |row: Bound<'_, PyAny>| Ok(row.unbind());
+            Some(Box::new(FetchOne::only(name, cursor, absent, finish)))
+        })
+    }
+
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
+    fn fetch_scalar(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let name = "ConnectionPool.fetch_scalar";
+        let request = (sql, parameters, timeout);
+        Self::execute_then(slf, name, request, Amount::Only(1), move |cursor| {
+            let finish = |value: Bound<'_, PyAny>| Ok(value.unbind());
+            Some(Box::new(FetchOne::scalar(name, cursor, finish)))
+        })
+    }
+
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
+    fn fetch_blob(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> Operation {
+        let name = "ConnectionPool.fetch_blob";
+        let request = (sql, parameters, timeout);
+        Self::execute_then(slf, name, request, Amount::Only(1), move |cursor| {
+            Some(Box::new(FetchOne::scalar(name, cursor, queries::blob)))
+        })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.members.try_lock() {
+            Ok(members) => members.iter().try_for_each(|member| visit.call(member)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let members = std::mem::take(&mut *self.members());
+        drop(members);
+    }
+}
+
+/// What a borrower's connection tells the backend when it is given back.
+pub const RELEASE: core::Action = core::Action::Serve(Service::Release);

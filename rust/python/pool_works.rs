@@ -1,0 +1,313 @@
+//! The Works of a pool: a statement on whichever connection is free, and lending connections.
+//!
+//! Owns what an await needs between its submission and its value.
+//! Thread: the driving loop's.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::core::{
+    Action, Amount, Bindings, Cancelled, Command, Execute as Statement, Limits, Outcome, RowStream,
+    Service, Shared, Shield, end_at,
+};
+
+use super::connection::Connection;
+use super::converters::Converters;
+use super::cursor::Cursor;
+use super::exceptions;
+use super::parameters::{self, Converter};
+use super::pool::{Lease, Pool, RELEASE};
+use super::statements::{CloseCursor, Pending};
+use super::work::{Step, Work};
+
+type Next = Box<dyn FnOnce(Py<Cursor>) -> Option<Box<dyn Work>> + Send + Sync>;
+
+/// A statement, on whichever connection is free and may run it; then what is made of its cursor.
+pub struct Pooled {
+    name: &'static str,
+    pool: Py<Pool>,
+    request: Option<(Arc<str>, Bindings)>,
+    rows: Arc<RowStream>,
+    amount: Amount,
+    timeout: Option<Duration>,
+    converters: Converters,
+    pending: Pending,
+    next: Option<Next>,
+    then: Option<Box<dyn Work>>,
+}
+
+impl Pooled {
+    pub fn new(
+        name: &'static str,
+        pool: &Bound<'_, Pool>,
+        (sql, parameters, timeout): (&Bound<'_, PyString>, Option<&Bound<'_, PyAny>>, Option<f64>),
+        amount: Amount,
+        next: Next,
+    ) -> PyResult<Self> {
+        let py = pool.py();
+        let (adapters, converters) = pool.get().member(py, 0)?.get().link().types_of(py);
+        let sql = parameters::sql(sql)?;
+        let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
+        let timeout = timeout
+            .map(|timeout| parameters::seconds(timeout, "timeout"))
+            .transpose()?;
+        Ok(Self {
+            name,
+            pool: pool.clone().unbind(),
+            request: Some((sql, bindings)),
+            rows: Arc::default(),
+            amount,
+            timeout,
+            converters,
+            pending: Pending::default(),
+            next: Some(next),
+            then: None,
+        })
+    }
+
+    fn submit(&mut self, py: Python<'_>, sql: Arc<str>, parameters: Bindings) -> PyResult<()> {
+        let pool = self.pool.bind(py);
+        let held = Pool::held(pool)?;
+        let statement = Statement {
+            sql,
+            parameters,
+            rows: Arc::clone(&self.rows),
+            amount: self.amount,
+            wants_decltypes: self.converters.want_decltypes(),
+            is_timed: false,
+        };
+        let action = Action::Execute(statement);
+        let shared = if let Some(held) = &held {
+            let connection = held.get();
+            let block = connection.membership(py)?;
+            connection.link().submit_pooled(py, action, block)
+        } else {
+            let first = pool.get().member(py, 0)?;
+            let link = first.get().link();
+            link.report_warning(py);
+            let mut command = Command::new(action, Vec::new(), None);
+            command.surroundings = link.callbacks().surroundings(py);
+            command.is_pooled = true;
+            let shared = Arc::clone(&command.operation);
+            pool.get().core().submit(command, pool.get().limits());
+            shared
+        };
+        if let Some(timeout) = self.timeout {
+            end_at(Instant::now() + timeout, &shared)
+                .map_err(|error| exceptions::to_python(py, error))?;
+        }
+        self.pending.adopt(shared);
+        Ok(())
+    }
+}
+
+impl Work for Pooled {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        if let Some(then) = &mut self.then {
+            return then.poll(py, context);
+        }
+        if let Some((sql, parameters)) = self.request.take() {
+            self.submit(py, sql, parameters)?;
+        }
+        loop {
+            match self.pending.poll(py, context) {
+                Poll::Pending => return Ok(Step::Pending),
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Ok(Some(mut outcome))) => {
+                    let index = outcome.member.unwrap_or_default();
+                    let connection = self.pool.get().member(py, index)?;
+                    let converters = self.converters.read(py, &mut outcome)?;
+                    let cursor = Py::new(py, Cursor::create(py, &connection))?;
+                    cursor.get().begin(Some(Arc::clone(&self.rows)), None);
+                    cursor.get().executed(outcome, converters);
+                    let next = self.next.take();
+                    let then = next.and_then(|next| next(cursor.clone_ref(py)));
+                    let Some(then) = then else {
+                        return Ok(Step::Ready(cursor.into_any()));
+                    };
+                    return self.then.insert(then).poll(py, context);
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn abandon(&mut self, py: Python<'_>) {
+        if let Some(then) = &mut self.then {
+            then.abandon(py);
+        }
+        let Some(shared) = self.pending.take() else {
+            return;
+        };
+        let undelivered = match shared.abandon() {
+            Cancelled::Undelivered(Ok(Outcome { member, .. })) => member,
+            _ => None,
+        };
+        if let Some(index) = undelivered
+            && !self.rows.has_ended()
+            && let Ok(connection) = self.pool.get().member(py, index)
+        {
+            let close = Action::CloseRows(Arc::clone(&self.rows));
+            drop(connection.get().link().submit(close, None));
+        }
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(then) = &self.then {
+            then.traverse(visit)?;
+        }
+        self.converters.traverse(visit)?;
+        visit.call(&self.pool)
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        match &self.then {
+            Some(then) => then.waits_for(),
+            None => self.pending.shared(),
+        }
+    }
+
+    fn will_wait(&self) -> bool {
+        self.request.is_some()
+    }
+
+    fn on_exit(&self, py: Python<'_>, value: &Py<PyAny>) -> Option<Box<dyn Work>> {
+        let cursor = value.bind(py).cast::<Cursor>().ok()?.clone().unbind();
+        Some(Box::new(CloseCursor::new("Operation.__aexit__", cursor)))
+    }
+}
+
+/// Borrows a connection.
+pub struct Acquire {
+    pool: Py<Pool>,
+    readonly: bool,
+    limits: Limits,
+    pending: Pending,
+}
+
+impl Acquire {
+    pub fn new(pool: Py<Pool>, readonly: bool, limits: Limits) -> Self {
+        Self {
+            pool,
+            readonly,
+            limits,
+            pending: Pending::default(),
+        }
+    }
+}
+
+impl Work for Acquire {
+    fn name(&self) -> &'static str {
+        "ConnectionPool.acquire"
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        let pool = self.pool.get();
+        if self.pending.shared().is_none() {
+            let mode = pool.member(py, 0)?.get().link().settings().control.mode();
+            let action = Action::Serve(Service::Acquire(mode));
+            let mut command = Command::new(action, Vec::new(), None);
+            command.is_pooled = true;
+            self.pending.adopt(Arc::clone(&command.operation));
+            pool.core().submit_to(self.readonly, command, self.limits);
+        }
+        match self.pending.poll(py, context) {
+            Poll::Pending => Ok(Step::Pending),
+            Poll::Ready(outcome) => {
+                let index = outcome?.and_then(|outcome| outcome.member);
+                let member = pool.member(py, index.unwrap_or_default())?;
+                pool.borrowed().fetch_add(1, Ordering::SeqCst);
+                let lent = Connection::lent(&member);
+                Ok(Step::Ready(Py::new(py, lent)?.into_any()))
+            }
+        }
+    }
+
+    fn abandon(&mut self, py: Python<'_>) {
+        let Some(shared) = self.pending.take() else {
+            return;
+        };
+        if let Cancelled::Undelivered(Ok(Outcome {
+            member: Some(index),
+            ..
+        })) = shared.abandon()
+            && let Ok(member) = self.pool.get().member(py, index)
+        {
+            drop(member.get().link().submit(RELEASE, None));
+        }
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.pool)
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        self.pending.shared()
+    }
+}
+
+/// Gives a borrowed connection back.
+pub struct Release {
+    pool: Py<Pool>,
+    connection: Py<Connection>,
+    begun: bool,
+    pending: Pending,
+}
+
+impl Release {
+    pub fn new(pool: Py<Pool>, connection: Py<Connection>) -> Self {
+        Self {
+            pool,
+            connection,
+            begun: false,
+            pending: Pending::default(),
+        }
+    }
+}
+
+impl Work for Release {
+    fn name(&self) -> &'static str {
+        "ConnectionPool.release"
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        let connection = self.connection.get();
+        if !std::mem::replace(&mut self.begun, true) {
+            if !connection.lease().is_some_and(Lease::end) {
+                let message = "this connection is not lent by the pool";
+                return Err(exceptions::programming(py, message));
+            }
+            self.pool.get().borrowed().fetch_sub(1, Ordering::SeqCst);
+            self.pending.adopt(connection.link().submit(RELEASE, None));
+        }
+        match self.pending.poll(py, context) {
+            Poll::Pending => Ok(Step::Pending),
+            Poll::Ready(result) => result.map(|_| Step::Ready(py.None())),
+        }
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {}
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.pool)?;
+        visit.call(&self.connection)
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        self.pending.shared()
+    }
+
+    fn shield(&self) -> Shield {
+        Shield::Always
+    }
+}
