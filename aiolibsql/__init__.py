@@ -46,6 +46,8 @@ from aiolibsql.exceptions import (
     InternalError,
     NotSupportedError,
     OperationalError,
+    PoolClosed,
+    PoolTimeout,
     ProgrammingError,
     TimeoutError,  # noqa: A004 - the name is part of the contract; it is a builtins.TimeoutError too
     Warning,  # noqa: A004 - PEP 249's name

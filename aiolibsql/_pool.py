@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextvars
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiolibsql._aiolibsql import Connection, _Pool
-from aiolibsql.exceptions import Error, ProgrammingError
+from aiolibsql.exceptions import (
+    Error,
+    ProgrammingError,
+    TimeoutError,  # noqa: A004 - this package's own
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable
@@ -113,9 +118,29 @@ class ConnectionPool(_Pool):
         await self.close()
 
     async def close(self) -> None:
-        """Refuse what waits, and close the connections when their work in hand is done."""
+        """Refuse what waits, and close the connections when they have been given back."""
         self._closed = True
         self._shut()
+        try:
+            await self._drained()
+            left = 0
+        except TimeoutError:
+            left = self._borrowed()
+        await self._close_all()
+        if left:
+            message = f"{self!r} was closed with {left} connections lent: was release() forgotten?"
+            warnings.warn(message, ResourceWarning, stacklevel=2)
+
+    async def terminate(self) -> None:
+        """Refuse what waits, and close the connections, lent or not."""
+        self._closed = True
+        self._shut()
+        for connection in self._connections:
+            connection.interrupt()
+        await self._close_all()
+
+    async def _close_all(self) -> None:
+        # The writer last, whose part it is to remove the log.
         for connection in reversed(self._connections):
             await connection.close()
 

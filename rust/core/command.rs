@@ -36,6 +36,8 @@ pub struct Command {
     pub was_set_aside: bool,
     /// Any handle of a pool may run it that it is for.
     pub is_pooled: bool,
+    /// It came to the handle that its caller has borrowed.
+    pub is_held: bool,
     /// Which of a pool's handles it belongs to; `None`: that is not known, or it is not of a pool.
     pub route: Option<Route>,
     pub action: Action,
@@ -237,6 +239,7 @@ impl Command {
             surroundings: None,
             was_set_aside: false,
             is_pooled: false,
+            is_held: false,
             route: None,
             action,
         }

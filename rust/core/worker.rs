@@ -353,7 +353,10 @@ impl Local {
         match (database, action) {
             (Database::Unopened, Action::Open) => {
                 let mode = *self.mode();
-                let is_reader = self.pool.get().is_some_and(|pool| pool.role == Role::Reader);
+                let is_reader = self
+                    .pool
+                    .get()
+                    .is_some_and(|pool| pool.role == Role::Reader);
                 match Session::open(&self.options, is_reader, mode, operation) {
                     Ok(mut session) => {
                         session.set_channel(&self.channel);

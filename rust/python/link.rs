@@ -102,6 +102,7 @@ impl Link {
         let mut command = Command::new(action, Vec::new(), block);
         command.surroundings = self.callbacks.surroundings(py);
         command.is_pooled = true;
+        command.is_held = true;
         let shared = Arc::clone(&command.operation);
         self.backend.submit(command);
         shared

@@ -4,7 +4,7 @@
 //! top of this class.
 //! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
@@ -12,7 +12,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::core::{self, Amount, Error, Limits, Role, Service};
+use crate::core::{self, Amount, Error, Limits, Outcome, Role, Service, Shared, Shield};
 
 use super::awaitable::Operation;
 use super::cached::interned;
@@ -21,7 +21,7 @@ use super::cursor::{Cursor, FIRST_ROWS};
 use super::exceptions;
 use super::fetch::{FetchAll, FetchOne};
 use super::parameters;
-use super::pool_works::{Acquire, Pooled, Release};
+use super::pool_works::{Acquire, Drained, Pooled, Release};
 use super::queries;
 use super::work::Work;
 
@@ -41,14 +41,26 @@ impl Lease {
 }
 
 /// Connections to one database that share their work.
-#[pyclass(frozen, subclass, weakref, module = "aiolibsql._aiolibsql", name = "_Pool")]
+#[pyclass(
+    frozen,
+    subclass,
+    weakref,
+    module = "aiolibsql._aiolibsql",
+    name = "_Pool"
+)]
 pub struct Pool {
     core: Arc<core::Pool>,
     /// Those that were opened, by their places.
     members: Mutex<Vec<Py<Connection>>>,
     limits: Limits,
-    /// How many connections are lent.
-    borrowed: AtomicUsize,
+    /// How many connections are lent, and who waits until none is.
+    loans: Mutex<Loans>,
+}
+
+#[derive(Debug, Default)]
+struct Loans {
+    count: usize,
+    waiting: Vec<Shared>,
 }
 
 /// A statement as the methods take it.
@@ -67,14 +79,47 @@ impl Pool {
         self.limits
     }
 
-    pub const fn borrowed(&self) -> &AtomicUsize {
-        &self.borrowed
+    /// A connection was lent.
+    pub fn note_loan(&self) {
+        self.loans().count += 1;
+    }
+
+    /// A connection was given back.
+    pub fn note_return(&self) {
+        let mut loans = self.loans();
+        loans.count = loans.count.saturating_sub(1);
+        let waiting = if loans.count == 0 {
+            std::mem::take(&mut loans.waiting)
+        } else {
+            Vec::new()
+        };
+        drop(loans);
+        waiting.iter().for_each(end);
+    }
+
+    /// Ends when nothing is lent.
+    pub fn drained(&self) -> Shared {
+        let operation: Shared = Arc::new(core::Operation::new(Shield::None));
+        let mut loans = self.loans();
+        if loans.count == 0 {
+            drop(loans);
+            end(&operation);
+        } else {
+            loans.waiting.push(Arc::clone(&operation));
+        }
+        operation
+    }
+
+    fn loans(&self) -> MutexGuard<'_, Loans> {
+        self.loans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection at a place.
     pub fn member(&self, py: Python<'_>, index: u32) -> PyResult<Py<Connection>> {
         let members = self.members();
-        let member = usize::try_from(index).ok().and_then(|index| members.get(index));
+        let member = usize::try_from(index)
+            .ok()
+            .and_then(|index| members.get(index));
         member
             .map(|member| member.clone_ref(py))
             .ok_or_else(|| exceptions::to_python(py, Error::pool_closed()))
@@ -82,7 +127,7 @@ impl Pool {
 
     /// The connection that the running task has borrowed.
     pub fn held(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Connection>>> {
-        if slf.get().borrowed.load(Ordering::SeqCst) == 0 {
+        if slf.get().loans().count == 0 {
             return Ok(None);
         }
         slf.call_method0(interned!(slf.py(), "_held"))?
@@ -120,7 +165,7 @@ impl Pool {
                 patience: parameters::seconds(acquire_timeout, "acquire_timeout")?,
                 most: max_waiting,
             },
-            borrowed: AtomicUsize::new(0),
+            loans: Mutex::default(),
         })
     }
 
@@ -149,7 +194,7 @@ impl Pool {
 
     /// Return how many connections are lent.
     fn _borrowed(&self) -> usize {
-        self.borrowed.load(Ordering::SeqCst)
+        self.loans().count
     }
 
     /// Refuse what waits, and what comes.
@@ -157,8 +202,16 @@ impl Pool {
         self.core.close(&Error::pool_closed());
     }
 
+    fn _drained(slf: &Bound<'_, Self>) -> Operation {
+        Operation::new(Box::new(Drained::new(slf.clone().unbind())))
+    }
+
     #[pyo3(signature = (readonly, timeout=None))]
-    fn _acquire(slf: &Bound<'_, Self>, readonly: bool, timeout: Option<f64>) -> PyResult<Operation> {
+    fn _acquire(
+        slf: &Bound<'_, Self>,
+        readonly: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<Operation> {
         let limits = slf.get().limits;
         let patience = match timeout {
             Some(timeout) => parameters::seconds(timeout, "timeout")?,
@@ -271,6 +324,13 @@ impl Pool {
     fn __clear__(&self) {
         let members = std::mem::take(&mut *self.members());
         drop(members);
+    }
+}
+
+/// Nothing is lent any more, as far as this waited for it and its time is not up.
+fn end(operation: &Shared) {
+    if operation.claim() {
+        drop(operation.finish(Ok(Outcome::default())));
     }
 }
 

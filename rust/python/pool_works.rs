@@ -4,7 +4,6 @@
 //! Thread: the driving loop's.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -226,7 +225,7 @@ impl Work for Acquire {
             Poll::Ready(outcome) => {
                 let index = outcome?.and_then(|outcome| outcome.member);
                 let member = pool.member(py, index.unwrap_or_default())?;
-                pool.borrowed().fetch_add(1, Ordering::SeqCst);
+                pool.note_loan();
                 let lent = Connection::lent(&member);
                 Ok(Step::Ready(Py::new(py, lent)?.into_any()))
             }
@@ -287,12 +286,14 @@ impl Work for Release {
                 let message = "this connection is not lent by the pool";
                 return Err(exceptions::programming(py, message));
             }
-            self.pool.get().borrowed().fetch_sub(1, Ordering::SeqCst);
+            self.pool.get().note_return();
             self.pending.adopt(connection.link().submit(RELEASE, None));
         }
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
-            Poll::Ready(result) => result.map(|_| Step::Ready(py.None())),
+            // With a closed connection there is nothing to give back.
+            Poll::Ready(Err(error)) if !connection.link().is_closed() => Err(error),
+            Poll::Ready(_) => Ok(Step::Ready(py.None())),
         }
     }
 
@@ -309,5 +310,52 @@ impl Work for Release {
 
     fn shield(&self) -> Shield {
         Shield::Always
+    }
+}
+
+/// Waits until nothing is lent.
+pub struct Drained {
+    pool: Py<Pool>,
+    pending: Pending,
+}
+
+impl Drained {
+    pub fn new(pool: Py<Pool>) -> Self {
+        Self {
+            pool,
+            pending: Pending::default(),
+        }
+    }
+}
+
+impl Work for Drained {
+    fn name(&self) -> &'static str {
+        "ConnectionPool.close"
+    }
+
+    fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
+        if self.pending.shared().is_none() {
+            let pool = self.pool.get();
+            let drained = pool.drained();
+            end_at(Instant::now() + pool.limits().patience, &drained)
+                .map_err(|error| exceptions::to_python(py, error))?;
+            self.pending.adopt(drained);
+        }
+        match self.pending.poll(py, context) {
+            Poll::Pending => Ok(Step::Pending),
+            Poll::Ready(result) => result.map(|_| Step::Ready(py.None())),
+        }
+    }
+
+    fn abandon(&mut self, _py: Python<'_>) {
+        drop(self.pending.take());
+    }
+
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.pool)
+    }
+
+    fn waits_for(&self) -> Option<&Shared> {
+        self.pending.shared()
     }
 }

@@ -47,7 +47,9 @@ impl sqlite::Stop for Patience {
             return false;
         }
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().is_some_and(|member| member.stop().is_some())
+        current
+            .as_ref()
+            .is_some_and(|member| member.stop().is_some())
     }
 }
 
@@ -92,7 +94,10 @@ impl Session {
                 continue;
             }
             let member = Arc::clone(&command.operation);
-            *patience.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(member);
+            *patience
+                .current
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(member);
             let result = self.run_member(&command.operation, &execute);
             members.push((command.operation, execute, result));
             if self.handle.is_autocommit() {
@@ -112,7 +117,9 @@ impl Session {
         }
         if !is_lost && committed.is_ok() {
             let done = members.into_iter();
-            ended.done.extend(done.map(|(member, _, result)| (member, result)));
+            ended
+                .done
+                .extend(done.map(|(member, _, result)| (member, result)));
             return;
         }
         let last = members.len();
@@ -138,7 +145,8 @@ impl Session {
         if result.is_ok() && self.handle.has_unresolved_foreign_keys() {
             self.run_sql(ROLLBACK_TO)?;
             self.run_sql(RELEASE)?;
-            let violated = sqlite::Error::new(code::CONSTRAINT_FOREIGNKEY, "FOREIGN KEY constraint failed");
+            let violated =
+                sqlite::Error::new(code::CONSTRAINT_FOREIGNKEY, "FOREIGN KEY constraint failed");
             return Err(Error::from(violated).with_sql(&execute.sql));
         }
         self.run_sql(RELEASE)?;

@@ -48,7 +48,15 @@ impl Pool {
         if let Action::Execute(execute) = &command.action {
             let route = self.routes.get(&execute.sql);
             command.route = route.map(|route| route.with(&command));
-            let for_readers = matches!(command.route, None | Some(Route::Reader));
+            if let Some(Route::Refused(why)) = command.route {
+                queue::end(&command, Err(Route::refusal(why)));
+                return;
+            }
+            let for_readers = match command.route {
+                Some(route) => route == Route::Reader,
+                // Any of them can find out.
+                None => self.readers.is_ready() || !self.writer.is_ready(),
+            };
             self.queue(for_readers).submit(command, limits);
         } else {
             self.writer.submit(command, limits);

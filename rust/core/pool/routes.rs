@@ -67,7 +67,8 @@ impl Route {
     pub fn of(statement: &Statement<'_>) -> Self {
         const IN_TRANSACTION: &str =
             "a transaction needs a connection of its own: use pool.transaction() or pool.write()";
-        const ON_ONE: &str = "it acts on one connection: use pool.write(), or init= for every connection";
+        const ON_ONE: &str =
+            "it acts on one connection: use pool.write(), or init= for every connection";
         if statement.is_tied() {
             return Self::Refused(
                 "it asks about, or makes, what belongs to one connection: use pool.write()",

@@ -4,8 +4,9 @@
 //! Must not know: Python.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
 
 use super::super::command::{Action, Command, Outcome, Shared};
 use super::super::error::{Error, Result};
@@ -13,11 +14,11 @@ use super::super::operation::{Operation, Shield};
 use super::super::threads;
 use super::super::unheard;
 use super::super::worker::{Database, Local, Mailbox};
+use super::Pool;
 use super::group::Ended;
 use super::member::UNLENT;
-use super::queue::{Limits, Member, PoolQueue, Pulled};
+use super::queue::{Limits, Member, PoolQueue, Pulled, end};
 use super::routes::Route;
-use super::Pool;
 
 /// What a handle does in its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,26 @@ pub(in super::super) struct Membership {
     pub member: Member,
     pub role: Role,
     pub limits: Limits,
+    /// Tells the queue that this handle is about to do what is not known to be quick.
+    slows: Waker,
+}
+
+struct Slows {
+    pool: Weak<Pool>,
+    role: Role,
+    index: u32,
+}
+
+impl Wake for Slows {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.queue(self.role == Role::Reader).slows(self.index);
+        }
+    }
 }
 
 impl Membership {
@@ -62,11 +83,17 @@ impl Local {
     pub fn join(self: &Arc<Self>, pool: &Arc<Pool>, index: u32, role: Role, limits: Limits) {
         let local = Arc::downgrade(self);
         *self.mode() = UNLENT;
+        let slows = Waker::from(Arc::new(Slows {
+            pool: Arc::downgrade(pool),
+            role,
+            index,
+        }));
         let _ = self.pool.set(Membership {
             pool: Arc::clone(pool),
             member: Member { index, local },
             role,
             limits,
+            slows,
         });
     }
 
@@ -101,7 +128,10 @@ impl Local {
         let pool = self.pool.get()?;
         let is_free = matches!(&mailbox.database, Database::Open(session) if session.is_free());
         let groups = pool.role == Role::Writer;
-        match pool.queue().pull(&pool.member, is_free, groups) {
+        match pool
+            .queue()
+            .pull(&pool.member, is_free, groups, &pool.slows)
+        {
             Pulled::One(command) => Some(Job::One(command)),
             Pulled::Group(mut commands) if commands.len() == 1 => commands.pop().map(Job::One),
             Pulled::Group(commands) => {
@@ -136,9 +166,11 @@ impl Local {
         }
         match command.route {
             Some(Route::Refused(why)) => {
-                if command.operation.claim() {
-                    drop(command.operation.finish(Err(Route::refusal(why))));
-                }
+                end(&command, Err(Route::refusal(why)));
+                None
+            }
+            Some(Route::Reader) if is_writer && !command.is_held && !pool.pool.is_single => {
+                pool.pool.submit_to(true, command, pool.limits);
                 None
             }
             Some(Route::Reader) => Some(command),
@@ -160,11 +192,9 @@ impl Local {
         commands: Vec<Command>,
     ) -> Database {
         let Database::Open(mut session) = database else {
-            commands.iter().for_each(|command| {
-                if command.operation.claim() {
-                    drop(command.operation.finish(Err(Error::closed())));
-                }
-            });
+            for command in &commands {
+                end(command, Err(Error::closed()));
+            }
             return database;
         };
         let operations: Vec<Shared> = commands
@@ -195,7 +225,7 @@ impl Local {
         }
         unheard::wake_all();
         if let (false, Some(pool)) = (left.is_empty(), self.pool.get()) {
-            pool.queue().give_back(left);
+            pool.queue().give_back(left, pool.limits);
         }
         let mut database = Database::Open(session);
         for (operation, execute) in again {
