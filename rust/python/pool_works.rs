@@ -192,6 +192,8 @@ pub struct Acquire {
     readonly: bool,
     limits: Limits,
     pending: Pending,
+    /// What was lent, and may not have reached the caller.
+    lent: Option<Py<Connection>>,
 }
 
 impl Acquire {
@@ -201,6 +203,7 @@ impl Acquire {
             readonly,
             limits,
             pending: Pending::default(),
+            lent: None,
         }
     }
 }
@@ -226,13 +229,21 @@ impl Work for Acquire {
                 let index = outcome?.and_then(|outcome| outcome.member);
                 let member = pool.member(py, index.unwrap_or_default())?;
                 pool.note_loan();
-                let lent = Connection::lent(&member);
-                Ok(Step::Ready(Py::new(py, lent)?.into_any()))
+                let lent = Py::new(py, Connection::lent(&member))?;
+                self.lent = Some(lent.clone_ref(py));
+                Ok(Step::Ready(lent.into_any()))
             }
         }
     }
 
     fn abandon(&mut self, py: Python<'_>) {
+        if let Some(lent) = self.lent.take() {
+            let lent = lent.get();
+            if lent.lease().is_some_and(Lease::end) {
+                self.pool.get().note_return();
+                drop(lent.link().submit(RELEASE, None));
+            }
+        }
         let Some(shared) = self.pending.take() else {
             return;
         };
@@ -247,6 +258,7 @@ impl Work for Acquire {
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.lent)?;
         visit.call(&self.pool)
     }
 
