@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -243,6 +244,17 @@ async def test_what_a_borrower_leaves_is_gone(file_pool: Pool) -> None:
     assert await file_pool.fetch_all("SELECT x FROM t") == [(2,)]
     with pytest.raises(aiolibsql.ProgrammingError, match="given back"):
         await cursor.fetchall()
+
+
+async def test_a_forgotten_loan_is_reported_and_comes_back(file_pool: Pool) -> None:
+    connection = await file_pool.acquire()
+    await connection.execute("INSERT INTO t (x) VALUES (1)")
+    with pytest.warns(ResourceWarning, match="not released"):
+        del connection
+        gc.collect()
+    assert file_pool.stats().in_use == 0
+    await file_pool.execute("INSERT INTO t (x) VALUES (2)")
+    assert await file_pool.fetch_all("SELECT x FROM t") == [(2,)]
 
 
 async def test_waiting_is_first_come_first_served(file_pool: Pool) -> None:

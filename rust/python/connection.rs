@@ -495,8 +495,10 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.view.is_none() && self.lease.is_none() {
-            self.link.forget();
+        match (&self.view, &self.lease) {
+            (Some(_), _) => {}
+            (None, Some(lease)) => self.forget_lent(lease),
+            (None, None) => self.link.forget(),
         }
     }
 }

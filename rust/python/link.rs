@@ -303,6 +303,14 @@ impl Link {
         self.warn(py, how)
     }
 
+    /// Says that a borrower let go of it without a word.
+    pub fn report_not_released(&self, py: Python<'_>) -> PyResult<()> {
+        self.warn(
+            py,
+            "was borrowed from a pool and not released; it is given back, and what was not committed is rolled back",
+        )
+    }
+
     /// The connection is gone: closes what was left open, and says so.
     pub fn forget(&self) {
         if self.is_inherited() {

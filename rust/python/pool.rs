@@ -25,18 +25,85 @@ use super::pool_works::{Acquire, Drained, Pooled, Release};
 use super::queries;
 use super::work::Work;
 
-/// What a borrower has of a connection. It ends when the connection is given back.
+/// How many connections are lent, and who waits until none is.
 #[derive(Debug, Default)]
-pub struct Lease(AtomicBool);
+pub struct Loans(Mutex<Lent>);
+
+#[derive(Debug, Default)]
+struct Lent {
+    count: usize,
+    waiting: Vec<Shared>,
+}
+
+impl Loans {
+    fn count(&self) -> usize {
+        self.lock().count
+    }
+
+    fn note_return(&self) {
+        let mut lent = self.lock();
+        lent.count = lent.count.saturating_sub(1);
+        let waiting = if lent.count == 0 {
+            std::mem::take(&mut lent.waiting)
+        } else {
+            Vec::new()
+        };
+        drop(lent);
+        waiting.iter().for_each(end);
+    }
+
+    /// Ends when nothing is lent.
+    pub fn drained(&self) -> Shared {
+        let operation: Shared = Arc::new(core::Operation::new(Shield::None));
+        let mut lent = self.lock();
+        if lent.count == 0 {
+            drop(lent);
+            end(&operation);
+        } else {
+            lent.waiting.push(Arc::clone(&operation));
+        }
+        operation
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nothing is lent any more, as far as this waited for it and its time is not up.
+fn end(operation: &Shared) {
+    if operation.claim() {
+        drop(operation.finish(Ok(Outcome::default())));
+    }
+}
+
+/// What a borrower has of a connection. It ends when the connection is given back.
+#[derive(Debug)]
+pub struct Lease {
+    loans: Arc<Loans>,
+    is_over: AtomicBool,
+}
 
 impl Lease {
+    fn new(loans: &Arc<Loans>) -> Self {
+        loans.lock().count += 1;
+        Self {
+            loans: Arc::clone(loans),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
     pub fn is_over(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.is_over.load(Ordering::SeqCst)
     }
 
     /// `false`: it was over.
     pub fn end(&self) -> bool {
-        !self.0.swap(true, Ordering::SeqCst)
+        let ended = !self.is_over.swap(true, Ordering::SeqCst);
+        if ended {
+            self.loans.note_return();
+        }
+        ended
     }
 }
 
@@ -53,14 +120,7 @@ pub struct Pool {
     /// Those that were opened, by their places.
     members: Mutex<Vec<Py<Connection>>>,
     limits: Limits,
-    /// How many connections are lent, and who waits until none is.
-    loans: Mutex<Loans>,
-}
-
-#[derive(Debug, Default)]
-struct Loans {
-    count: usize,
-    waiting: Vec<Shared>,
+    loans: Arc<Loans>,
 }
 
 /// A statement as the methods take it.
@@ -79,39 +139,14 @@ impl Pool {
         self.limits
     }
 
-    /// A connection was lent.
-    pub fn note_loan(&self) {
-        self.loans().count += 1;
+    pub fn loans(&self) -> &Loans {
+        &self.loans
     }
 
-    /// A connection was given back.
-    pub fn note_return(&self) {
-        let mut loans = self.loans();
-        loans.count = loans.count.saturating_sub(1);
-        let waiting = if loans.count == 0 {
-            std::mem::take(&mut loans.waiting)
-        } else {
-            Vec::new()
-        };
-        drop(loans);
-        waiting.iter().for_each(end);
-    }
-
-    /// Ends when nothing is lent.
-    pub fn drained(&self) -> Shared {
-        let operation: Shared = Arc::new(core::Operation::new(Shield::None));
-        let mut loans = self.loans();
-        if loans.count == 0 {
-            drop(loans);
-            end(&operation);
-        } else {
-            loans.waiting.push(Arc::clone(&operation));
-        }
-        operation
-    }
-
-    fn loans(&self) -> MutexGuard<'_, Loans> {
-        self.loans.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Lends the connection at a place.
+    pub fn lend(&self, py: Python<'_>, index: u32) -> PyResult<Py<Connection>> {
+        let member = self.member(py, index)?;
+        Py::new(py, Connection::lent(&member, Lease::new(&self.loans)))
     }
 
     /// The connection at a place.
@@ -127,7 +162,7 @@ impl Pool {
 
     /// The connection that the running task has borrowed.
     pub fn held(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Connection>>> {
-        if slf.get().loans().count == 0 {
+        if slf.get().loans.count() == 0 {
             return Ok(None);
         }
         slf.call_method0(interned!(slf.py(), "_held"))?
@@ -165,7 +200,7 @@ impl Pool {
                 patience: parameters::seconds(acquire_timeout, "acquire_timeout")?,
                 most: max_waiting,
             },
-            loans: Mutex::default(),
+            loans: Arc::default(),
         })
     }
 
@@ -194,7 +229,7 @@ impl Pool {
 
     /// Return how many connections are lent.
     fn _borrowed(&self) -> usize {
-        self.loans().count
+        self.loans.count()
     }
 
     /// Refuse what waits, and what comes.
@@ -324,13 +359,6 @@ impl Pool {
     fn __clear__(&self) {
         let members = std::mem::take(&mut *self.members());
         drop(members);
-    }
-}
-
-/// Nothing is lent any more, as far as this waited for it and its time is not up.
-fn end(operation: &Shared) {
-    if operation.claim() {
-        drop(operation.finish(Ok(Outcome::default())));
     }
 }
 

@@ -227,9 +227,7 @@ impl Work for Acquire {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(outcome) => {
                 let index = outcome?.and_then(|outcome| outcome.member);
-                let member = pool.member(py, index.unwrap_or_default())?;
-                pool.note_loan();
-                let lent = Py::new(py, Connection::lent(&member))?;
+                let lent = pool.lend(py, index.unwrap_or_default())?;
                 self.lent = Some(lent.clone_ref(py));
                 Ok(Step::Ready(lent.into_any()))
             }
@@ -240,7 +238,6 @@ impl Work for Acquire {
         if let Some(lent) = self.lent.take() {
             let lent = lent.get();
             if lent.lease().is_some_and(Lease::end) {
-                self.pool.get().note_return();
                 drop(lent.link().submit(RELEASE, None));
             }
         }
@@ -298,7 +295,6 @@ impl Work for Release {
                 let message = "this connection is not lent by the pool";
                 return Err(exceptions::programming(py, message));
             }
-            self.pool.get().note_return();
             self.pending.adopt(connection.link().submit(RELEASE, None));
         }
         match self.pending.poll(py, context) {
@@ -348,7 +344,7 @@ impl Work for Drained {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         if self.pending.shared().is_none() {
             let pool = self.pool.get();
-            let drained = pool.drained();
+            let drained = pool.loans().drained();
             end_at(Instant::now() + pool.limits().patience, &drained)
                 .map_err(|error| exceptions::to_python(py, error))?;
             self.pending.adopt(drained);

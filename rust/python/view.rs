@@ -12,7 +12,7 @@ use crate::core::{Action, Block, Shared};
 use super::connection::Connection;
 use super::exceptions;
 use super::link::Link;
-use super::pool::Lease;
+use super::pool::{Lease, RELEASE};
 
 /// What makes a connection the view of a block.
 pub struct View {
@@ -31,18 +31,26 @@ impl Connection {
     }
 
     /// A connection as a borrower of it sees it.
-    pub fn lent(member: &Py<Self>) -> Self {
+    pub fn lent(member: &Py<Self>, lease: Lease) -> Self {
         Self {
             link: Arc::clone(member.get().shared_link()),
             init_hook: None,
             view: None,
-            lease: Some(Lease::default()),
+            lease: Some(lease),
         }
     }
 
     /// The borrower's right to use it; `None`: it was not borrowed.
     pub const fn lease(&self) -> Option<&Lease> {
         self.lease.as_ref()
+    }
+
+    /// A borrower let go of it without giving it back.
+    pub fn forget_lent(&self, lease: &Lease) {
+        if lease.end() && !self.link.is_inherited() && !self.link.is_closed() {
+            drop(self.link.submit(RELEASE, None));
+            exceptions::in_destructor(|py| self.link.report_not_released(py));
+        }
     }
 
     /// Refuses to use what was given back.
