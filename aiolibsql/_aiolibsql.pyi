@@ -1861,6 +1861,137 @@ class Transaction(Connection[_RowT_co]):
             Nothing is submitted.
         """
 
+class _Pool:
+    """What `aiolibsql.ConnectionPool` is made of."""
+
+    def __new__(cls, acquire_timeout: float, max_waiting: int | None, is_single: bool) -> Self: ...
+    def _join(self, connection: Connection[Any], readonly: bool) -> None: ...
+    def _serve(self, index: int) -> None: ...
+    def _waiting(self) -> tuple[int, int]: ...
+    def _borrowed(self) -> int: ...
+    def _shut(self) -> None: ...
+    def _drained(self) -> Operation[None]: ...
+    def _acquire(
+        self, readonly: bool, timeout: float | None = None
+    ) -> Operation[Connection[Any]]: ...
+    def _release(self, connection: Connection[Any]) -> Operation[None]: ...
+    def execute(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[Cursor[Any]]:
+        """Execute a statement on a connection that is free and may run it.
+
+        What only reads runs on a reader. INSERT, UPDATE, DELETE and REPLACE are committed together
+        with others that wait at the same time; each is reported when it is committed. Where a
+        statement belongs is known from SQLite's compiled form of it, not from its text. In a task
+        that has borrowed a connection, by `read`, `write` or `transaction`, it runs there.
+
+        Args:
+            sql: One statement.
+            parameters: Values for its parameters: a sequence, or a mapping of names.
+            timeout: Seconds that it may wait and run.
+
+        Returns:
+            A cursor. As long as it has rows that were not read, it keeps its connection: read it to
+            its end, or close it.
+
+        Raises:
+            ProgrammingError: For what depends on one connection, such as BEGIN, ATTACH, temporary
+                tables, most PRAGMAs and ``last_insert_rowid()``; it names what to use.
+            PoolTimeout: If no connection came free within ``acquire_timeout``.
+            PoolClosed: If the pool was closed.
+            Error: As `Connection.execute`.
+
+        Cancellation:
+            As `Connection.execute`. A write that is being committed with others may be committed.
+        """
+
+    def fetch_all(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[list[Any]]:
+        """Execute a statement and return all its rows, as `Connection.fetch_all`.
+
+        Args:
+            sql: One statement.
+            parameters: Values for its parameters: a sequence, or a mapping of names.
+            timeout: Seconds that it may wait and run.
+
+        Raises:
+            Error: As `execute`.
+
+        Cancellation:
+            As `execute`.
+        """
+
+    def fetch_one(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[Any]:
+        """Execute a statement and return its first row, as `Connection.fetch_one`.
+
+        Args:
+            sql: One statement.
+            parameters: Values for its parameters: a sequence, or a mapping of names.
+            timeout: Seconds that it may wait and run.
+
+        Raises:
+            DatabaseError: If there is no row.
+            Error: As `execute`.
+
+        Cancellation:
+            As `execute`.
+        """
+
+    def fetch_optional(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[Any]:
+        """Execute a statement and return its first row, or None, as `Connection.fetch_optional`.
+
+        Args:
+            sql: One statement.
+            parameters: Values for its parameters: a sequence, or a mapping of names.
+            timeout: Seconds that it may wait and run.
+
+        Raises:
+            Error: As `execute`.
+
+        Cancellation:
+            As `execute`.
+        """
+
+    def fetch_scalar(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[Any]:
+        """Execute a statement and return the first value of its first row, or None.
+
+        Args:
+            sql: One statement.
+            parameters: Values for its parameters: a sequence, or a mapping of names.
+            timeout: Seconds that it may wait and run.
+
+        Raises:
+            Error: As `execute`.
+
+        Cancellation:
+            As `execute`.
+        """
+
+    def fetch_blob(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[bytes | None]:
+        """Execute a statement and return the first value of its first row, which is a BLOB.
+
+        Args:
+            sql: One statement.
+            parameters: Values for its parameters: a sequence, or a mapping of names.
+            timeout: Seconds that it may wait and run.
+
+        Raises:
+            TypeError: If the value is neither a BLOB nor NULL.
+            Error: As `execute`.
+
+        Cancellation:
+            As `execute`.
+        """
+
 @final
 class Blob:
     """A BLOB or text of a table, as a file of fixed length (as `sqlite3.Blob`).

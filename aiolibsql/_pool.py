@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from aiolibsql._aiolibsql import Connection, _Pool
 from aiolibsql.exceptions import (
@@ -14,12 +14,16 @@ from aiolibsql.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable
+    from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
     from types import TracebackType
 
     from typing_extensions import Self
 
     from aiolibsql._aiolibsql import Cursor, Transaction
+
+    _Mode = Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"]
+
+_SMALLEST = 2
 
 _Held = tuple[tuple["ConnectionPool", Connection[Any], bool], ...]
 # What the running task has borrowed: pool, connection, and whether it is a reader.
@@ -50,15 +54,47 @@ def _is_in_memory(database: object, uri: bool) -> bool:
 
 
 class ConnectionPool(_Pool):
-    """Connections to one database: one that writes, the others read."""
+    """Connections to one database for any number of tasks: one writes, the others read.
+
+    Statements go to a connection that is free and may run them: those that only read to one of the
+    readers, which on a file never wait for the writer, all others to the writer. Writes that wait
+    at the same time are committed together. A file is in WAL mode, with ``synchronous=NORMAL``:
+    what was acknowledged survives a crash of the process. ``pragmas={"synchronous": "FULL"}`` makes
+    it survive one of the machine. Databases in memory have one connection for everything.
+
+    `create_pool` makes one. Like a connection it belongs to no event loop.
+
+    Args:
+        database: As for `connect`.
+        size: Connections: one writer and ``size - 1`` readers. 2 at least.
+        acquire_timeout: Seconds that anybody waits for a connection.
+        max_waiting: How many may wait, for readers and for the writer each; None: any number.
+        init: An async callable that is awaited with each connection when it was opened, to create
+            functions, attach databases and so on.
+        **options: Keywords of `connect`, for every connection.
+
+    Raises:
+        ValueError: For a size below 2.
+        TypeError: For an unknown keyword.
+
+    Example:
+        ```python
+        async with aiolibsql.create_pool("planets.db") as pool:
+            await pool.execute("CREATE TABLE IF NOT EXISTS planet (name TEXT, moons INT)")
+            await pool.execute("INSERT INTO planet VALUES (?, ?)", ("Mars", 2))
+            async with pool.transaction() as transaction:
+                await transaction.execute("UPDATE planet SET moons = moons + 1")
+            rows = await pool.fetch_all("SELECT * FROM planet")
+        ```
+    """
 
     def __init__(
         self,
-        database: Any,
+        database: object,
         size: int = 10,
         *,
-        acquire_timeout: float = 30.0,
-        max_waiting: int | None = None,
+        acquire_timeout: float = 30.0,  # noqa: ARG002 - `__new__` takes them
+        max_waiting: int | None = None,  # noqa: ARG002
         init: Callable[[Connection[Any]], Awaitable[object]] | None = None,
         **options: Any,
     ) -> None:
@@ -81,14 +117,15 @@ class ConnectionPool(_Pool):
 
     def __new__(
         cls,
-        database: Any,
+        database: object,
         size: int = 10,
         *,
         acquire_timeout: float = 30.0,
         max_waiting: int | None = None,
+        init: Callable[[Connection[Any]], Awaitable[object]] | None = None,  # noqa: ARG004
         **options: Any,
     ) -> Self:
-        if size < 2:
+        if size < _SMALLEST:
             raise ValueError("size must be at least 2: one connection writes, the others read")
         return super().__new__(
             cls, acquire_timeout, max_waiting, _is_in_memory(database, options.get("uri", False))
@@ -118,7 +155,15 @@ class ConnectionPool(_Pool):
         await self.close()
 
     async def close(self) -> None:
-        """Refuse what waits, and close the connections when they have been given back."""
+        """Refuse what waits, and close the connections when what is lent has been given back.
+
+        It waits for that at most ``acquire_timeout`` seconds, then closes them with a
+        `ResourceWarning`. Statements that run already are waited for.
+
+        Cancellation:
+            What waits is refused all the same. Connections that were not closed by then stay open;
+            it may be called again.
+        """
         self._closed = True
         self._shut()
         try:
@@ -132,7 +177,11 @@ class ConnectionPool(_Pool):
             warnings.warn(message, ResourceWarning, stacklevel=2)
 
     async def terminate(self) -> None:
-        """Refuse what waits, and close the connections, lent or not."""
+        """Refuse what waits, stop what runs, and close the connections, lent or not.
+
+        Cancellation:
+            As `close`.
+        """
         self._closed = True
         self._shut()
         for connection in self._connections:
@@ -177,32 +226,118 @@ class ConnectionPool(_Pool):
     async def acquire(
         self, readonly: bool = False, *, timeout: float | None = None
     ) -> Connection[Any]:
-        """Borrow a connection; the writer, unless it is for reading only."""
+        """Borrow a connection; better by `read`, `write` or `transaction`, which give it back.
+
+        Who waits gets one first who came first. Nothing of the pool runs on the connection until it
+        is given back.
+
+        Args:
+            readonly: Whether a reader is enough.
+            timeout: Seconds to wait; None for the pool's ``acquire_timeout``.
+
+        Returns:
+            A connection, in the transaction mode that the pool was created with. After `release` it
+            refuses to be used. One that is dropped without it comes back with a `ResourceWarning`.
+
+        Raises:
+            PoolTimeout: If none came free in time, or ``max_waiting`` wait already.
+            PoolClosed: If the pool was closed.
+
+        Cancellation:
+            The wait ends; a connection that came at the same moment goes to the next who waits.
+        """
         return await self._acquire(readonly, timeout)
 
     async def release(self, connection: Connection[Any]) -> None:
-        """Give a borrowed connection back; an open transaction is rolled back."""
+        """Give a borrowed connection back. Open transactions are rolled back, cursors closed.
+
+        Args:
+            connection: What `acquire` returned.
+
+        Raises:
+            ProgrammingError: If it is not lent, or of no pool.
+
+        Cancellation:
+            It is given back all the same.
+        """
         await self._release(connection)
 
     def read(self) -> _Loan:
-        """Borrow a connection that reads, for a block."""
+        """Borrow a connection that only reads, for a block.
+
+        Returns:
+            An async context manager; its value is the connection.
+
+        Raises:
+            PoolTimeout: From entering it, as `acquire`.
+        """
         return _Loan(self, True)
 
     def write(self) -> _Loan:
-        """Borrow the connection that writes, for a block that commits at its end."""
+        """Borrow the connection that writes, for a block.
+
+        Leaving it normally commits a transaction that is open, leaving by exception or cancellation
+        rolls it back.
+
+        Returns:
+            An async context manager; its value is the connection. Inside of another such block of
+            the task it is the same one, which the outer block commits.
+
+        Raises:
+            PoolTimeout: From entering it, as `acquire`.
+        """
         return _Loan(self, False)
 
-    def transaction(self, mode: str = "IMMEDIATE") -> _PoolTransaction:
-        """Borrow a connection for a transaction block."""
+    def transaction(self, mode: _Mode = "IMMEDIATE") -> _PoolTransaction:
+        """Borrow a connection for a transaction block, as `Connection.transaction`.
+
+        Args:
+            mode: ``"DEFERRED"``, ``"IMMEDIATE"`` or ``"EXCLUSIVE"`` on the writer, or ``"READ"``
+                for a snapshot on a reader.
+
+        Returns:
+            An async context manager; its value is the `Transaction`.
+
+        Raises:
+            PoolTimeout: From entering it, as `acquire`.
+        """
         return _PoolTransaction(self, mode)
 
-    async def executemany(self, sql: str, parameters: Iterable[Any]) -> Cursor[Any]:
-        """Execute a statement for each row of parameters, all of them or none."""
+    async def executemany(
+        self, sql: str, parameters: Iterable[Any] | AsyncIterable[Any]
+    ) -> Cursor[Any]:
+        """Execute a statement for each row of parameters, as `Connection.executemany`.
+
+        Args:
+            sql: An INSERT, UPDATE, DELETE or REPLACE.
+            parameters: An iterable or async iterable of sequences or mappings.
+
+        Returns:
+            A cursor with the sum of the changed rows.
+
+        Raises:
+            PoolTimeout: As `acquire`.
+            Error: As `Connection.executemany`.
+
+        Cancellation:
+            All of them or none.
+        """
         async with self.write() as connection:
             return await connection.executemany(sql, parameters)
 
     async def executebatch(self, operations: Iterable[Any]) -> Any:
-        """Execute several statements, all of them or none."""
+        """Execute several statements, all of them or none, as `Connection.batch`.
+
+        Args:
+            operations: Statements, or pairs of a statement and its parameters.
+
+        Raises:
+            PoolTimeout: As `acquire`.
+            Error: As `Connection.batch`.
+
+        Cancellation:
+            All of them or none.
+        """
         async with self.write() as connection:
             return await connection.batch(operations)
 
@@ -250,7 +385,7 @@ class _Loan:
 class _PoolTransaction:
     """A transaction block on a borrowed connection."""
 
-    def __init__(self, pool: ConnectionPool, mode: str) -> None:
+    def __init__(self, pool: ConnectionPool, mode: _Mode) -> None:
         self._loan = _Loan(pool, mode == "READ")
         self._mode = mode
         self._block: Transaction[Any] | None = None
@@ -269,15 +404,29 @@ class _PoolTransaction:
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         tb: TracebackType | None,
-    ) -> bool | None:
+    ) -> None:
         if self._block is None:
-            return None
+            return
         try:
-            return await self._block.__aexit__(exc_type, exc, tb)
+            await self._block.__aexit__(exc_type, exc, tb)
         finally:
             await self._loan.__aexit__(Error, None, None)
 
 
-def create_pool(database: Any, size: int = 10, **options: Any) -> ConnectionPool:
-    """Return a pool that is opened when it is awaited or entered with ``async with``."""
+def create_pool(database: object, size: int = 10, **options: Any) -> ConnectionPool:
+    """Return a `ConnectionPool`, which is opened when it is awaited or entered with ``async with``.
+
+    Args:
+        database: As for `connect`.
+        size: Connections: one that writes, the others read.
+        **options: Those of `ConnectionPool` and of `connect`.
+
+    Raises:
+        ValueError: For a size below 2.
+        TypeError: For an unknown keyword.
+
+    Cancellation:
+        Nothing happens before the await. Connections that a cancelled one has opened are closed by
+        `close`; it may be awaited again.
+    """
     return ConnectionPool(database, size, **options)

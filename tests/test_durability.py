@@ -46,6 +46,24 @@ async def main():
 asyncio.run(main())
 """
 
+POOL_COMMITS = """
+import asyncio, sys
+import aiolibsql
+async def main():
+    pool = await aiolibsql.create_pool(sys.argv[1], 4)
+    await pool.execute("CREATE TABLE IF NOT EXISTS t (i INTEGER PRIMARY KEY, filler)")
+    number = await pool.fetch_scalar("SELECT coalesce(max(i), 0) FROM t")
+    async def write():
+        nonlocal number
+        while True:
+            number += 1
+            mine = number
+            await pool.execute("INSERT INTO t VALUES (?, zeroblob(?))", (mine, mine * 37 % 500))
+            print(mine, flush=True)
+    await asyncio.gather(*[write() for _ in range(50)])
+asyncio.run(main())
+"""
+
 REKEYS = """
 import asyncio, sys
 import aiolibsql
@@ -73,6 +91,20 @@ def commits_until_killed(path: Path, kind: tuple[str, str], key: str, seconds: f
         lines += process.stdout.readlines()
     # The kill may have cut the last line short.
     return [int(line) for line in lines if line.endswith(b"\n")][-1]
+
+
+def writes_until_killed(path: Path, seconds: float) -> set[int]:
+    """Return the numbers of the writes that a process with a pool knew of when it was killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", POOL_COMMITS, str(path)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    with process:
+        lines = [process.stdout.readline()]
+        time.sleep(seconds)
+        process.kill()
+        lines += process.stdout.readlines()
+    return {int(line) for line in lines if line.endswith(b"\n")}
 
 
 def is_done_when_killed(path: Path, old: str, new: str, seconds: float) -> bool:
@@ -117,6 +149,24 @@ async def test_process_killed_while_it_commits_keeps_every_acknowledged_one(
             # One more may have been committed that could not be told of any more.
             assert rows == last
             assert last_told <= last <= last_told + 1
+
+
+@soak
+@pytest.mark.slow
+@pytest.mark.timeout(60 * (10 if IS_SOAK else 1))
+async def test_process_killed_under_group_commits_keeps_every_acknowledged_write(
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(KEY)
+    path = tmp_path / "test.db"
+    acknowledged: set[int] = set()
+    for _ in range(ROUNDS):
+        acknowledged |= writes_until_killed(path, chance.uniform(0, 0.1))
+        async with aiolibsql.connect(path) as conn:
+            assert await conn.fetch_all("PRAGMA integrity_check") == [("ok",)]
+            there = {i for (i,) in await conn.fetch_all("SELECT i FROM t")}
+        assert acknowledged <= there
+        assert len(there) - len(acknowledged) <= 50 * ROUNDS
 
 
 @soak

@@ -6,6 +6,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import aiolibsql
@@ -48,14 +49,13 @@ async def together(pool: Pool, *statements: tuple[str, tuple[Any, ...]]) -> list
         except aiolibsql.Error as error:
             results[place] = error
 
-    async with anyio.create_task_group() as group:
-        async with pool.write():
-            for place, (sql, parameters) in enumerate(statements):
-                # A task that was started inside of the block would take part in it.
-                contextvars.Context().run(group.start_soon, execute, place, sql, parameters)
-                with anyio.fail_after(5):
-                    while pool.stats().waiting <= place:
-                        await anyio.sleep(0)
+    async with anyio.create_task_group() as group, pool.write():
+        for place, (sql, parameters) in enumerate(statements):
+            # A task that was started inside of the block would take part in it.
+            contextvars.Context().run(group.start_soon, execute, place, sql, parameters)
+            with anyio.fail_after(5):
+                while pool.stats().waiting <= place:
+                    await anyio.lowlevel.checkpoint()
     return results
 
 

@@ -264,14 +264,13 @@ async def test_waiting_is_first_come_first_served(file_pool: Pool) -> None:
         async with file_pool.write():
             order.append(number)
 
-    async with anyio.create_task_group() as group:
-        async with file_pool.write():
-            # A task that was started in the block would take part in it.
-            for number in range(10):
-                contextvars.Context().run(group.start_soon, borrow, number)
-                await anyio.sleep(0.002)
-            assert file_pool.stats().waiting == 10
-            assert "10 waiting" in repr(file_pool)
+    async with anyio.create_task_group() as group, file_pool.write():
+        # A task that was started in the block would take part in it.
+        for number in range(10):
+            contextvars.Context().run(group.start_soon, borrow, number)
+            await anyio.sleep(0.002)
+        assert file_pool.stats().waiting == 10
+        assert "10 waiting" in repr(file_pool)
     assert order == list(range(10))
 
 
