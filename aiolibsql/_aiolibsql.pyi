@@ -1915,6 +1915,9 @@ class _Pool:
             parameters: Values for its parameters: a sequence, or a mapping of names.
             timeout: Seconds that it may wait and run.
 
+        Returns:
+            The rows, as the row factory makes them.
+
         Raises:
             Error: As `execute`.
 
@@ -1931,6 +1934,9 @@ class _Pool:
             sql: One statement.
             parameters: Values for its parameters: a sequence, or a mapping of names.
             timeout: Seconds that it may wait and run.
+
+        Returns:
+            The row, as the row factory makes it.
 
         Raises:
             DatabaseError: If there is no row.
@@ -1950,6 +1956,9 @@ class _Pool:
             parameters: Values for its parameters: a sequence, or a mapping of names.
             timeout: Seconds that it may wait and run.
 
+        Returns:
+            The row, as the row factory makes it, or None.
+
         Raises:
             Error: As `execute`.
 
@@ -1967,6 +1976,9 @@ class _Pool:
             parameters: Values for its parameters: a sequence, or a mapping of names.
             timeout: Seconds that it may wait and run.
 
+        Returns:
+            The value, or None if there is no row.
+
         Raises:
             Error: As `execute`.
 
@@ -1983,6 +1995,9 @@ class _Pool:
             sql: One statement.
             parameters: Values for its parameters: a sequence, or a mapping of names.
             timeout: Seconds that it may wait and run.
+
+        Returns:
+            The bytes; None for NULL, or if there is no row.
 
         Raises:
             TypeError: If the value is neither a BLOB nor NULL.
