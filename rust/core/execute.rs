@@ -134,6 +134,7 @@ impl Session {
         operation: &Shared,
         sql: &Arc<str>,
         feed: &ParameterFeed,
+        is_atomic: bool,
     ) -> Result<Outcome> {
         let prepared = self.prepare(sql).map_err(|error| error.with_sql(sql));
         if let Err(lost) = self.check_transaction() {
@@ -157,8 +158,12 @@ impl Session {
             return Err(refused.with_sql(sql));
         }
         let changed = self.observed(&sql.clone(), |session| {
-            let changed =
-                session.atomically(operation, |session| session.run_rows(operation, id, feed))?;
+            let changed = if is_atomic {
+                session.atomically(operation, |session| session.run_rows(operation, id, feed))?
+            } else {
+                session.begin_implicitly(id)?;
+                session.run_rows(operation, id, feed)?
+            };
             Ok((changed, 0))
         });
         self.give_back(sql, id);

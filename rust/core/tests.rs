@@ -27,6 +27,7 @@ fn options(mode: TransactionMode) -> Options {
         foreign_keys: false,
         pragmas: Vec::new(),
         mode,
+        is_blocking: false,
     }
 }
 

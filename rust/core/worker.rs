@@ -43,21 +43,24 @@ pub struct Local {
     mailbox: Mutex<Mailbox>,
     /// How many commands have come, for a worker that looks out for the next.
     commands: AtomicU32,
-    arrived: Condvar,
+    pub(super) arrived: Condvar,
 }
 
 #[derive(Debug)]
-struct Mailbox {
-    queue: Queue,
-    database: Database,
-    running: Option<Shared>,
+pub(super) struct Mailbox {
+    pub(super) queue: Queue,
+    pub(super) database: Database,
+    pub(super) running: Option<Shared>,
+    /// The thread that has claimed the session of a blocking connection, and how many wait for it.
+    pub(super) claimant: Option<usize>,
+    pub(super) waiting: usize,
     lent: bool,
     /// The lent worker waits for the next command.
     idle: bool,
 }
 
 #[derive(Debug)]
-enum Database {
+pub(super) enum Database {
     Unopened,
     Open(Box<Session>),
     /// With the worker that runs a command.
@@ -68,8 +71,12 @@ enum Database {
 }
 
 impl Mailbox {
+    pub(super) const fn is_claimed(&self) -> bool {
+        matches!(self.database, Database::Claimed)
+    }
+
     /// Takes the database back from the worker that ran a command.
-    fn put_back(&mut self, database: Database) {
+    pub(super) fn put_back(&mut self, database: Database) {
         match &database {
             Database::Open(session) => self
                 .queue
@@ -91,6 +98,8 @@ impl Local {
             queue: Queue::new(options.timeout),
             database: Database::Unopened,
             running: None,
+            claimant: None,
+            waiting: 0,
             lent: false,
             idle: false,
         };
@@ -109,6 +118,11 @@ impl Local {
     /// The lent worker has commands.
     pub(super) fn wake(&self) {
         self.arrived.notify_one();
+    }
+
+    /// Whether its callers run its commands on their own threads.
+    pub const fn is_blocking(&self) -> bool {
+        self.options.is_blocking
     }
 
     /// How statements and callbacks talk.
@@ -135,6 +149,7 @@ impl Local {
         }
         let running = mailbox.running.clone();
         drop(mailbox);
+        self.arrived.notify_all();
         for command in waiting {
             if command.operation.claim() {
                 drop(command.operation.finish(Err(Error::closed())));
@@ -231,7 +246,7 @@ impl Local {
     }
 
     /// Runs one command; a panic poisons this connection only.
-    fn run_contained(&self, database: Database, command: Command) -> Database {
+    pub(super) fn run_contained(&self, database: Database, command: Command) -> Database {
         let operation = Arc::clone(&command.operation);
         let ran = catch_unwind(AssertUnwindSafe(|| self.run(database, command)));
         ran.unwrap_or_else(|panic| {
@@ -397,7 +412,7 @@ impl Local {
         self.mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Mailbox> {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -409,6 +424,10 @@ impl Backend for Arc<Local> {
             return;
         }
         self.birth.mark();
+        if self.is_blocking() {
+            self.lock().queue.push(command);
+            return;
+        }
         let may_wait =
             matches!(command.action, Action::Execute(_)) && !self.status.in_transaction();
         let mut mailbox = self.lock();

@@ -32,6 +32,16 @@ pub struct Callbacks {
     is_used: AtomicBool,
     channel: Arc<Channel>,
     reentrancy: Arc<Reentrancy>,
+    /// Statements are run by the threads that wait for them.
+    is_blocking: bool,
+}
+
+/// Whether exceptions in callbacks of blocking connections are reported.
+static REPORTS: AtomicBool = AtomicBool::new(false);
+
+/// Has exceptions in callbacks of blocking connections reported, which else only their statement's error tells of.
+pub fn report_exceptions(reports: bool) {
+    REPORTS.store(reports, Ordering::Relaxed);
 }
 
 /// A callback's place in its table. SQLite has it, or what SQLite calls.
@@ -41,13 +51,18 @@ pub struct Callback {
 }
 
 impl Callbacks {
-    pub fn new(channel: Arc<Channel>, reentrancy: Arc<Reentrancy>) -> Arc<Self> {
+    pub fn new(
+        channel: Arc<Channel>,
+        reentrancy: Arc<Reentrancy>,
+        is_blocking: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
             next: AtomicU64::new(0),
             is_used: AtomicBool::new(false),
             channel,
             reentrancy,
+            is_blocking,
         })
     }
 
@@ -67,7 +82,10 @@ impl Callbacks {
         if !self.is_used.load(Ordering::Acquire) {
             return None;
         }
-        let context = ffi::copy_context(py).ok();
+        // A blocking caller's own context is that of its thread.
+        let context = (!self.is_blocking)
+            .then(|| ffi::copy_context(py).ok())
+            .flatten();
         Some(Opaque::new(context.map(Bound::unbind)))
     }
 
@@ -121,10 +139,14 @@ impl Callback {
                 .and_then(Option::as_ref);
             let call = Call {
                 context: context.map(|context| context.bind(py)),
+                is_blocking: callbacks.is_blocking,
             };
             // Another loop in the callback would wait for the connection that waits for the callback.
             let _refusal = callbacks.reentrancy.refuse();
-            work(&object, &call).map_err(|error| callbacks.failed(py, what, error))
+            work(&object, &call).map_err(|error| {
+                callbacks.report(&object, &error);
+                callbacks.failed(py, what, error)
+            })
         });
         ran.unwrap_or_else(|| Err(failure(code::ABORT, "the interpreter is going down")))
     }
@@ -132,16 +154,34 @@ impl Callback {
     /// As `run`, for a callback that no statement's error can tell of: what it raises is reported as unraisable.
     pub fn run_unheard(&self, work: impl FnOnce(&Bound<'_, PyAny>, &Call<'_, '_>) -> PyResult<()>) {
         let ran = self.run("", |object, call| {
-            if let Err(error) = work(object, call) {
-                error.write_unraisable(object.py(), Some(object));
+            match work(object, call) {
+                Err(error) if !call.is_blocking => {
+                    error.write_unraisable(object.py(), Some(object));
+                    Ok(())
+                }
+                result => result,
             }
-            Ok(())
         });
         drop(ran);
     }
 }
 
 impl Callbacks {
+    /// As `sqlite3` does after `enable_callback_tracebacks(True)`.
+    fn report(&self, object: &Bound<'_, PyAny>, error: &PyErr) {
+        if !self.is_blocking || !REPORTS.load(Ordering::Relaxed) {
+            return;
+        }
+        let py = object.py();
+        // Of an aggregate its class, which has a name.
+        let shown = if object.is_callable() {
+            object.clone()
+        } else {
+            object.get_type().into_any()
+        };
+        error.clone_ref(py).write_unraisable(py, Some(&shown));
+    }
+
     fn failed(&self, py: Python<'_>, what: &str, error: PyErr) -> Failure {
         let code = if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) {
             code::NOMEM
@@ -167,6 +207,7 @@ impl Drop for Callback {
 /// How a callback calls Python.
 pub struct Call<'a, 'py> {
     context: Option<&'a Bound<'py, PyAny>>,
+    is_blocking: bool,
 }
 
 impl<'py> Call<'_, 'py> {

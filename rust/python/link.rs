@@ -10,7 +10,8 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 
 use crate::core::{
-    Action, Backend, Block, Command, Error, Local, ModeChange, Opaque, Phase, Pin, Shared, Status,
+    Action, Backend, Block, Command, Error, Local, Look, ModeChange, Opaque, Phase, Pin, Shared,
+    Status,
 };
 
 use super::adapters::Adapters;
@@ -48,7 +49,8 @@ impl Link {
     pub fn new(backend: Arc<Local>, label: String, settings: Settings) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let reentrancy = Arc::<Reentrancy>::default();
-        let callbacks = Callbacks::new(Arc::clone(backend.channel()), Arc::clone(&reentrancy));
+        let channel = Arc::clone(backend.channel());
+        let callbacks = Callbacks::new(channel, Arc::clone(&reentrancy), backend.is_blocking());
         Self {
             callbacks,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -230,7 +232,8 @@ impl Link {
 
     /// Warns of changes that a close threw away, once.
     pub fn report_discarded(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.status().take_discarded() {
+        // As sqlite3, which says nothing.
+        if !self.status().take_discarded() || self.backend.is_blocking() {
             return Ok(());
         }
         self.warn(
@@ -273,6 +276,33 @@ impl Link {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
+    /// Runs the commands of a blocking connection on this thread, until one has ended or the thread has to stop.
+    pub fn serve_here(&self, operation: &Shared, look: Look) -> bool {
+        self.backend.serve_here(operation, look)
+    }
+
+    /// Runs what nobody waits for, if it is a blocking connection's.
+    pub fn settle(&self) {
+        if self.backend.is_blocking() {
+            self.backend.settle();
+        }
+    }
+
+    /// As `settle`, where an object dies.
+    pub fn settle_in_destructor(&self) {
+        if self.backend.is_blocking() {
+            exceptions::in_destructor(|py| {
+                py.detach(|| self.backend.settle());
+                Ok(())
+            });
+        }
+    }
+
+    /// Whether this thread runs a command of a blocking connection, and is in a callback of it.
+    pub fn is_claimed_here(&self) -> bool {
+        self.backend.is_claimed_here()
+    }
+
     /// Says that it was left open, once.
     pub fn report_left_open(&self, py: Python<'_>, how: &str) -> PyResult<()> {
         if self.reported.swap(true, Ordering::Relaxed) {
@@ -292,6 +322,7 @@ impl Link {
         if forgotten {
             self.status().hurry();
             drop(self.submit(Action::Close, None));
+            self.settle_in_destructor();
         }
         exceptions::in_destructor(|py| {
             if forgotten {
@@ -305,7 +336,12 @@ impl Link {
     }
 
     fn warn(&self, py: Python<'_>, what: &str) -> PyResult<()> {
-        let message = format!("<aiolibsql.Connection '{}'> {what}", self.label);
+        let class = if self.backend.is_blocking() {
+            "aiolibsql.dbapi.Connection"
+        } else {
+            "aiolibsql.Connection"
+        };
+        let message = format!("<{class} '{}'> {what}", self.label);
         let message = CString::new(message).unwrap_or_default();
         PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
     }

@@ -1,0 +1,98 @@
+//! Runner: brings a command, or a Work, to its end on the calling thread.
+//!
+//! Owns nothing. Thread: attached, but for the time that SQLite takes.
+//! Invariant: a thread that is in a callback of a connection is refused, for it would wait for itself.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::core::{Action, Cancelled, Event, Outcome, Shared};
+use crate::python::awaitable::Operation;
+use crate::python::exceptions;
+use crate::python::exit;
+use crate::python::link::Link;
+use crate::python::work::{Step, Work};
+
+use super::signals;
+
+/// Runs a command.
+///
+/// # Errors
+/// The command's; what the handler of a signal raises meanwhile, which stops it.
+pub fn run(py: Python<'_>, link: &Link, action: Action) -> PyResult<Outcome> {
+    let _inside = exit::enter(py)?;
+    refuse_recursion(py, link)?;
+    link.report_warning(py);
+    let shared = link.submit_here(py, action, None);
+    wait(py, link, &shared)?;
+    match shared.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Event::Finished(result)) => {
+            result.map_err(|error| exceptions::to_python(py, error))
+        }
+        Poll::Ready(Event::Progress) | Poll::Pending => Err(unfinished()),
+    }
+}
+
+/// Brings the operation that a method of an asynchronous connection has returned to its end.
+///
+/// # Errors
+/// What awaiting it would raise; what the handler of a signal raises meanwhile.
+pub fn finish(py: Python<'_>, link: &Link, operation: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    let _inside = exit::enter(py)?;
+    refuse_recursion(py, link)?;
+    let mut work = Operation::take_work(operation.cast()?)?;
+    let finished = drive(py, link, &mut *work);
+    if finished.is_err() {
+        work.abandon(py);
+        py.detach(|| link.settle());
+    }
+    finished
+}
+
+fn drive(py: Python<'_>, link: &Link, work: &mut dyn Work) -> PyResult<Py<PyAny>> {
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        match work.poll(py, &mut context)? {
+            Step::Ready(value) => return Ok(value),
+            Step::Yield => {}
+            Step::Pending => match work.waits_for().cloned() {
+                Some(shared) => wait(py, link, &shared)?,
+                None => return Err(unfinished()),
+            },
+            Step::Delegate(..) => {
+                let message = "a blocking connection can't await";
+                return Err(exceptions::not_supported(py, message));
+            }
+        }
+    }
+}
+
+/// Runs the connection's commands until this one has ended.
+fn wait(py: Python<'_>, link: &Link, shared: &Shared) -> PyResult<()> {
+    while !py.detach(|| link.serve_here(shared, signals::look)) {
+        match shared.cancel() {
+            // It has to happen. To be stopped once is enough.
+            Cancelled::Shielded => {}
+            _ => break,
+        }
+    }
+    signals::take().map_or(Ok(()), Err)
+}
+
+fn refuse_recursion(py: Python<'_>, link: &Link) -> PyResult<()> {
+    if link.is_claimed_here() {
+        let message = "a callback can't use the connection whose statement has called it";
+        return Err(exceptions::programming(py, message));
+    }
+    Ok(())
+}
+
+fn unfinished() -> PyErr {
+    PyRuntimeError::new_err("an operation of a blocking connection has not ended")
+}
+
+/// A connection that others may hold too.
+pub type SharedLink = Arc<Link>;
