@@ -248,7 +248,7 @@ impl Session {
         for (_, reading) in self.reading.drain() {
             reading.rows.end(Err(Error::closed()));
         }
-        if !status.is_hurried() {
+        if !status.is_hurried() && !self.transaction.is_blocking() {
             self.optimize();
         }
         self.handle.close()?;

@@ -74,6 +74,11 @@ impl Transaction {
         self.operations > 0 || total_changes != self.changes_before
     }
 
+    /// Whether this is a blocking connection's.
+    pub(super) const fn is_blocking(&self) -> bool {
+        self.forgives
+    }
+
     pub(super) const fn is_lost(&self) -> bool {
         self.lost.is_some()
     }

@@ -183,7 +183,7 @@ impl Callbacks {
     }
 
     fn failed(&self, py: Python<'_>, what: &str, error: PyErr) -> Failure {
-        let code = if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) {
+        let result = if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) {
             code::NOMEM
         } else if error.is_instance_of::<pyo3::exceptions::PyOverflowError>(py) {
             code::TOOBIG
@@ -191,7 +191,9 @@ impl Callbacks {
             code::ERROR
         };
         self.channel.fail(Opaque::new(error));
-        failure(code, what)
+        // As sqlite3 has it.
+        let is_too_big = self.is_blocking && result == code::TOOBIG;
+        failure(result, if is_too_big { "string or blob too big" } else { what })
     }
 }
 

@@ -14,6 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::core::{Action, Error, Kind};
+use crate::python::adapters::Given;
 use crate::python::cached::{cached_attribute, interned};
 use crate::python::connection::Connection as Inner;
 use crate::python::exceptions;
@@ -23,6 +24,7 @@ use crate::python::link::Link;
 use crate::python::options::{Autocommit, Level};
 use crate::python::factories::{RowFactory, TextFactory};
 use crate::python::parameters;
+use crate::sqlite::Handle;
 
 use super::cursor::Cursor;
 use super::runner;
@@ -164,6 +166,14 @@ impl Connection {
         }
     }
 
+    fn inner(&self, py: Python<'_>) -> PyResult<Py<Inner>> {
+        let inner = self
+            .state()
+            .as_ref()
+            .map(|opened| opened.inner.clone_ref(py));
+        inner.ok_or_else(|| not_initialised(py))
+    }
+
     /// Has the asynchronous connection within do something.
     pub fn delegate<'py>(
         &self,
@@ -173,11 +183,7 @@ impl Connection {
         keywords: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let link = self.usable(py)?;
-        let inner = match &*self.state() {
-            Some(opened) => opened.inner.clone_ref(py),
-            None => return Err(not_initialised(py)),
-        };
-        let operation = inner.bind(py).call_method(method, arguments, keywords)?;
+        let operation = self.inner(py)?.bind(py).call_method(method, arguments, keywords)?;
         runner::finish(py, &link, &operation)
     }
 
@@ -253,17 +259,14 @@ impl Connection {
         slf.get().open(py, opened)
     }
 
-    #[pyo3(signature = (factory=None))]
-    fn cursor<'py>(
-        slf: &Bound<'py, Self>,
-        factory: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    #[pyo3(signature = (factory=Given(None)))]
+    fn cursor<'py>(slf: &Bound<'py, Self>, factory: Given) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let link = slf.get().usable(py)?;
-        let Some(factory) = factory else {
+        let Some(factory) = factory.0 else {
             return Ok(Bound::new(py, Cursor::of(slf, &link))?.into_any());
         };
-        let cursor = ffi::call(&factory, (slf,))?;
+        let cursor = ffi::call(factory.bind(py), (slf,))?;
         let Ok(ours) = cursor.cast::<Cursor>() else {
             let class = cursor.get_type();
             let message = format!("factory must return a cursor, not {}", class.name()?);
@@ -316,13 +319,22 @@ impl Connection {
     }
 
     /// Prepare a statement, to see whether it is one.
-    #[pyo3(signature = (sql, /))]
-    fn __call__(slf: &Bound<'_, Self>, sql: &Bound<'_, PyString>) -> PyResult<Statement> {
-        let py = slf.py();
-        let link = slf.get().usable(py)?;
-        let sql = parameters::sql(sql)?;
-        slf.get().check_length(py, &sql)?;
-        Statement::prepare(py, &link, &sql)?;
+    #[pyo3(signature = (*args))]
+    fn __call__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>) -> PyResult<Statement> {
+        let (py, this) = (slf.py(), slf.get());
+        let link = this.usable(py)?;
+        let (sql,): (Bound<'_, PyString>,) = args.extract()?;
+        let sql = parameters::sql(&sql)?;
+        this.check_length(py, &sql)?;
+        let prepare = move |handle: &mut Handle| -> Result<(), Error> {
+            if let Some(id) = handle.prepare(&sql, false)?.id {
+                handle.finalize(id);
+            }
+            Ok(())
+        };
+        let inner = this.inner(py)?;
+        let operation = Inner::configure(inner.bind(py), "Connection.__call__", prepare);
+        runner::finish(py, &link, Bound::new(py, operation)?.as_any())?;
         Ok(Statement {})
     }
 
@@ -376,20 +388,6 @@ impl Connection {
 /// What calling a connection returns.
 #[pyclass(frozen, module = "aiolibsql.dbapi")]
 pub struct Statement {}
-
-impl Statement {
-    fn prepare(py: Python<'_>, link: &Link, sql: &Arc<str>) -> PyResult<()> {
-        let sql = Arc::clone(sql);
-        let prepare = move |handle: &mut crate::sqlite::Handle| -> Result<(), Error> {
-            if let Some(id) = handle.prepare(&sql, false)?.id {
-                handle.finalize(id);
-            }
-            Ok(())
-        };
-        let configure = crate::core::Configure(Box::new(prepare));
-        runner::run(py, link, Action::Configure(configure)).map(drop)
-    }
-}
 
 #[pymethods]
 impl Statement {

@@ -3,7 +3,6 @@
 //! Owns nothing. Thread: attached, but for the time that SQLite takes.
 //! Invariant: a thread that is in a callback of a connection is refused, for it would wait for itself.
 
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use pyo3::exceptions::PyRuntimeError;
@@ -28,11 +27,14 @@ pub fn run(py: Python<'_>, link: &Link, action: Action) -> PyResult<Outcome> {
     link.report_warning(py);
     let shared = link.submit_here(py, action, None);
     wait(py, link, &shared)?;
-    match shared.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Event::Finished(result)) => {
-            result.map_err(|error| exceptions::to_python(py, error))
+    loop {
+        match shared.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Event::Finished(result)) => {
+                return result.map_err(|error| exceptions::to_python(py, error));
+            }
+            Poll::Ready(Event::Progress) => {}
+            Poll::Pending => return Err(unfinished()),
         }
-        Poll::Ready(Event::Progress) | Poll::Pending => Err(unfinished()),
     }
 }
 
@@ -93,6 +95,3 @@ fn refuse_recursion(py: Python<'_>, link: &Link) -> PyResult<()> {
 fn unfinished() -> PyErr {
     PyRuntimeError::new_err("an operation of a blocking connection has not ended")
 }
-
-/// A connection that others may hold too.
-pub type SharedLink = Arc<Link>;
