@@ -322,8 +322,10 @@ impl Session {
         amount: Amount,
         first: bool,
     ) -> Result<Read> {
+        // A blocking caller waits for no more than the row that it asks for, as far as that can be.
+        let is_blocking = self.transaction.is_blocking();
         let mut statement = self.handle.statement(id);
-        let started = Instant::now();
+        let mut started = (!is_blocking).then(Instant::now);
         let wanted = match amount {
             Amount::Ahead(count) | Amount::Exactly(count) | Amount::Only(count) => count.max(1),
             Amount::All => usize::MAX,
@@ -361,10 +363,12 @@ impl Session {
                 break Ok(false);
             }
             // The first few are too quick for a look at the clock.
-            let looks = read >= 4 && read.is_power_of_two() || read.is_multiple_of(64);
+            let looks = read >= 4 && read.is_power_of_two()
+                || read.is_multiple_of(64)
+                || is_blocking && first;
             let is_enough = read >= wanted
                 || matches!(amount, Amount::Ahead(_))
-                    && (bytes >= BATCH_BYTES || looks && started.elapsed() > READ_AHEAD);
+                    && (bytes >= BATCH_BYTES || looks && started.get_or_insert_with(Instant::now).elapsed() > READ_AHEAD);
             if is_enough && matches!(amount, Amount::Only(_)) {
                 break Ok(false);
             }
@@ -376,7 +380,7 @@ impl Session {
         }
         let is_quick = matches!(ended, Ok(true))
             && statement.kind() == StatementKind::Select
-            && started.elapsed() < QUICK;
+            && started.is_some_and(|started| started.elapsed() < QUICK);
         statement.mark(is_quick);
         ended.map(|done| Read { done, rows: read })
     }

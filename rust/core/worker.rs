@@ -162,8 +162,12 @@ impl Local {
         }
     }
 
-    /// Ends a command in a child, where nothing that a worker may have held must be touched.
-    fn refuse(&self, command: &Command) {
+    /// Whether a command may be queued. Ends it in a child, where nothing that a worker may have held must be touched.
+    pub(super) fn accepts(&self, command: &Command) -> bool {
+        if !self.is_inherited() {
+            self.birth.mark();
+            return true;
+        }
         let result = match (self.status.phase(), &command.action) {
             (Phase::Closed, Action::Close) => Ok(Outcome::default()),
             (Phase::Closed, _) => Err(Error::closed()),
@@ -172,6 +176,7 @@ impl Local {
         if command.operation.claim() {
             drop(command.operation.finish(result));
         }
+        false
     }
 
     /// Runs commands until none has come for a while. Called on a lent thread.
@@ -419,11 +424,9 @@ impl Local {
 
 impl Backend for Arc<Local> {
     fn submit(&self, command: Command) {
-        if self.is_inherited() {
-            self.refuse(&command);
+        if !self.accepts(&command) {
             return;
         }
-        self.birth.mark();
         if self.is_blocking() {
             self.lock().queue.push(command);
             return;

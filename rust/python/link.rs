@@ -79,15 +79,35 @@ impl Link {
         self.submit_in(action, block, self.callbacks.surroundings(py))
     }
 
+    /// A command of a blocking connection, for `run_now`.
+    pub fn command(&self, py: Python<'_>, action: Action) -> Command {
+        self.command_in(action, None, self.callbacks.surroundings(py))
+    }
+
+    /// Runs a command on this thread. `false`: the thread has to stop before it has ended.
+    pub fn run_now(&self, command: Command, look: Look) -> bool {
+        self.backend.run_now(command, look)
+    }
+
+    fn command_in(
+        &self,
+        action: Action,
+        block: Option<Arc<Block>>,
+        surroundings: Option<Opaque>,
+    ) -> Command {
+        let modes = self.modes_for(&action);
+        let mut command = Command::new(action, modes, block);
+        command.surroundings = surroundings;
+        command
+    }
+
     fn submit_in(
         &self,
         action: Action,
         block: Option<Arc<Block>>,
         surroundings: Option<Opaque>,
     ) -> Shared {
-        let modes = self.modes_for(&action);
-        let mut command = Command::new(action, modes, block);
-        command.surroundings = surroundings;
+        let command = self.command_in(action, block, surroundings);
         let shared = Arc::clone(&command.operation);
         self.backend.submit(command);
         shared

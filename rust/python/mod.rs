@@ -11,6 +11,7 @@ mod batch;
 mod blob;
 mod blob_works;
 mod blocking;
+mod building;
 mod cached;
 mod callback_values;
 mod callbacks;

@@ -5,6 +5,7 @@
 //! Thread: any that is attached, if the connection allows it.
 //! Invariant: its lock is never held while Python code may run.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyTypeError;
@@ -36,6 +37,8 @@ const LONGEST_SQL: usize = 1_000_000_000;
 #[pyclass(frozen, subclass, weakref, module = "aiolibsql.dbapi")]
 pub struct Connection {
     state: Mutex<Option<Opened>>,
+    /// SQLITE_LIMIT_SQL_LENGTH.
+    longest_sql: AtomicUsize,
 }
 
 struct Opened {
@@ -43,8 +46,6 @@ struct Opened {
     link: Arc<Link>,
     /// The only thread that may use it.
     thread: Option<Thread>,
-    /// SQLITE_LIMIT_SQL_LENGTH.
-    longest_sql: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -149,11 +150,7 @@ impl Connection {
 
     /// Refuses a text that is longer than the connection allows.
     pub fn check_length(&self, py: Python<'_>, sql: &str) -> PyResult<()> {
-        let longest = self
-            .state()
-            .as_ref()
-            .map_or(LONGEST_SQL, |opened| opened.longest_sql);
-        if sql.len() > longest {
+        if sql.len() > self.longest_sql.load(Ordering::Relaxed) {
             let error = Error::data("query string is too large");
             return Err(exceptions::to_python(py, error));
         }
@@ -161,8 +158,9 @@ impl Connection {
     }
 
     pub fn set_longest_sql(&self, longest: i32) {
-        if let (Some(opened), Ok(longest)) = (&mut *self.state(), usize::try_from(longest)) {
-            opened.longest_sql = longest.min(LONGEST_SQL);
+        if let Ok(longest) = usize::try_from(longest) {
+            let longest = longest.min(LONGEST_SQL);
+            self.longest_sql.store(longest, Ordering::Relaxed);
         }
     }
 
@@ -217,6 +215,7 @@ impl Connection {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             state: Mutex::new(None),
+            longest_sql: AtomicUsize::new(LONGEST_SQL),
         }
     }
 
@@ -254,8 +253,8 @@ impl Connection {
             inner: Py::new(py, inner)?,
             link,
             thread,
-            longest_sql: LONGEST_SQL,
         };
+        slf.get().longest_sql.store(LONGEST_SQL, Ordering::Relaxed);
         slf.get().open(py, opened)
     }
 

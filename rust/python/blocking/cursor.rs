@@ -42,6 +42,8 @@ pub struct Results {
     /// The database that the rows come from.
     pub(super) source: Option<Arc<Link>>,
     pub(super) state: State,
+    /// The text of the last execution, and what was made of it.
+    last: Option<(Py<PyString>, Arc<str>)>,
 }
 
 /// While it lives, no other method of the cursor may work.
@@ -61,6 +63,7 @@ impl Cursor {
             connection: Some(connection.clone().unbind()),
             source: None,
             state: State::new(row_factory, FIRST_ROWS),
+            last: None,
         };
         Self {
             state: Mutex::new(results),
@@ -104,17 +107,43 @@ impl Cursor {
 
     /// The connection and its link, if a method may work.
     pub(super) fn usable(&self, py: Python<'_>) -> PyResult<(Py<Connection>, Arc<Link>)> {
-        let connection = self.connection(py)?;
-        connection.get().check_thread(py)?;
-        if self.state().state.closed {
+        let results = self.state();
+        let connection = results.connection.as_ref().map(|own| own.clone_ref(py));
+        let is_closed = results.state.closed;
+        drop(results);
+        let connection = connection.ok_or_else(|| not_initialised(py))?;
+        if is_closed {
+            connection.get().check_thread(py)?;
             return Err(exceptions::programming(
                 py,
                 "Cannot operate on a closed cursor.",
             ));
         }
-        let link = connection.get().link(py)?;
-        check_not_closed(py, &link)?;
+        let link = connection.get().usable(py)?;
         Ok((connection, link))
+    }
+
+    /// SQL as the core takes it; of the same object as the last one, the same.
+    pub(super) fn text(
+        &self,
+        connection: &Connection,
+        sql: &Bound<'_, PyAny>,
+    ) -> PyResult<Arc<str>> {
+        let py = sql.py();
+        if let Some((last, text)) = &self.state().last
+            && last.is(sql)
+        {
+            let text = Arc::clone(text);
+            connection.check_length(py, &text)?;
+            return Ok(text);
+        }
+        let sql = sql.cast::<PyString>()?;
+        let text = parameters::sql(sql)?;
+        connection.check_length(py, &text)?;
+        let last = (sql.clone().unbind(), Arc::clone(&text));
+        let before = self.state().last.replace(last);
+        drop(before);
+        Ok(text)
     }
 
     /// Starts an execution; the rows of the last one end.
@@ -152,7 +181,7 @@ impl Cursor {
         let (py, this) = (slf.py(), slf.get());
         let (connection, link) = this.usable(py)?;
         let _taken = this.take(py)?;
-        let sql = text(connection.get(), sql)?;
+        let sql = this.text(connection.get(), sql)?;
         let (adapters, converters) = link.types_of(py);
         let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
         let rows = Arc::new(RowStream::default());
@@ -199,14 +228,6 @@ fn not_initialised(py: Python<'_>) -> PyErr {
     exceptions::programming(py, "Base Cursor.__init__ not called.")
 }
 
-/// SQL as the core takes it.
-pub(super) fn text(connection: &Connection, sql: &Bound<'_, PyAny>) -> PyResult<Arc<str>> {
-    let py = sql.py();
-    let sql = parameters::sql(sql.cast::<PyString>()?)?;
-    connection.check_length(py, &sql)?;
-    Ok(sql)
-}
-
 #[pymethods]
 impl Cursor {
     #[new]
@@ -216,6 +237,7 @@ impl Cursor {
             connection: None,
             source: None,
             state: State::new(RowFactory::Tuple, FIRST_ROWS),
+            last: None,
         };
         Self {
             state: Mutex::new(results),

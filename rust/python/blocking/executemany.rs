@@ -14,7 +14,7 @@ use crate::python::ffi;
 use crate::python::link::Link;
 use crate::python::parameters::{Converter, Shape};
 
-use super::cursor::{Cursor, text};
+use super::cursor::Cursor;
 use super::runner;
 
 /// Rows in a command, at most.
@@ -86,7 +86,7 @@ impl Cursor {
         let (py, this) = (slf.py(), slf.get());
         let (connection, link) = this.usable(py)?;
         let _taken = this.take(py)?;
-        let sql = text(connection.get(), sql)?;
+        let sql = this.text(connection.get(), sql)?;
         let iterator = seq_of_parameters.try_iter()?;
         this.begin(None);
         let (adapters, _) = link.types_of(py);

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::core::{Action, Amount, RowBatch};
+use crate::core::{Action, Amount};
 use crate::python::convert::RowMaker;
 use crate::python::exceptions;
+use crate::python::ffi::NewList;
 use crate::python::link::Link;
 use crate::python::results::{Found, Piece};
 
@@ -47,12 +48,16 @@ impl Cursor {
         Err(exceptions::to_python(py, error))
     }
 
-    /// Has the statement go on. Each time it reads more rows.
-    fn read_on(&self, py: Python<'_>) -> PyResult<()> {
+    /// Has the statement go on, to so many rows; to some, each time to more of them, if that does not take long.
+    fn read_on(&self, py: Python<'_>, wanted: Option<usize>) -> PyResult<()> {
         let mut results = self.state();
         let state = &mut results.state;
-        let amount = Amount::Exactly(state.chunk);
-        state.chunk = state.chunk.saturating_mul(2).min(MOST_ROWS);
+        let amount = if let Some(wanted) = wanted {
+            Amount::Exactly(wanted.min(MOST_ROWS))
+        } else {
+            state.chunk = state.chunk.saturating_mul(2).min(MOST_ROWS);
+            Amount::Ahead(state.chunk)
+        };
         let (Some(rows), Some(link)) = (state.rows.clone(), results.source.clone()) else {
             return Ok(());
         };
@@ -84,7 +89,7 @@ impl Cursor {
                     let maker = Self::maker(slf, &link);
                     return maker.make(py, &piece.batch, piece.next).map(Some);
                 }
-                Look::Nothing => this.read_on(py)?,
+                Look::Nothing => this.read_on(py, None)?,
                 Look::End => return Ok(None),
             }
         }
@@ -96,39 +101,34 @@ impl Cursor {
         let (_, link) = this.usable(py)?;
         let _taken = this.take(py)?;
         let maker = Self::maker(slf, &link);
-        let list = PyList::empty(py);
-        while list.len() < size {
-            match this.look(py, size - list.len())? {
+        // The list is made when its length is known: one that grows is copied again and again.
+        let mut rows = Vec::new();
+        while rows.len() < size {
+            let wanted = size - rows.len();
+            match this.look(py, wanted)? {
                 Look::Rows(piece) => {
-                    if let Err((error, next)) = append(&list, &maker, &piece.batch, piece.next..piece.end) {
-                        // As in sqlite3 the rows after this one can still be fetched.
-                        let rest = Piece { next, ..piece };
-                        this.state().state.taken_back.push_front(rest);
-                        return Err(error);
+                    rows.reserve(piece.end - piece.next);
+                    for index in piece.next..piece.end {
+                        match maker.make(py, &piece.batch, index) {
+                            Ok(row) => rows.push(row),
+                            Err(error) => {
+                                // As in sqlite3 the rows after this one can still be fetched.
+                                let next = index + 1;
+                                let rest = Piece { next, ..piece };
+                                this.state().state.taken_back.push_front(rest);
+                                return Err(error);
+                            }
+                        }
                     }
                 }
-                Look::Nothing => this.read_on(py)?,
+                Look::Nothing => this.read_on(py, Some(wanted))?,
                 Look::End => break,
             }
         }
-        Ok(list)
+        let mut list = NewList::new(py, rows.len())?;
+        rows.into_iter().try_for_each(|row| list.push(py, row))?;
+        Ok(list.finish(py)?.into_bound(py))
     }
-}
-
-/// Appends rows of a batch. With an error comes the row after the one that has caused it.
-fn append(
-    list: &Bound<'_, PyList>,
-    maker: &RowMaker,
-    batch: &RowBatch,
-    rows: std::ops::Range<usize>,
-) -> Result<(), (PyErr, usize)> {
-    for index in rows {
-        maker
-            .make(list.py(), batch, index)
-            .and_then(|row| list.append(row))
-            .map_err(|error| (error, index + 1))?;
-    }
-    Ok(())
 }
 
 #[pymethods]

@@ -3,6 +3,7 @@
 //! Owns nothing. Thread: attached, but for the time that SQLite takes.
 //! Invariant: a thread that is in a callback of a connection is refused, for it would wait for itself.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use pyo3::exceptions::PyRuntimeError;
@@ -25,8 +26,14 @@ pub fn run(py: Python<'_>, link: &Link, action: Action) -> PyResult<Outcome> {
     let _inside = exit::enter(py)?;
     refuse_recursion(py, link)?;
     link.report_warning(py);
-    let shared = link.submit_here(py, action, None);
-    wait(py, link, &shared)?;
+    let command = link.command(py, action);
+    let shared = Arc::clone(&command.operation);
+    if !py.detach(|| link.run_now(command, signals::look)) {
+        stop(py, link, &shared);
+    }
+    if let Some(raised) = signals::take() {
+        return Err(raised);
+    }
     loop {
         match shared.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Event::Finished(result)) => {
@@ -74,14 +81,17 @@ fn drive(py: Python<'_>, link: &Link, work: &mut dyn Work) -> PyResult<Py<PyAny>
 
 /// Runs the connection's commands until this one has ended.
 fn wait(py: Python<'_>, link: &Link, shared: &Shared) -> PyResult<()> {
-    while !py.detach(|| link.serve_here(shared, signals::look)) {
-        match shared.cancel() {
-            // It has to happen. To be stopped once is enough.
-            Cancelled::Shielded => {}
-            _ => break,
-        }
+    if !py.detach(|| link.serve_here(shared, signals::look)) {
+        stop(py, link, shared);
     }
     signals::take().map_or(Ok(()), Err)
+}
+
+/// The handler of a signal has raised while this thread waited for its turn. What has to happen still does.
+fn stop(py: Python<'_>, link: &Link, shared: &Shared) {
+    while matches!(shared.cancel(), Cancelled::Shielded)
+        && !py.detach(|| link.serve_here(shared, signals::look))
+    {}
 }
 
 fn refuse_recursion(py: Python<'_>, link: &Link) -> PyResult<()> {
