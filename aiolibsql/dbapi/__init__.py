@@ -60,3 +60,63 @@ connect = _dbapi.connect
 enable_callback_tracebacks = _dbapi.enable_callback_tracebacks
 
 _methods.add_to_connection()
+
+# What `sqlite3` has no more, or not for long.
+_VERSION = "2.6.0"
+_IS_WARNED_OF = _sys.version_info >= (3, 12)
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "OptimizedUnicode" and not _IS_WARNED_OF:
+        message = "OptimizedUnicode is deprecated and will be removed in Python 3.12; use str"
+        _warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return str
+    if name in {"version", "version_info"}:
+        if _IS_WARNED_OF:
+            message = f"{name} is deprecated and will be removed in Python 3.14"
+            _warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return _VERSION if name == "version" else tuple(map(int, _VERSION.split(".")))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [  # noqa: PLE0604 - those of _constants are names too
+    "LEGACY_TRANSACTION_CONTROL",
+    "PARSE_COLNAMES",
+    "PARSE_DECLTYPES",
+    "Binary",
+    "Blob",
+    "Connection",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "Date",
+    "DateFromTicks",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "PrepareProtocol",
+    "ProgrammingError",
+    "Row",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
+    "Warning",
+    "adapt",
+    "adapters",
+    "apilevel",
+    "complete_statement",
+    "connect",
+    "converters",
+    "enable_callback_tracebacks",
+    "paramstyle",
+    "register_adapter",
+    "register_converter",
+    "sqlite_version",
+    "sqlite_version_info",
+    "threadsafety",
+    *(name for name in globals() if name.startswith("SQLITE_")),
+]

@@ -51,7 +51,7 @@ pub(super) struct Mailbox {
     pub(super) queue: Queue,
     pub(super) database: Database,
     pub(super) running: Option<Shared>,
-    /// The thread that has claimed the session of a blocking connection, and how many wait for it.
+    /// Of a blocking connection: the thread that has claimed the session, and how many wait for it.
     pub(super) claimant: Option<usize>,
     pub(super) waiting: usize,
     lent: bool,

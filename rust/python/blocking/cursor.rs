@@ -152,6 +152,7 @@ impl Cursor {
         let mut results = self.state();
         let converters = results.state.converters.take();
         let replaced = results.state.begin(rows, None);
+        results.state.chunk = FIRST_ROWS;
         let before = std::mem::replace(&mut results.source, source);
         drop(results);
         drop(converters);

@@ -4,9 +4,12 @@
 //! end here.
 //! Thread: attached, but for the time that SQLite takes. Callbacks run on the thread whose statement calls them.
 
+use std::ops::RangeInclusive;
+
+use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyMemoryView, PyString, PyTuple};
 
 use crate::python::blob::Blob as InnerBlob;
 use crate::python::cached::{cached_attribute, interned};
@@ -17,6 +20,9 @@ use super::connection::Connection;
 
 /// SQLITE_LIMIT_SQL_LENGTH.
 const SQL_LENGTH: i32 = 1;
+
+/// What a function may take; -1: any number.
+const ARGUMENTS: RangeInclusive<i32> = -1..=127;
 
 /// Refuses an `async def` function: nobody could await what it returns.
 fn refuse_async(callable: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -36,6 +42,17 @@ fn refuse_async_methods(class: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Some(method) = class.getattr_opt(method)? {
             refuse_async(&method)?;
         }
+    }
+    Ok(())
+}
+
+/// Refuses a buffer whose bytes do not follow each other, as `sqlite3`.
+pub fn check_contiguous(data: &Bound<'_, PyAny>) -> PyResult<()> {
+    if let Ok(view) = PyMemoryView::from(data)
+        && !view.getattr(interned!(data.py(), "c_contiguous"))?.is_truthy()?
+    {
+        let message = "underlying buffer is not C-contiguous";
+        return Err(PyBufferError::new_err(message));
     }
     Ok(())
 }
@@ -118,6 +135,10 @@ impl Connection {
     ) -> PyResult<Py<PyAny>> {
         self.usable(py)?;
         refuse_async_methods(aggregate_class)?;
+        if !ARGUMENTS.contains(&num_params) {
+            let message = "Error creating window function";
+            return Err(exceptions::programming(py, message));
+        }
         let method = interned!(py, "create_window_function");
         self.ask(method, (name, num_params, aggregate_class))
     }
@@ -230,6 +251,8 @@ impl Connection {
         data: &Bound<'py, PyAny>,
         name: &str,
     ) -> PyResult<Py<PyAny>> {
+        self.usable(py)?;
+        check_contiguous(data)?;
         let name = PyString::new(py, name).into_any();
         self.ask_with(interned!(py, "deserialize"), (data,), &[("name", name)])
     }
