@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::command::{Command, Outcome, Shared};
 use super::error::Result;
 use super::operation::{Operation, Shield};
+use super::queue::Queue;
 use super::unheard;
 use super::worker::{Database, Local, Mailbox};
 
@@ -69,6 +70,24 @@ pub(super) fn look(operation: &Operation<Result<Outcome>>) {
             Shield::Running => drop(operation.cancel()),
             Shield::Always => {}
         }
+    }
+}
+
+impl Mailbox {
+    pub(super) const fn new(patience: Duration) -> Self {
+        Self {
+            queue: Queue::new(patience),
+            database: Database::Unopened,
+            running: None,
+            claimant: None,
+            waiting: 0,
+            lent: false,
+            idle: false,
+        }
+    }
+
+    const fn is_claimed(&self) -> bool {
+        matches!(self.database, Database::Claimed)
     }
 }
 

@@ -51,12 +51,12 @@ pub(super) struct Mailbox {
     pub(super) queue: Queue,
     pub(super) database: Database,
     pub(super) running: Option<Shared>,
-    /// Of a blocking connection: the thread that has claimed the session, and how many wait for it.
+    /// See `here`: the thread that has claimed the session, and how many wait for it.
     pub(super) claimant: Option<usize>,
     pub(super) waiting: usize,
-    lent: bool,
+    pub(super) lent: bool,
     /// The lent worker waits for the next command.
-    idle: bool,
+    pub(super) idle: bool,
 }
 
 #[derive(Debug)]
@@ -71,10 +71,6 @@ pub(super) enum Database {
 }
 
 impl Mailbox {
-    pub(super) const fn is_claimed(&self) -> bool {
-        matches!(self.database, Database::Claimed)
-    }
-
     /// Takes the database back from the worker that ran a command.
     pub(super) fn put_back(&mut self, database: Database) {
         match &database {
@@ -94,22 +90,13 @@ impl Local {
     }
 
     pub fn new(options: Options) -> Arc<Self> {
-        let mailbox = Mailbox {
-            queue: Queue::new(options.timeout),
-            database: Database::Unopened,
-            running: None,
-            claimant: None,
-            waiting: 0,
-            lent: false,
-            idle: false,
-        };
         Arc::new(Self {
             mode: Mutex::new(options.mode),
+            mailbox: Mutex::new(Mailbox::new(options.timeout)),
             options,
             status: Status::default(),
             channel: Arc::default(),
             birth: Birth::default(),
-            mailbox: Mutex::new(mailbox),
             commands: AtomicU32::new(0),
             arrived: Condvar::new(),
         })

@@ -5,12 +5,13 @@
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 
 use crate::core::{
-    Action, Backend, Block, Command, Error, Local, Look, ModeChange, Opaque, Phase, Pin, Shared,
+    self, Action, Backend, Block, Command, Error, Local, Look, ModeChange, Opaque, Phase, Pin, Shared,
     Status,
 };
 
@@ -299,6 +300,15 @@ impl Link {
     /// Runs the commands of a blocking connection on this thread, until one has ended or the thread has to stop.
     pub fn serve_here(&self, operation: &Shared, look: Look) -> bool {
         self.backend.serve_here(operation, look)
+    }
+
+    /// Waits until a command has ended, or it is too late. `true`: it has.
+    pub fn wait_for(&self, operation: &Shared, until: Instant) -> bool {
+        if self.backend.is_blocking() {
+            self.backend.serve_here(operation, || true)
+        } else {
+            core::wait_for(operation, until)
+        }
     }
 
     /// Runs what nobody waits for, if it is a blocking connection's.

@@ -51,8 +51,8 @@ pub fn run(py: Python<'_>, link: &Link, action: Action) -> PyResult<Outcome> {
 /// What awaiting it would raise; what the handler of a signal raises meanwhile.
 pub fn finish(py: Python<'_>, link: &Link, operation: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     let _inside = exit::enter(py)?;
-    refuse_recursion(py, link)?;
     let mut work = Operation::take_work(operation.cast()?)?;
+    refuse_recursion(py, link)?;
     let finished = drive(py, link, &mut *work);
     if finished.is_err() {
         work.abandon(py);
@@ -94,7 +94,11 @@ fn stop(py: Python<'_>, link: &Link, shared: &Shared) {
     {}
 }
 
-fn refuse_recursion(py: Python<'_>, link: &Link) -> PyResult<()> {
+/// Raises in a callback of the connection.
+///
+/// # Errors
+/// `ProgrammingError`.
+pub fn refuse_recursion(py: Python<'_>, link: &Link) -> PyResult<()> {
     if link.is_claimed_here() {
         let message = "a callback can't use the connection whose statement has called it";
         return Err(exceptions::programming(py, message));

@@ -23,6 +23,7 @@ impl Connection {
         change: impl FnOnce(&mut Control) -> ModeChange,
     ) -> PyResult<()> {
         let link = self.usable(py)?;
+        runner::refuse_recursion(py, &link)?;
         link.change_control(change);
         runner::run(py, &link, Action::SetMode).map(drop)
     }
