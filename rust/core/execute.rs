@@ -365,7 +365,7 @@ impl Session {
             // The first few are too quick for a look at the clock.
             let looks = read >= 4 && read.is_power_of_two()
                 || read.is_multiple_of(64)
-                || is_blocking && first;
+                || is_blocking && first && read > 1;
             let is_enough = read >= wanted
                 || matches!(amount, Amount::Ahead(_))
                     && (bytes >= BATCH_BYTES || looks && started.get_or_insert_with(Instant::now).elapsed() > READ_AHEAD);
