@@ -56,6 +56,8 @@ __all__ = [
     "sqlite_version",
 ]
 
+_dbapi: Any
+
 sqlite_version: Final[str]
 """The version of the SQLite inside, such as ``"3.45.1"`` (as `sqlite3`)."""
 

@@ -10,12 +10,8 @@ import importlib.util
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SUITE = "test.test_sqlite3" if sys.version_info >= (3, 11) else "sqlite3.test"
 # The command line of the stdlib's sqlite3 is no part of the module.
@@ -69,7 +65,7 @@ for name in names:
     if name in sys.argv[3].split(",") or name.startswith("__") or name == "util":
         continue
     module = importlib.import_module(f"{sys.argv[1]}.{name}")
-    assert module.sqlite is aiolibsql.dbapi, name
+    assert getattr(module, "sqlite", aiolibsql.dbapi) is aiolibsql.dbapi, name
     suite.addTests(loader.loadTestsFromModule(module))
 result = Result()
 warnings.simplefilter("ignore", ResourceWarning)

@@ -209,7 +209,10 @@ def test_a_signal_whose_handler_returns_stops_nothing(conn: dbapi.Connection) ->
 
 def test_a_signal_stops_a_wait_for_a_lock(tmp_path: Path) -> None:
     path = str(tmp_path / "file.db")
-    with OtherProcess(tmp_path / "file.db") as other, contextlib.closing(dbapi.connect(path, 600)) as conn:
+    with (
+        OtherProcess(tmp_path / "file.db") as other,
+        contextlib.closing(dbapi.connect(path, 600)) as conn,
+    ):
         conn.execute("CREATE TABLE t (x)")
         other.run("BEGIN IMMEDIATE")
         with alarm(0.1, raise_alarm), pytest.raises(Alarm):

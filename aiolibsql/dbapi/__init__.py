@@ -1,7 +1,7 @@
 """Blocking driver for SQLite and libSQL: PEP 249, with the names and the semantics of `sqlite3`.
 
-It is the engine of `aiolibsql` without an event loop: statements run on the thread that calls, which
-lets go of the interpreter meanwhile. Code for `sqlite3` runs with ``import aiolibsql.dbapi as
+It is the engine of `aiolibsql` without an event loop: statements run on the thread that calls,
+which lets go of the interpreter meanwhile. Code for `sqlite3` runs with ``import aiolibsql.dbapi as
 sqlite3``. A connection is either one of these or one of `aiolibsql.connect`, never both.
 """
 
@@ -59,7 +59,11 @@ Blob = _dbapi.Blob
 connect = _dbapi.connect
 enable_callback_tracebacks = _dbapi.enable_callback_tracebacks
 
+dbapi2 = _sys.modules[__name__]
+
 _methods.add_to_connection()
+if _methods.DEPRECATES:
+    connect = _methods.by_keyword("sqlite3.connect", connect)
 
 # What `sqlite3` has no more, or not for long.
 _VERSION = "2.6.0"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +12,11 @@ from aiolibsql import _dump, exceptions
 from aiolibsql._aiolibsql import _dbapi
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from aiolibsql.dbapi import Connection, Cursor
+
+DEPRECATES = sys.version_info >= (3, 13)
 
 _EXCEPTIONS = (
     "DataError",
@@ -63,10 +68,65 @@ def _statements(connection: Connection, pattern: str | None) -> Iterator[str]:
         yield statement
 
 
-def iterdump(self: Connection, *, filter: str | None = None) -> Iterator[str]:  # noqa: A002
+def iterdump(self: Connection, *, filter: str | None = None) -> Iterator[str]:
     """Iterate over the SQL text that makes the database again."""
     self.cursor().close()  # Raises where the connection can't be used.
     return _statements(self, filter)
+
+
+# Parameters that Python 3.13 wants to be given by position. It says so in these words.
+_BY_POSITION = {
+    "create_function": ("name", "narg", "func"),
+    "create_aggregate": ("name", "n_arg", "aggregate_class"),
+    "set_authorizer": ("authorizer_callback",),
+    "set_progress_handler": ("progress_handler",),
+    "set_trace_callback": ("trace_callback",),
+}
+_BY_KEYWORD = (
+    "'timeout', 'detect_types', 'isolation_level', 'check_same_thread', 'factory', "
+    "'cached_statements' and 'uri'"
+)
+
+
+def _joined(names: tuple[str, ...]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
+
+
+def _by_position(name: str) -> Callable[..., Any]:
+    """Return a method that warns of keywords, as that of `sqlite3`."""
+    method = getattr(_dbapi.Connection, name)
+    names = _BY_POSITION[name]
+    plural = "s" if names[1:] else ""
+    message = (
+        f"Passing keyword argument{plural} {_joined(names)} to _sqlite3.Connection.{name}() is "
+        f"deprecated. Parameter{plural} {_joined(names)} will become positional-only in Python 3.15."
+    )
+
+    @functools.wraps(method)
+    def checked(self: Connection, *args: Any, **keywords: Any) -> Any:
+        if not keywords.keys().isdisjoint(names):
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return method(self, *args, **keywords)
+
+    return checked
+
+
+def by_keyword(called: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that warns of more than one argument by position, as that of `sqlite3`."""
+    message = (
+        f"Passing more than 1 positional argument to {called}() is deprecated. Parameters "
+        f"{_BY_KEYWORD} will become keyword-only parameters in Python 3.15."
+    )
+
+    @functools.wraps(function)
+    def checked(*args: Any, **keywords: Any) -> Any:
+        # The method has a self before them.
+        if len(args) > 1 + isinstance(args[0], _dbapi.Connection):
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return function(*args, **keywords)
+
+    return checked
 
 
 def add_to_connection() -> None:
@@ -75,3 +135,6 @@ def add_to_connection() -> None:
         setattr(_dbapi.Connection, name, getattr(exceptions, name))
     iterdump.__qualname__ = "Connection.iterdump"
     _dbapi.Connection.iterdump = iterdump
+    if DEPRECATES:
+        for name in _BY_POSITION:
+            setattr(_dbapi.Connection, name, _by_position(name))

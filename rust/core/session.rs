@@ -248,6 +248,10 @@ impl Session {
         for (_, reading) in self.reading.drain() {
             reading.rows.end(Err(Error::closed()));
         }
+        if self.transaction.is_blocking() && self.transaction.mode == TransactionMode::Always {
+            // As sqlite3: a trace and a rollback hook hear of it.
+            let _ = self.run_sql("ROLLBACK");
+        }
         if !status.is_hurried() && !self.transaction.is_blocking() {
             self.optimize();
         }

@@ -13,7 +13,7 @@ use crate::python::cached::interned;
 
 use super::connection::Connection;
 use super::runner;
-use super::setup::check_contiguous;
+use super::setup::check_buffer;
 
 /// A BLOB as a file, for code that blocks.
 #[pyclass(frozen, weakref, module = "aiolibsql.dbapi")]
@@ -73,7 +73,7 @@ impl Blob {
     #[pyo3(signature = (data, /))]
     fn write(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
         self.check(data.py())?;
-        check_contiguous(data)?;
+        check_buffer(data)?;
         self.ask(interned!(data.py(), "write"), (data,)).map(drop)
     }
 
@@ -118,7 +118,7 @@ impl Blob {
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.check(key.py())?;
         check_index(key)?;
-        check_contiguous(value)?;
+        check_buffer(value)?;
         self.ask(interned!(key.py(), "set"), (key, value)).map(drop)
     }
 

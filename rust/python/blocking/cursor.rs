@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -184,7 +184,9 @@ impl Cursor {
         let _taken = this.take(py)?;
         let sql = this.text(connection.get(), sql)?;
         let (adapters, converters) = link.types_of(py);
-        let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
+        let bindings = Converter::new(Arc::clone(&sql), adapters)
+            .one(parameters)
+            .map_err(|error| reworded(py, error))?;
         let rows = Arc::new(RowStream::default());
         let execute = Execute {
             sql,
@@ -223,6 +225,16 @@ fn end_rows(rows: Option<Arc<RowStream>>, source: Option<Arc<Link>>) {
     {
         drop(link.submit(Action::CloseRows(rows), None));
     }
+}
+
+/// As sqlite3 says it.
+fn reworded(py: Python<'_>, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<PyOverflowError>(py) {
+        return error;
+    }
+    let said = PyOverflowError::new_err("Python int too large to convert to SQLite INTEGER");
+    said.set_cause(py, Some(error));
+    said
 }
 
 fn not_initialised(py: Python<'_>) -> PyErr {

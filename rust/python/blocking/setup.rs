@@ -6,7 +6,6 @@
 
 use std::ops::RangeInclusive;
 
-use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyMemoryView, PyString, PyTuple};
@@ -14,6 +13,7 @@ use pyo3::types::{PyDict, PyMemoryView, PyString, PyTuple};
 use crate::python::blob::Blob as InnerBlob;
 use crate::python::cached::{cached_attribute, interned};
 use crate::python::exceptions;
+use crate::python::parameters::check_contiguous;
 
 use super::blob::Blob;
 use super::connection::Connection;
@@ -46,15 +46,9 @@ fn refuse_async_methods(class: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Refuses a buffer whose bytes do not follow each other, as `sqlite3`.
-pub fn check_contiguous(data: &Bound<'_, PyAny>) -> PyResult<()> {
-    if let Ok(view) = PyMemoryView::from(data)
-        && !view.getattr(interned!(data.py(), "c_contiguous"))?.is_truthy()?
-    {
-        let message = "underlying buffer is not C-contiguous";
-        return Err(PyBufferError::new_err(message));
-    }
-    Ok(())
+/// Refuses a buffer whose bytes do not follow each other.
+pub fn check_buffer(data: &Bound<'_, PyAny>) -> PyResult<()> {
+    PyMemoryView::from(data).map_or(Ok(()), |view| check_contiguous(&view))
 }
 
 impl Connection {
@@ -252,7 +246,7 @@ impl Connection {
         name: &str,
     ) -> PyResult<Py<PyAny>> {
         self.usable(py)?;
-        check_contiguous(data)?;
+        check_buffer(data)?;
         let name = PyString::new(py, name).into_any();
         self.ask_with(interned!(py, "deserialize"), (data,), &[("name", name)])
     }
