@@ -159,7 +159,7 @@ def test_a_wait_for_a_lock_keeps_nobody_else_waiting(tmp_path: Path) -> None:
         setup.execute("CREATE TABLE t (x)")
     with (
         OtherProcess(tmp_path / "file.db") as other,
-        contextlib.closing(dbapi.connect(path, 60, check_same_thread=False)) as writer,
+        contextlib.closing(dbapi.connect(path, timeout=60, check_same_thread=False)) as writer,
         contextlib.closing(dbapi.connect(path)) as reader,
     ):
         other.run("BEGIN IMMEDIATE")
@@ -211,7 +211,7 @@ def test_a_signal_stops_a_wait_for_a_lock(tmp_path: Path) -> None:
     path = str(tmp_path / "file.db")
     with (
         OtherProcess(tmp_path / "file.db") as other,
-        contextlib.closing(dbapi.connect(path, 600)) as conn,
+        contextlib.closing(dbapi.connect(path, timeout=600)) as conn,
     ):
         conn.execute("CREATE TABLE t (x)")
         other.run("BEGIN IMMEDIATE")
@@ -267,6 +267,20 @@ def test_control_c_stops_a_statement() -> None:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=LONG)
     assert (process.returncode, output) == (0, "stopped\n")
+
+
+def test_what_is_no_error_leaves_a_callback_as_it_is(conn: dbapi.Connection) -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    conn.create_function("leave", 0, leave)
+    with pytest.raises(SystemExit):
+        conn.execute("SELECT leave()")
+    conn.set_trace_callback(lambda _: leave())
+    with pytest.raises(SystemExit):
+        conn.execute("SELECT 1")
+    conn.set_trace_callback(None)
+    assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE")

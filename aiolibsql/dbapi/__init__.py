@@ -56,14 +56,12 @@ threadsafety = 3
 Connection = _dbapi.Connection
 Cursor = _dbapi.Cursor
 Blob = _dbapi.Blob
-connect = _dbapi.connect
+connect = _methods.connect if _methods.DEPRECATES else _dbapi.connect
 enable_callback_tracebacks = _dbapi.enable_callback_tracebacks
 
 dbapi2 = _sys.modules[__name__]
 
 _methods.add_to_connection()
-if _methods.DEPRECATES:
-    connect = _methods.by_keyword("sqlite3.connect", connect)
 
 # What `sqlite3` has no more, or not for long.
 _VERSION = "2.6.0"

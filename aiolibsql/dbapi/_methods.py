@@ -112,21 +112,28 @@ def _by_position(name: str) -> Callable[..., Any]:
     return checked
 
 
-def by_keyword(called: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that warns of more than one argument by position, as that of `sqlite3`."""
-    message = (
+def _by_keyword(called: str) -> str:
+    return (
         f"Passing more than 1 positional argument to {called}() is deprecated. Parameters "
         f"{_BY_KEYWORD} will become keyword-only parameters in Python 3.15."
     )
 
-    @functools.wraps(function)
-    def checked(*args: Any, **keywords: Any) -> Any:
-        # The method has a self before them.
-        if len(args) > 1 + isinstance(args[0], _dbapi.Connection):
-            warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return function(*args, **keywords)
 
-    return checked
+def connect(*args: Any, **kwargs: Any) -> Any:
+    """Open a database, as `sqlite3.connect`."""
+    if len(args) > 1:
+        warnings.warn(_by_keyword("sqlite3.connect"), DeprecationWarning, stacklevel=2)
+    return _dbapi.connect(*args, **kwargs)
+
+
+def _initialise(self: Connection, /, *args: Any, **kwargs: Any) -> None:
+    # Else connect() has said it.
+    if len(args) > 1 and type(self) is not _dbapi.Connection:
+        warnings.warn(_by_keyword("_sqlite3.Connection"), DeprecationWarning, stacklevel=2)
+    _init(self, *args, **kwargs)
+
+
+_init = _dbapi.Connection.__init__
 
 
 def add_to_connection() -> None:
@@ -136,5 +143,6 @@ def add_to_connection() -> None:
     iterdump.__qualname__ = "Connection.iterdump"
     _dbapi.Connection.iterdump = iterdump
     if DEPRECATES:
+        _dbapi.Connection.__init__ = functools.wraps(_init)(_initialise)
         for name in _BY_POSITION:
             setattr(_dbapi.Connection, name, _by_position(name))

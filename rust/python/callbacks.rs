@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -18,6 +19,7 @@ use pyo3::types::PyTuple;
 use crate::core::{Channel, Opaque, wake_unheard};
 use crate::sqlite::{Failure, code};
 
+use super::blocking;
 use super::cached::cached_attribute;
 use super::exceptions;
 use super::exit;
@@ -75,6 +77,11 @@ impl Callbacks {
             callbacks: Arc::downgrade(self),
             id,
         }
+    }
+
+    /// Whether statements are run by the threads that wait for them.
+    pub const fn is_blocking(&self) -> bool {
+        self.is_blocking
     }
 
     /// The context that callbacks of a statement run in, which is awaited here.
@@ -167,12 +174,16 @@ impl Callback {
 }
 
 impl Callbacks {
-    /// As `sqlite3` does after `enable_callback_tracebacks(True)`.
+    /// As `sqlite3` does after `enable_callback_tracebacks(True)`. Ctrl-C and the like go to whoever called.
     fn report(&self, object: &Bound<'_, PyAny>, error: &PyErr) {
+        let py = object.py();
+        if self.is_blocking && !error.is_instance_of::<PyException>(py) {
+            blocking::raise_later(error.clone_ref(py));
+            return;
+        }
         if !self.is_blocking || !REPORTS.load(Ordering::Relaxed) {
             return;
         }
-        let py = object.py();
         // Of an aggregate its class, which has a name.
         let shown = if object.is_callable() {
             object.clone()

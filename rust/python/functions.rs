@@ -25,10 +25,16 @@ use super::connection::Connection;
 const FUNCTION: &str = "user-defined function raised exception";
 
 /// An aggregate's group: an instance of the user's class.
-struct Group(Callback);
+struct Group {
+    callback: Callback,
+    has_rows: bool,
+    /// Without rows there is no result, whatever the class says, as in `sqlite3`.
+    is_null_without: bool,
+}
 
 impl Aggregate for Group {
     fn step(&mut self, values: &Arguments<'_>) -> Result<(), Failure> {
+        self.has_rows = true;
         self.run("step", |step, call| {
             call.call(step, arguments(step.py(), values)?).map(drop)
         })
@@ -48,6 +54,9 @@ impl Aggregate for Group {
     }
 
     fn finish(self: Box<Self>) -> Result<Answer, Failure> {
+        if self.is_null_without && !self.has_rows {
+            return Ok(Answer::Null);
+        }
         self.run("finalize", |finalize, call| {
             answer(&call.call(finalize, PyTuple::empty(finalize.py()))?)
         })
@@ -63,7 +72,7 @@ impl Group {
     ) -> Result<T, Failure> {
         let mut is_defined = false;
         let what = format!("user-defined aggregate's '{method}' method raised error");
-        let ran = self.0.run(&what, |group, call| {
+        let ran = self.callback.run(&what, |group, call| {
             let method = group.getattr(method)?;
             is_defined = true;
             work(&method, call)
@@ -95,7 +104,11 @@ fn factory(callbacks: &Arc<Callbacks>, callback: Callback) -> AggregateFactory {
             let callbacks = callbacks
                 .upgrade()
                 .ok_or_else(|| PyValueError::new_err("the connection is gone"))?;
-            let group = Group(callbacks.add(group.unbind()));
+            let group = Group {
+                is_null_without: callbacks.is_blocking(),
+                callback: callbacks.add(group.unbind()),
+                has_rows: false,
+            };
             Ok(Box::new(group) as Box<dyn Aggregate>)
         })
     })

@@ -19,3 +19,4 @@ mod transactions;
 
 pub use cursor::Cursor;
 pub use module::register;
+pub use signals::raise_later;

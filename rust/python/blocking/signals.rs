@@ -15,11 +15,14 @@ thread_local! {
 pub fn look() -> bool {
     let raised = Python::try_attach(|py| py.check_signals().err()).flatten();
     let has_raised = raised.is_some();
-    if has_raised {
-        let before = RAISED.replace(raised);
-        drop(before);
-    }
+    raised.into_iter().for_each(raise_later);
     has_raised
+}
+
+/// Keeps an exception that is not about the statement in whose callback it was raised.
+pub fn raise_later(error: PyErr) {
+    let before = RAISED.replace(Some(error));
+    drop(before);
 }
 
 /// Takes the exception out.
