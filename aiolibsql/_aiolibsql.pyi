@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Literal, NoReturn, SupportsIndex, final,
 
 from typing_extensions import Buffer, Self, TypeVar, disjoint_base
 
+from aiolibsql import dbapi
 from aiolibsql._dump import Dump
 from aiolibsql._streaming import RowChunks
 from aiolibsql._types import (
@@ -45,6 +46,7 @@ __all__ = [
     "Row",
     "RowIterator",
     "Transaction",
+    "_dbapi",
     "_error_for_code",
     "_fetch_plain",
     "adapt",
@@ -2371,7 +2373,7 @@ class Row(Sequence[Any]):
         ```
     """
 
-    def __new__(cls, cursor: Cursor[Any], values: tuple[Any, ...]) -> Self: ...
+    def __new__(cls, cursor: Cursor[Any] | dbapi.Cursor, values: tuple[Any, ...]) -> Self: ...
     @overload
     def __getitem__(self, key: int | str, /) -> Any: ...
     @overload

@@ -188,7 +188,7 @@ class Connection:
     def isolation_level(self, value: IsolationLevel) -> None: ...
     @property
     def autocommit(self) -> AutocommitSetting:
-        """True, False, or `LEGACY_TRANSACTION_CONTROL`; assigning commits or begins (as `sqlite3`)."""
+        """True, False, or `LEGACY_TRANSACTION_CONTROL` (as `sqlite3`)."""
 
     @autocommit.setter
     def autocommit(self, value: AutocommitSetting) -> None: ...
@@ -220,12 +220,12 @@ class Connection:
 
     @overload
     def cursor(self, factory: Callable[[Self], _CursorT]) -> _CursorT: ...
-    def execute(self, sql: str, parameters: Parameters = ..., /) -> Cursor:
+    def execute(self, sql: str, parameters: Parameters | None = None, /) -> Cursor:
         """Execute one statement on a new cursor (as `sqlite3`).
 
         Args:
             sql: The statement.
-            parameters: Values for its parameters: a sequence, or a mapping for named ones.
+            parameters: Values for its parameters: a sequence, a mapping for named ones, or None.
 
         Returns:
             The cursor.
@@ -530,7 +530,7 @@ class Cursor:
 
     @property
     def description(self) -> Description | None:
-        """PEP 249's 7-tuples, of which the first value is the column's name; None without columns."""
+        """Each column as a tuple of its name and six times None; None without columns (PEP 249)."""
 
     @property
     def rowcount(self) -> int:
@@ -540,12 +540,12 @@ class Cursor:
     def lastrowid(self) -> int | None:
         """The rowid of the last row that was inserted; None before (as `sqlite3`)."""
 
-    def execute(self, sql: str, parameters: Parameters = ..., /) -> Self:
+    def execute(self, sql: str, parameters: Parameters | None = None, /) -> Self:
         """Execute one statement, as `Connection.execute` (as `sqlite3`).
 
         Args:
             sql: The statement.
-            parameters: Values for its parameters: a sequence, or a mapping for named ones.
+            parameters: Values for its parameters: a sequence, a mapping for named ones, or None.
 
         Returns:
             The cursor itself.
@@ -642,11 +642,11 @@ class Blob:
     """A BLOB or text of a table, read and written in place (as `sqlite3.Blob`)."""
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
-    def read(self, length: int = -1, /) -> bytes:
+    def read(self, length: int = ..., /) -> bytes:
         """Read from the position on (as `sqlite3`).
 
         Args:
-            length: How many bytes; a negative number for all that are left.
+            length: How many bytes; a negative number, or nothing, for all that are left.
 
         Returns:
             The bytes.

@@ -100,7 +100,8 @@ def _by_position(name: str) -> Callable[..., Any]:
     plural = "s" if names[1:] else ""
     message = (
         f"Passing keyword argument{plural} {_joined(names)} to _sqlite3.Connection.{name}() is "
-        f"deprecated. Parameter{plural} {_joined(names)} will become positional-only in Python 3.15."
+        f"deprecated. Parameter{plural} {_joined(names)} will become positional-only in "
+        "Python 3.15."
     )
 
     @functools.wraps(method)

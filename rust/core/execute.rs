@@ -368,7 +368,9 @@ impl Session {
                 || is_blocking && first && read > 1;
             let is_enough = read >= wanted
                 || matches!(amount, Amount::Ahead(_))
-                    && (bytes >= BATCH_BYTES || looks && started.get_or_insert_with(Instant::now).elapsed() > READ_AHEAD);
+                    && (bytes >= BATCH_BYTES
+                        || looks
+                            && started.get_or_insert_with(Instant::now).elapsed() > READ_AHEAD);
             if is_enough && matches!(amount, Amount::Only(_)) {
                 break Ok(false);
             }

@@ -53,11 +53,7 @@ pub struct Callback {
 }
 
 impl Callbacks {
-    pub fn new(
-        channel: Arc<Channel>,
-        reentrancy: Arc<Reentrancy>,
-        is_blocking: bool,
-    ) -> Arc<Self> {
+    pub fn new(channel: Arc<Channel>, reentrancy: Arc<Reentrancy>, is_blocking: bool) -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
             next: AtomicU64::new(0),
@@ -160,14 +156,12 @@ impl Callback {
 
     /// As `run`, for a callback that no statement's error can tell of: what it raises is reported as unraisable.
     pub fn run_unheard(&self, work: impl FnOnce(&Bound<'_, PyAny>, &Call<'_, '_>) -> PyResult<()>) {
-        let ran = self.run("", |object, call| {
-            match work(object, call) {
-                Err(error) if !call.is_blocking => {
-                    error.write_unraisable(object.py(), Some(object));
-                    Ok(())
-                }
-                result => result,
+        let ran = self.run("", |object, call| match work(object, call) {
+            Err(error) if !call.is_blocking => {
+                error.write_unraisable(object.py(), Some(object));
+                Ok(())
             }
+            result => result,
         });
         drop(ran);
     }
@@ -204,7 +198,14 @@ impl Callbacks {
         self.channel.fail(Opaque::new(error));
         // As sqlite3 has it.
         let is_too_big = self.is_blocking && result == code::TOOBIG;
-        failure(result, if is_too_big { "string or blob too big" } else { what })
+        failure(
+            result,
+            if is_too_big {
+                "string or blob too big"
+            } else {
+                what
+            },
+        )
     }
 }
 

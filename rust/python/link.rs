@@ -11,8 +11,8 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 
 use crate::core::{
-    self, Action, Backend, Block, Command, Error, Local, Look, ModeChange, Opaque, Phase, Pin, Shared,
-    Status,
+    self, Action, Backend, Block, Command, Error, Local, Look, ModeChange, Opaque, Phase, Pin,
+    Shared, Status,
 };
 
 use super::adapters::Adapters;

@@ -36,7 +36,6 @@ impl Row {
 #[pymethods]
 impl Row {
     #[new]
-    #[pyo3(signature = (cursor, values, /))]
     fn new(cursor: &Bound<'_, PyAny>, values: Bound<'_, PyTuple>) -> PyResult<Self> {
         let columns = match cursor.cast::<blocking::Cursor>() {
             Ok(cursor) => cursor.get().columns(),

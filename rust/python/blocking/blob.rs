@@ -133,7 +133,9 @@ impl Blob {
     }
 
     fn __contains__(&self, _value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        Err(PyTypeError::new_err("argument of type 'Blob' is not iterable"))
+        Err(PyTypeError::new_err(
+            "argument of type 'Blob' is not iterable",
+        ))
     }
 
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {

@@ -20,10 +20,10 @@ use crate::python::cached::{cached_attribute, interned};
 use crate::python::connection::Connection as Inner;
 use crate::python::exceptions;
 use crate::python::exit;
+use crate::python::factories::{RowFactory, TextFactory};
 use crate::python::ffi;
 use crate::python::link::Link;
 use crate::python::options::{Autocommit, Level};
-use crate::python::factories::{RowFactory, TextFactory};
 use crate::python::parameters;
 use crate::sqlite::Handle;
 
@@ -181,7 +181,10 @@ impl Connection {
         keywords: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let link = self.usable(py)?;
-        let operation = self.inner(py)?.bind(py).call_method(method, arguments, keywords)?;
+        let operation = self
+            .inner(py)?
+            .bind(py)
+            .call_method(method, arguments, keywords)?;
         runner::finish(py, &link, &operation)
     }
 

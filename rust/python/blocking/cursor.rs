@@ -73,7 +73,11 @@ impl Cursor {
 
     pub(super) fn state(&self) -> MutexGuard<'_, Results> {
         let mut results = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if results.source.as_ref().is_some_and(|link| link.is_inherited()) {
+        if results
+            .source
+            .as_ref()
+            .is_some_and(|link| link.is_inherited())
+        {
             results.state.leave_to_parent();
         }
         results
@@ -101,7 +105,11 @@ impl Cursor {
     }
 
     fn connection(&self, py: Python<'_>) -> PyResult<Py<Connection>> {
-        let connection = self.state().connection.as_ref().map(|own| own.clone_ref(py));
+        let connection = self
+            .state()
+            .connection
+            .as_ref()
+            .map(|own| own.clone_ref(py));
         connection.ok_or_else(|| not_initialised(py))
     }
 

@@ -216,8 +216,11 @@ impl Connection {
         py: Python<'py>,
         enable: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
-        self.ask(interned!(py, "enable_load_extension"), (enable.is_truthy()?,))
-            .map(drop)
+        self.ask(
+            interned!(py, "enable_load_extension"),
+            (enable.is_truthy()?,),
+        )
+        .map(drop)
     }
 
     #[pyo3(signature = (name, /, *, entrypoint=None))]
@@ -262,7 +265,10 @@ impl Connection {
     ) -> PyResult<Blob> {
         let py = slf.py();
         let keywords = [
-            ("readonly", readonly.into_pyobject(py)?.to_owned().into_any()),
+            (
+                "readonly",
+                readonly.into_pyobject(py)?.to_owned().into_any(),
+            ),
             ("name", PyString::new(py, name).into_any()),
         ];
         let this = slf.get();
