@@ -143,9 +143,9 @@ impl Blob {
         Ok(slf.clone())
     }
 
-    #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> PyResult<bool> {
-        let py = _args.py();
+    #[pyo3(signature = (*args))]
+    fn __exit__(&self, args: &Bound<'_, PyTuple>) -> PyResult<bool> {
+        let py = args.py();
         self.check(py)?;
         self.close(py)?;
         Ok(false)

@@ -74,7 +74,7 @@ pub fn call_with<'py>(
     keywords: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = callable.py();
-    let keywords = keywords.map_or(ptr::null_mut(), |keywords| keywords.as_ptr());
+    let keywords = keywords.map_or(ptr::null_mut(), Bound::as_ptr);
     let guard = StaysHere;
     // SAFETY: all are live, or there are no keywords, and the interpreter is attached.
     let result = unsafe { PyObject_Call(callable.as_ptr(), arguments.as_ptr(), keywords) };
