@@ -199,6 +199,14 @@ def test_a_signal_stops_a_statement(conn: dbapi.Connection) -> None:
     assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_a_signal_stops_what_has_no_end(conn: dbapi.Connection) -> None:
+    with alarm(0.1, raise_alarm), pytest.raises(Alarm):
+        conn.execute(f"{NUMBERS} SELECT i FROM n").fetchall()
+    with alarm(0.1, raise_alarm), pytest.raises(Alarm):
+        conn.executemany("INSERT INTO t VALUES (?)", itertools.repeat((1,)))
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_signal_whose_handler_returns_stops_nothing(conn: dbapi.Connection) -> None:
     calls: list[int] = []
     with alarm(0.1, lambda: calls.append(1)):

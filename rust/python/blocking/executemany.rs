@@ -64,7 +64,7 @@ impl Rows<'_> {
         };
         let outcome = runner::run(py, self.link, action)?;
         self.changed += outcome.rowcount.unwrap_or(0);
-        Ok(())
+        py.check_signals()
     }
 
     fn run(&mut self, converter: &mut Converter, rows: &Bound<'_, PyIterator>) -> PyResult<()> {

@@ -62,7 +62,9 @@ impl Cursor {
             return Ok(());
         };
         drop(results);
-        runner::run(py, &link, Action::Fetch { rows, amount }).map(drop)
+        runner::run(py, &link, Action::Fetch { rows, amount })?;
+        // Each command may be a short one, and there be no end of them.
+        py.check_signals()
     }
 
     fn maker(slf: &Bound<'_, Self>, link: &Link) -> RowMaker {
