@@ -366,12 +366,12 @@ impl Link {
     }
 
     fn warn(&self, py: Python<'_>, what: &str) -> PyResult<()> {
-        let class = if self.backend.is_blocking() {
-            "aiolibsql.dbapi.Connection"
+        let message = if self.backend.is_blocking() {
+            let what = what.replace("'async with' or '.close()'", "'.close()'");
+            format!("<aiolibsql.dbapi.Connection '{}'> {what}", self.label)
         } else {
-            "aiolibsql.Connection"
+            format!("<aiolibsql.Connection '{}'> {what}", self.label)
         };
-        let message = format!("<{class} '{}'> {what}", self.label);
         let message = CString::new(message).unwrap_or_default();
         PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
     }
