@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Literal, NoReturn, SupportsIndex, final,
 
 from typing_extensions import Buffer, Self, TypeVar, disjoint_base
 
+from aiolibsql import dbapi
 from aiolibsql._dump import Dump
 from aiolibsql._streaming import RowChunks
 from aiolibsql._types import (
@@ -45,6 +46,7 @@ __all__ = [
     "Row",
     "RowIterator",
     "Transaction",
+    "_dbapi",
     "_error_for_code",
     "_fetch_plain",
     "adapt",
@@ -55,6 +57,8 @@ __all__ = [
     "register_converter",
     "sqlite_version",
 ]
+
+_dbapi: Any
 
 sqlite_version: Final[str]
 """The version of the SQLite inside, such as ``"3.45.1"`` (as `sqlite3`)."""
@@ -2515,7 +2519,7 @@ class Row(Sequence[Any]):
         ```
     """
 
-    def __new__(cls, cursor: Cursor[Any], values: tuple[Any, ...]) -> Self: ...
+    def __new__(cls, cursor: Cursor[Any] | dbapi.Cursor, values: tuple[Any, ...]) -> Self: ...
     @overload
     def __getitem__(self, key: int | str, /) -> Any: ...
     @overload

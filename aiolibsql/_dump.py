@@ -48,7 +48,7 @@ class Dump:
 
     def __aiter__(self) -> AsyncIterator[str]:
         """Return the statements one by one."""
-        return _Statements(self._connection, self._pattern)
+        return Statements(partial(Cursor, self._connection), self._pattern)
 
     def __await__(self) -> Generator[Any, Any, list[str]]:
         """Return all statements."""
@@ -58,11 +58,12 @@ class Dump:
         return [statement async for statement in self]
 
 
-class _Statements:
+class Statements:
     """One iteration. No async generator, for trio warns of those that are left in the middle."""
 
-    def __init__(self, connection: Connection[Any], pattern: str | None) -> None:
-        self._connection = connection
+    def __init__(self, new_cursor: Callable[[], Any], pattern: str | None) -> None:
+        """Take what makes cursors, and a LIKE pattern for names, or None for everything."""
+        self._new_cursor = new_cursor
         self._pattern = pattern
         self._ready: deque[str] = deque()
         # The rows of the table that is being dumped.
@@ -98,7 +99,7 @@ class _Statements:
         return self._ready.popleft()
 
     def _cursor(self) -> Cursor[tuple[Any, ...]]:
-        cursor: Cursor[tuple[Any, ...]] = Cursor(self._connection)
+        cursor: Cursor[tuple[Any, ...]] = self._new_cursor()
         cursor.row_factory = None
         return cursor
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import data
 from channel import Failure, Order
-from drivers import DRIVERS, OURS, REFERENCE
+from drivers import BLOCKING, DRIVERS, OURS, REFERENCE
 from process import Process
 from regimes import OtherLoad, cores_of, hogs
 
@@ -98,7 +98,16 @@ def why_unable(driver: str, setting: Setting) -> str | None:
 def must_repeat(driver: str, case: Case) -> bool:
     """Tell whether one round of a driver is too little, however slow it is: verdicts rest on it."""
     is_measure_of_others = driver == REFERENCE and case.measures[0] == "time"
-    return driver in (OURS, case.only) or is_measure_of_others
+    return driver in (OURS, BLOCKING, case.only) or is_measure_of_others
+
+
+def is_compared(driver: str, case: Case) -> bool:
+    """Tell whether a case is about a driver."""
+    if case.only:
+        return driver == case.only
+    if case.is_blocking:
+        return not DRIVERS[driver].is_async
+    return driver != BLOCKING
 
 
 def run(plan: Plan, progress: Callable[[str], None]) -> Iterator[Outcome]:
@@ -111,7 +120,7 @@ def run(plan: Plan, progress: Callable[[str], None]) -> Iterator[Outcome]:
             outcome = Outcome(setting)
             runs = []
             for driver in plan.drivers:
-                if setting.case.only not in (None, driver):
+                if not is_compared(driver, setting.case):
                     continue
                 reason = why_unable(driver, setting)
                 if reason:

@@ -352,6 +352,8 @@ class Case:
     """Whether a short run has it."""
     only: str | None = None
     """The only driver, where the driver makes no difference."""
+    is_blocking: bool = False
+    """Whether blocking drivers are compared, with our blocking module among them."""
 
 
 ON_ASYNCIO = ("asyncio", "uvloop")
@@ -372,6 +374,21 @@ _CASES = (
     Case("iterate", 6, "async for over big", iterate),
     Case("step", 6, "one step of async for, ready rows", step, measures=("step",)),
     Case("executemany", 7, "executemany of big's rows, one transaction", executemany),
+    Case(
+        "blocking-point", 8, "blocking point SELECT", point, ("asyncio",), ("free", "pinned"),
+        is_scaled=True, is_blocking=True,
+    ),
+    Case(
+        "blocking-fetchall", 8, "blocking fetchall of big", fetchall, ("asyncio",),
+        ("free", "pinned"), is_blocking=True,
+    ),
+    Case(
+        "blocking-iterate", 8, "for over big, blocking", iterate, ("asyncio",), is_blocking=True,
+    ),
+    Case(
+        "blocking-executemany", 8, "blocking executemany of big's rows, one transaction",
+        executemany, ("asyncio",), ("free", "pinned"), is_blocking=True,
+    ),
     Case("idle", 9, "lateness: nothing runs", idle, measures=LATENESS, only="sqlite3"),
     Case(
         "late-query", 9, "lateness: a query of one second", late_query, measures=LATENESS,

@@ -157,6 +157,30 @@ class Apsw(SyncDriver):
         return importlib.import_module("apsw").Connection(path)
 
 
+def own_version() -> str:
+    """Return the version, once it is sure that the one of this project was imported."""
+    module = importlib.import_module("aiolibsql")
+    if not hasattr(module, "complete_statement"):
+        raise RuntimeError(f"{module.__file__} is not this project's package")
+    return str(module.__version__)
+
+
+class Dbapi(SyncDriver):
+    """This driver's blocking module."""
+
+    name = "aiolibsql.dbapi"
+    distribution = "aiolibsql"
+    module = "aiolibsql.dbapi"
+
+    def version(self) -> str:
+        """Return the version."""
+        return own_version()
+
+    async def connect(self, path: str) -> Any:
+        """Open the file, in autocommit mode."""
+        return importlib.import_module(self.module).connect(path, isolation_level=None)
+
+
 class AsyncDriver(Driver):
     """An asynchronous driver with the calls that most of them have."""
 
@@ -224,11 +248,8 @@ class Aiolibsql(AsyncDriver):
     module = "aiolibsql"
 
     def version(self) -> str:
-        """Return the version, once it is sure that the one of this project was imported."""
-        module = importlib.import_module(self.module)
-        if not hasattr(module, "complete_statement"):
-            raise RuntimeError(f"{module.__file__} is not this project's package")
-        return str(module.__version__)
+        """Return the version."""
+        return own_version()
 
 
 class Aiosqlite(AsyncDriver):
@@ -352,11 +373,13 @@ class Upstream(AsyncDriver):
 
 
 OURS = Aiolibsql.name
+BLOCKING = Dbapi.name
 REFERENCE = Stdlib.name
 DRIVERS: dict[str, type[Driver]] = {
     driver.name: driver
     for driver in (
         Aiolibsql,
+        Dbapi,
         Stdlib,
         Apsw,
         Aiosqlite,

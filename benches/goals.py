@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drivers import REFERENCE
+from drivers import BLOCKING, OURS, REFERENCE
 
 MS = 1e-3
 NS = 1e-9
@@ -30,6 +30,7 @@ class Goal:
     """The first Python version that it does not hold for."""
     since: tuple[int, int] | None = None
     """The first Python version that it holds for."""
+    driver: str = OURS
 
     def is_for(self, case: str, runtime: str, regime: str, python: tuple[int, int]) -> bool:
         """Tell whether it says something about a measurement."""
@@ -78,6 +79,9 @@ GOALS = (
     Goal("step", "step", 45 * NS, against=None, older_than=(3, 12)),
     Goal("step", "step", 80 * NS, against=None, since=(3, 12)),
     Goal("executemany", "time", 0.35),
+    Goal("blocking-point", "time", 0.7, driver=BLOCKING),
+    Goal("blocking-fetchall", "time", 0.45, driver=BLOCKING),
+    Goal("blocking-executemany", "time", 0.45, driver=BLOCKING),
     Goal("late-query", "p99", 3 * MS, against=None),
     Goal("late-query", "worst", 10 * MS, against=None),
     *(Goal(case, "p99", 1.5 * MS, against=None) for case in FOR_HEAP),

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drivers import DRIVERS, OURS, REFERENCE
+from drivers import BLOCKING, DRIVERS, OURS, REFERENCE
 from goals import GOALS, Goal
 
 if TYPE_CHECKING:
@@ -68,25 +68,26 @@ def verdicts(outcome: Outcome) -> Iterator[Verdict]:
     """Compare with the goals. A driver that was not asked for leaves its goals out."""
     setting = outcome.setting
     asked = {*outcome.samples, *outcome.unable}
-    if OURS not in asked:
-        return
-    version = outcome.ready[OURS].python if OURS in outcome.ready else "0.0"
-    major, minor = version.split(".")[:2]
     for goal in GOALS:
+        if goal.driver not in asked:
+            continue
+        ready = outcome.ready.get(goal.driver)
+        major, minor = (ready.python if ready else "0.0").split(".")[:2]
         if not goal.is_for(
             setting.case.key, setting.runtime, setting.regime, (int(major), int(minor))
         ):
             continue
         if goal.against is None:
-            found = values(outcome, OURS, goal.measure)
+            found = values(outcome, goal.driver, goal.measure)
         elif goal.against in asked:
-            found = ratios(outcome, OURS, goal.against, goal.measure)
+            found = ratios(outcome, goal.driver, goal.against, goal.measure)
         else:
             continue
         if found:
             yield Verdict(goal, statistics.median(found))
         else:
-            broken = [name for name in (OURS, goal.against) if name and outcome.failures.get(name)]
+            pair = (goal.driver, goal.against)
+            broken = [name for name in pair if name and outcome.failures.get(name)]
             yield Verdict(goal, None, f"{' and '.join(broken) or 'nothing'} failed")
 
 
@@ -154,6 +155,7 @@ def is_passed(outcomes: list[Outcome]) -> bool:
     """Tell whether every goal is held and what they rest on did not fail."""
     return all(
         not outcome.failures.get(OURS)
+        and not outcome.failures.get(BLOCKING)
         and not outcome.failures.get(REFERENCE)
         and all(verdict.is_held for verdict in verdicts(outcome))
         for outcome in outcomes

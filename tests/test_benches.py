@@ -45,6 +45,16 @@ def test_point_select_is_measured_under_every_loop_and_regime(
     assert setting["goals"]
 
 
+def test_row_8_compares_the_blocking_modules(tmp_path: Path) -> None:
+    peers = ("--peers", "aiolibsql,aiolibsql.dbapi,sqlite3")
+    settings = settings_of(tmp_path, *peers, "--rows", "8", "--regime", "free")
+    assert len(settings) == 4
+    for setting in settings:
+        assert setting["failures"] == {}, setting["case"]
+        assert set(setting["samples"]) == {"aiolibsql.dbapi", "sqlite3"}
+    assert sum(len(setting["goals"]) for setting in settings) == 3
+
+
 # Without row 9's long queries.
 ROWS = "3,4,5,6,7,17,19,streak-point,streak-tasks,streak-iterate"
 

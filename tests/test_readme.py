@@ -20,7 +20,7 @@ EXAMPLE = re.compile(
     r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
 EXAMPLES = EXAMPLE.findall(README)
-MIGRATING = sorted((ROOT / "docs" / "migrating").glob("*.md"))
+MIGRATING = [*sorted((ROOT / "docs" / "migrating").glob("*.md")), ROOT / "docs" / "dbapi.md"]
 
 
 def run(script: Path, *args: str, cwd: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import aiolibsql
-from aiolibsql import _aiolibsql
+from aiolibsql import _aiolibsql, dbapi
 
 PACKAGE = Path(aiolibsql.__file__).parent
 
@@ -202,10 +202,24 @@ def test_public_name_is_documented_in_the_stub(name: str) -> None:
     assert first.endswith(".")
 
 
-def methods() -> dict[str, ast.FunctionDef]:
+DBAPI_STUB = ast.parse(PACKAGE.joinpath("dbapi", "__init__.pyi").read_text(encoding="utf-8"))
+DBAPI_DOCUMENTED = documented(DBAPI_STUB.body)
+# What PEP 249 wants each connection to have.
+EXCEPTIONS = {name for name in vars(aiolibsql.exceptions) if name[0].isupper()}
+
+
+@pytest.mark.parametrize("class_", [dbapi.Connection, dbapi.Cursor, dbapi.Blob])
+def test_blocking_class_is_documented_in_its_stub(class_: type) -> None:
+    for name in vars(class_):
+        if not name.startswith("_") and name not in EXCEPTIONS:
+            first = DBAPI_DOCUMENTED[f"{class_.__name__}.{name}"].partition("\n")[0]
+            assert first.endswith("."), name
+
+
+def methods(stub: ast.Module) -> dict[str, ast.FunctionDef]:
     return {
         f"{class_.name}.{method.name}": method
-        for class_ in STUB.body
+        for class_ in stub.body
         if isinstance(class_, ast.ClassDef)
         for method in class_.body
         if isinstance(method, ast.FunctionDef)
@@ -214,9 +228,7 @@ def methods() -> dict[str, ast.FunctionDef]:
     }
 
 
-@pytest.mark.parametrize(("name", "method"), methods().items(), ids=methods())
-def test_method_has_the_sections_of_the_manual(name: str, method: ast.FunctionDef) -> None:
-    text = DOCUMENTED[name]
+def check_sections(text: str, method: ast.FunctionDef) -> None:
     arguments = [*method.args.posonlyargs, *method.args.args, *method.args.kwonlyargs][1:]
     for argument in arguments:
         assert re.search(rf"^    {argument.arg}: \S", text, re.MULTILINE), argument.arg
@@ -226,6 +238,16 @@ def test_method_has_the_sections_of_the_manual(name: str, method: ast.FunctionDe
         assert "\nCancellation:\n" in text
     if returns not in ("None", "Operation[None]") and arguments:
         assert "\nReturns:\n" in text
+
+
+@pytest.mark.parametrize(("name", "method"), methods(STUB).items(), ids=methods(STUB))
+def test_method_has_the_sections_of_the_manual(name: str, method: ast.FunctionDef) -> None:
+    check_sections(DOCUMENTED[name], method)
+
+
+@pytest.mark.parametrize(("name", "method"), methods(DBAPI_STUB).items(), ids=methods(DBAPI_STUB))
+def test_blocking_method_has_them_too(name: str, method: ast.FunctionDef) -> None:
+    check_sections(DBAPI_DOCUMENTED[name], method)
 
 
 @pytest.mark.parametrize("class_", CLASSES, ids=lambda class_: class_.__name__)

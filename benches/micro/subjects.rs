@@ -261,6 +261,7 @@ fn round_trip(count: usize) -> Duration {
         foreign_keys: false,
         pragmas: Vec::new(),
         mode: TransactionMode::Autocommit { manual_end: true },
+        is_blocking: false,
     });
     let mut run = |action| {
         wait(&submit(&connection, action), &mut context).expect("it runs");

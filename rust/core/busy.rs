@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::sqlite::BusyPolicy;
 
 use super::command::Shared;
+use super::here;
 use super::unheard;
 
 const FIRST_POLL: Duration = Duration::from_micros(100);
@@ -190,6 +191,10 @@ impl BusyPolicy for Waiter {
         else {
             return false;
         };
+        // It may run the handler of a signal.
+        drop(state);
+        here::look(&operation);
+        let mut state = wait.lock();
         if operation.stop().is_some() {
             return false;
         }

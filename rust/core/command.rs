@@ -51,6 +51,8 @@ pub enum Action {
     ExecuteMany {
         sql: Arc<str>,
         feed: Arc<ParameterFeed>,
+        /// An error leaves nothing of it; else the rows before it stay, as in `sqlite3`.
+        is_atomic: bool,
     },
     ExecuteScript(Arc<str>),
     Fetch {

@@ -132,6 +132,7 @@ impl Session {
         operation: &Shared,
         sql: &Arc<str>,
         feed: &ParameterFeed,
+        is_atomic: bool,
     ) -> Result<Outcome> {
         let prepared = self.prepare(sql).map_err(|error| error.with_sql(sql));
         if let Err(lost) = self.check_transaction() {
@@ -155,8 +156,12 @@ impl Session {
             return Err(refused.with_sql(sql));
         }
         let changed = self.observed(&sql.clone(), |session| {
-            let changed =
-                session.atomically(operation, |session| session.run_rows(operation, id, feed))?;
+            let changed = if is_atomic {
+                session.atomically(operation, |session| session.run_rows(operation, id, feed))?
+            } else {
+                session.begin_implicitly(id)?;
+                session.run_rows(operation, id, feed)?
+            };
             Ok((changed, 0))
         });
         self.give_back(sql, id);
@@ -320,8 +325,10 @@ impl Session {
         amount: Amount,
         first: bool,
     ) -> Result<Read> {
+        // A blocking caller waits for no more than the row that it asks for, as far as that can be.
+        let is_blocking = self.transaction.is_blocking();
         let mut statement = self.handle.statement(id);
-        let started = Instant::now();
+        let mut started = (!is_blocking).then(Instant::now);
         let wanted = match amount {
             Amount::Ahead(count) | Amount::Exactly(count) | Amount::Only(count) => count.max(1),
             Amount::All => usize::MAX,
@@ -359,10 +366,14 @@ impl Session {
                 break Ok(false);
             }
             // The first few are too quick for a look at the clock.
-            let looks = read >= 4 && read.is_power_of_two() || read.is_multiple_of(64);
+            let looks = read >= 4 && read.is_power_of_two()
+                || read.is_multiple_of(64)
+                || is_blocking && first && read > 1;
             let is_enough = read >= wanted
                 || matches!(amount, Amount::Ahead(_))
-                    && (bytes >= BATCH_BYTES || looks && started.elapsed() > READ_AHEAD);
+                    && (bytes >= BATCH_BYTES
+                        || looks
+                            && started.get_or_insert_with(Instant::now).elapsed() > READ_AHEAD);
             if is_enough && matches!(amount, Amount::Only(_)) {
                 break Ok(false);
             }
@@ -374,7 +385,7 @@ impl Session {
         }
         let is_quick = matches!(ended, Ok(true))
             && statement.kind() == StatementKind::Select
-            && started.elapsed() < QUICK;
+            && started.is_some_and(|started| started.elapsed() < QUICK);
         statement.mark(is_quick);
         ended.map(|done| Read { done, rows: read })
     }

@@ -24,6 +24,9 @@ pub struct Options {
     /// `PRAGMA name=value`, run in this order when the database is opened.
     pub pragmas: Vec<String>,
     pub mode: TransactionMode,
+    /// Its callers run its commands on their own threads, and it is as forgetful as `sqlite3`: a transaction that
+    /// SQLite has rolled back is reported by the error of that statement only.
+    pub is_blocking: bool,
 }
 
 /// When BEGIN and COMMIT run by themselves; the semantics of the stdlib's `sqlite3`.
@@ -59,6 +62,8 @@ pub enum ModeEffect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
     Plain,
+    /// What `sqlite3` writes where `isolation_level` is an empty string.
+    Implicit,
     Deferred,
     Immediate,
     Exclusive,
@@ -69,6 +74,7 @@ impl Begin {
     pub const fn sql(self) -> &'static str {
         match self {
             Self::Plain => "BEGIN",
+            Self::Implicit => "BEGIN ",
             Self::Deferred => "BEGIN DEFERRED",
             Self::Immediate => "BEGIN IMMEDIATE",
             Self::Exclusive => "BEGIN EXCLUSIVE",

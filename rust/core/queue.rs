@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::block::Block;
-use super::command::Command;
+use super::command::{Command, Shared};
 use super::deadline;
 
 /// Commands that nobody waits for any more are looked for from this many on.
@@ -61,6 +61,16 @@ impl Queue {
             level.set_aside(command, self.patience);
         }
         None
+    }
+
+    /// Takes the first of those that nobody waits for, and of `operation`'s: what a thread may run.
+    pub(super) fn next_here(&mut self, operation: Option<&Shared>) -> Option<Command> {
+        let may_run = |command: &Command| {
+            let is_own = operation.is_some_and(|own| Arc::ptr_eq(own, &command.operation));
+            is_own || Arc::strong_count(&command.operation) == 1
+        };
+        let place = self.arrived.iter().position(may_run)?;
+        self.arrived.remove(place)
     }
 
     /// Whether nothing has come that was not looked at.

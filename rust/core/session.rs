@@ -21,6 +21,7 @@ use super::command::{Action, Outcome, Shared};
 use super::deadline;
 use super::encryption::KeySlot;
 use super::error::{Error, Result};
+use super::here;
 use super::maintenance::Maintenance;
 use super::nest::Nest;
 use super::observer::Observer;
@@ -67,6 +68,7 @@ impl sqlite::Stop for Operation<Result<Outcome>> {
     /// SQLite asks while a statement runs on, for longer than those that wait to hear of the last ones should.
     fn stop_requested(&self) -> bool {
         unheard::wake_all();
+        here::look(self);
         self.must_stop_running()
     }
 }
@@ -113,7 +115,7 @@ impl Session {
             cache: StatementCache::new(options.cached_statements, options.pins.clone()),
             reading: HashMap::new(),
             blobs: HashMap::new(),
-            transaction: Transaction::new(mode),
+            transaction: Transaction::new(mode, options.is_blocking),
             nest: Nest::default(),
             wait,
             observer: None,
@@ -254,7 +256,11 @@ impl Session {
         for (_, reading) in self.reading.drain() {
             reading.rows.end(Err(Error::closed()));
         }
-        if !status.is_hurried() {
+        if self.transaction.is_blocking() && self.transaction.mode == TransactionMode::Always {
+            // As sqlite3: a trace and a rollback hook hear of it.
+            let _ = self.run_sql("ROLLBACK");
+        }
+        if !status.is_hurried() && !self.transaction.is_blocking() {
             self.optimize();
         }
         self.handle.close()?;
@@ -267,7 +273,11 @@ impl Session {
         }
         match action {
             Action::Execute(execute) => self.execute(operation, &execute),
-            Action::ExecuteMany { sql, feed } => self.execute_many(operation, &sql, &feed),
+            Action::ExecuteMany {
+                sql,
+                feed,
+                is_atomic,
+            } => self.execute_many(operation, &sql, &feed, is_atomic),
             Action::ExecuteScript(script) => self.execute_script(operation, &script),
             Action::Fetch { rows, amount } => {
                 self.fetch(operation, &rows, amount);

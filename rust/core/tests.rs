@@ -27,6 +27,7 @@ fn options(mode: TransactionMode) -> Options {
         foreign_keys: false,
         pragmas: Vec::new(),
         mode,
+        is_blocking: false,
     }
 }
 
@@ -338,4 +339,79 @@ fn pinned_statement_stays_prepared_beyond_the_capacity_until_it_is_unpinned() {
     assert!(!is_kept(&mut session, pinned));
     assert!(!is_kept(&mut session, "SELECT 1"));
     assert!(is_kept(&mut session, "SELECT 2"));
+}
+
+fn blocking() -> Arc<Local> {
+    let connection = Local::new(Options {
+        is_blocking: true,
+        ..options(IMPLICIT)
+    });
+    assert!(here(&connection, Action::Open, || false).unwrap().opened);
+    connection
+}
+
+fn here(connection: &Local, action: Action, look: super::Look) -> Result<Outcome> {
+    let command = Command::new(action, Vec::new(), None);
+    let operation = Arc::clone(&command.operation);
+    assert!(connection.run_now(command, look));
+    let mut context = Context::from_waker(Waker::noop());
+    match operation.poll(&mut context) {
+        Poll::Ready(Event::Finished(result)) => result,
+        other => panic!("not finished: {other:?}"),
+    }
+}
+
+#[test]
+fn blocking_command_has_ended_when_the_call_returns() {
+    let connection = blocking();
+    let rows = Arc::default();
+    let action = execute("SELECT 1", &rows, Amount::All);
+    assert!(here(&connection, action, || false).is_ok());
+    assert_eq!(rows.available(), 1);
+    assert!(!connection.is_claimed_here());
+}
+
+#[test]
+fn blocking_connection_runs_what_nobody_waits_for_before_the_next_command() {
+    let connection = blocking();
+    let rows = Arc::default();
+    let many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c";
+    here(
+        &connection,
+        execute(many, &rows, Amount::Exactly(2)),
+        || false,
+    )
+    .unwrap();
+    assert!(!rows.has_ended());
+    drop(submit(&connection, Action::CloseRows(Arc::clone(&rows))));
+    assert!(!rows.has_ended());
+    here(&connection, Action::Commit, || false).unwrap();
+    assert!(rows.has_ended());
+}
+
+#[test]
+fn blocking_statement_stops_when_its_thread_must() {
+    let connection = blocking();
+    let action = execute(ENDLESS, &Arc::default(), Amount::All);
+    let error = here(&connection, action, || true).unwrap_err();
+    assert_eq!(error.primary_code(), Some(sqlite::code::INTERRUPT));
+}
+
+#[test]
+fn blocking_threads_run_their_own_commands_one_after_the_other() {
+    let connection = blocking();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let rows = Arc::default();
+                    here(&connection, execute("SELECT 1", &rows, Amount::All), || {
+                        false
+                    })
+                    .unwrap();
+                    assert_eq!(rows.available(), 1);
+                }
+            });
+        }
+    });
 }

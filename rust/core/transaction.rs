@@ -22,10 +22,12 @@ pub(super) struct Transaction {
     /// The connection's count of changes when it began.
     changes_before: i64,
     lost: Option<Error>,
+    /// A lost transaction is nobody's error later on.
+    forgives: bool,
 }
 
 impl Transaction {
-    pub(super) const fn new(mode: TransactionMode) -> Self {
+    pub(super) const fn new(mode: TransactionMode, forgives: bool) -> Self {
         Self {
             mode,
             ended: false,
@@ -34,6 +36,7 @@ impl Transaction {
             operations: 0,
             changes_before: 0,
             lost: None,
+            forgives,
         }
     }
 
@@ -54,7 +57,7 @@ impl Transaction {
             }
         } else if is_open && counts {
             self.operations += 1;
-        } else if was_open && !is_open && !self.ended {
+        } else if was_open && !is_open && !self.ended && !self.forgives {
             let why = error.map_or("SQLite ended it", |error| error.message.as_str());
             self.lost = Some(Error::rolled_back(why));
         }
@@ -69,6 +72,11 @@ impl Transaction {
     /// Whether something may have been changed in it.
     pub(super) const fn is_touched(&self, total_changes: i64) -> bool {
         self.operations > 0 || total_changes != self.changes_before
+    }
+
+    /// Whether this is a blocking connection's.
+    pub(super) const fn is_blocking(&self) -> bool {
+        self.forgives
     }
 
     pub(super) const fn is_lost(&self) -> bool {

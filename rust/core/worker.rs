@@ -17,11 +17,11 @@ use super::channel::Channel;
 use super::command::{Action, Command, Outcome, Shared};
 use super::error::{Error, Result};
 use super::lookout::linger;
+use super::mailbox::{Database, Mailbox};
 use super::options::{ModeChange, Options, TransactionMode};
 use super::pins::Pin;
 use super::pool::{Job, Membership, Role};
 use super::process::Birth;
-use super::queue::Queue;
 use super::service::Service;
 use super::session::Session;
 use super::status::{Phase, Status};
@@ -44,43 +44,9 @@ pub struct Local {
     mailbox: Mutex<Mailbox>,
     /// How many commands have come, for a worker that looks out for the next.
     pub(super) commands: AtomicU32,
-    arrived: Condvar,
+    pub(super) arrived: Condvar,
     /// The pool that it is a handle of.
     pub(super) pool: OnceLock<Membership>,
-}
-
-#[derive(Debug)]
-pub(super) struct Mailbox {
-    pub(super) queue: Queue,
-    pub(super) database: Database,
-    running: Option<Shared>,
-    pub(super) lent: bool,
-    /// The lent worker waits for the next command.
-    pub(super) idle: bool,
-}
-
-#[derive(Debug)]
-pub(super) enum Database {
-    Unopened,
-    Open(Box<Session>),
-    /// With the worker that runs a command.
-    Claimed,
-    Closed,
-    /// A panic was contained; what it left behind is not used again.
-    Poisoned(String),
-}
-
-impl Mailbox {
-    /// Takes the database back from the worker that ran a command.
-    fn put_back(&mut self, database: Database) {
-        match &database {
-            Database::Open(session) => self
-                .queue
-                .follow(session.innermost().cloned(), session.timeout()),
-            _ => self.queue.follow(None, Duration::ZERO),
-        }
-        self.database = database;
-    }
 }
 
 impl Local {
@@ -90,20 +56,13 @@ impl Local {
     }
 
     pub fn new(options: Options) -> Arc<Self> {
-        let mailbox = Mailbox {
-            queue: Queue::new(options.timeout),
-            database: Database::Unopened,
-            running: None,
-            lent: false,
-            idle: false,
-        };
         Arc::new(Self {
             mode: Mutex::new(options.mode),
+            mailbox: Mutex::new(Mailbox::new(options.timeout)),
             options,
             status: Status::default(),
             channel: Arc::default(),
             birth: Birth::default(),
-            mailbox: Mutex::new(mailbox),
             commands: AtomicU32::new(0),
             arrived: Condvar::new(),
             pool: OnceLock::new(),
@@ -113,6 +72,11 @@ impl Local {
     /// The lent worker has commands.
     pub(super) fn wake(&self) {
         self.arrived.notify_one();
+    }
+
+    /// Whether its callers run its commands on their own threads.
+    pub const fn is_blocking(&self) -> bool {
+        self.options.is_blocking
     }
 
     /// How statements and callbacks talk.
@@ -142,6 +106,7 @@ impl Local {
         }
         let running = mailbox.running.clone();
         drop(mailbox);
+        self.arrived.notify_all();
         for command in waiting {
             if command.operation.claim() {
                 drop(command.operation.finish(Err(Error::closed())));
@@ -154,8 +119,12 @@ impl Local {
         }
     }
 
-    /// Ends a command in a child, where nothing that a worker may have held must be touched.
-    fn refuse(&self, command: &Command) {
+    /// Whether a command may be queued. Ends it in a child, where nothing that a worker may have held must be touched.
+    pub(super) fn accepts(&self, command: &Command) -> bool {
+        if !self.is_inherited() {
+            self.birth.mark();
+            return true;
+        }
         let result = match (self.status.phase(), &command.action) {
             (Phase::Closed, Action::Close) => Ok(Outcome::default()),
             (Phase::Closed, _) => Err(Error::closed()),
@@ -164,6 +133,7 @@ impl Local {
         if command.operation.claim() {
             drop(command.operation.finish(result));
         }
+        false
     }
 
     /// Runs commands until none has come for a while. Called on a lent thread.
@@ -445,11 +415,13 @@ impl Local {
 
 impl Backend for Arc<Local> {
     fn submit(&self, command: Command) {
-        if self.is_inherited() {
-            self.refuse(&command);
+        if !self.accepts(&command) {
             return;
         }
-        self.birth.mark();
+        if self.is_blocking() {
+            self.lock().queue.push(command);
+            return;
+        }
         let may_wait =
             matches!(command.action, Action::Execute(_)) && !self.status.in_transaction();
         let mut mailbox = self.lock();

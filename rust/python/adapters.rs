@@ -144,7 +144,7 @@ fn register_adapter(r#type: &Bound<'_, PyType>, adapter: &Bound<'_, PyAny>) -> P
 }
 
 /// An argument that may be missing; None is a value of its own.
-struct Given(Option<Py<PyAny>>);
+pub struct Given(pub Option<Py<PyAny>>);
 
 impl<'py> FromPyObject<'_, 'py> for Given {
     type Error = PyErr;

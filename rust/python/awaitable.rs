@@ -63,6 +63,16 @@ impl Operation {
         operation
     }
 
+    /// Takes out what it would drive, for a caller that blocks instead of awaiting.
+    pub fn take_work(slf: &Bound<'_, Self>) -> PyResult<Box<dyn Work>> {
+        let mut machine = Self::take(slf)?;
+        let spent = Box::new(Ready::spent(slf.borrow().name));
+        let work = std::mem::replace(&mut machine.work, spent);
+        machine.state = State::Finished;
+        Self::put_back(slf, machine, &Ok(Sent::Yield(slf.py().None())));
+        Ok(work)
+    }
+
     /// Raises an exception where it waits.
     pub fn throw_into(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<Sent> {
         let _inside = exit::enter(slf.py())?;

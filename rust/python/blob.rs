@@ -104,6 +104,11 @@ impl Blob {
         }
     }
 
+    /// Bytes in it.
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+
     pub fn position(&self) -> usize {
         self.state().position
     }
@@ -299,6 +304,7 @@ impl Drop for Blob {
         if !link.is_inherited() && self.close_now() {
             let close = Service::CloseBlob(self.name);
             drop(link.submit(Action::Serve(close), None));
+            link.settle_in_destructor();
         }
     }
 }

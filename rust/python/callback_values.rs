@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyFloat, PyInt, PyMemoryView, PyString, PyTuple};
 use crate::sqlite::{Answer, Arguments, Error, ValueRef};
 
 use super::cached::interned;
+use super::parameters::check_contiguous;
 
 /// The arguments of a call.
 pub fn arguments<'py>(py: Python<'py>, arguments: &Arguments<'_>) -> PyResult<Bound<'py, PyTuple>> {
@@ -49,6 +50,7 @@ pub fn answer(value: &Bound<'_, PyAny>) -> PyResult<Answer> {
         return Ok(Answer::Text(text.to_str()?.as_bytes().to_vec()));
     }
     if let Ok(view) = PyMemoryView::from(value) {
+        check_contiguous(&view)?;
         let bytes = view.call_method0(interned!(value.py(), "tobytes"))?;
         return Ok(Answer::Blob(bytes.extract()?));
     }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -18,6 +19,7 @@ use pyo3::types::PyTuple;
 use crate::core::{Channel, Opaque, wake_unheard};
 use crate::sqlite::{Failure, code};
 
+use super::blocking;
 use super::cached::cached_attribute;
 use super::exceptions;
 use super::exit;
@@ -32,6 +34,16 @@ pub struct Callbacks {
     is_used: AtomicBool,
     channel: Arc<Channel>,
     reentrancy: Arc<Reentrancy>,
+    /// Statements are run by the threads that wait for them.
+    is_blocking: bool,
+}
+
+/// Whether exceptions in callbacks of blocking connections are reported.
+static REPORTS: AtomicBool = AtomicBool::new(false);
+
+/// Has exceptions in callbacks of blocking connections reported, which else only their statement's error tells of.
+pub fn report_exceptions(reports: bool) {
+    REPORTS.store(reports, Ordering::Relaxed);
 }
 
 /// A callback's place in its table. SQLite has it, or what SQLite calls.
@@ -41,13 +53,14 @@ pub struct Callback {
 }
 
 impl Callbacks {
-    pub fn new(channel: Arc<Channel>, reentrancy: Arc<Reentrancy>) -> Arc<Self> {
+    pub fn new(channel: Arc<Channel>, reentrancy: Arc<Reentrancy>, is_blocking: bool) -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
             next: AtomicU64::new(0),
             is_used: AtomicBool::new(false),
             channel,
             reentrancy,
+            is_blocking,
         })
     }
 
@@ -62,12 +75,20 @@ impl Callbacks {
         }
     }
 
+    /// Whether statements are run by the threads that wait for them.
+    pub const fn is_blocking(&self) -> bool {
+        self.is_blocking
+    }
+
     /// The context that callbacks of a statement run in, which is awaited here.
     pub fn surroundings(&self, py: Python<'_>) -> Option<Opaque> {
         if !self.is_used.load(Ordering::Acquire) {
             return None;
         }
-        let context = ffi::copy_context(py).ok();
+        // A blocking caller's own context is that of its thread.
+        let context = (!self.is_blocking)
+            .then(|| ffi::copy_context(py).ok())
+            .flatten();
         Some(Opaque::new(context.map(Bound::unbind)))
     }
 
@@ -121,29 +142,53 @@ impl Callback {
                 .and_then(Option::as_ref);
             let call = Call {
                 context: context.map(|context| context.bind(py)),
+                is_blocking: callbacks.is_blocking,
             };
             // Another loop in the callback would wait for the connection that waits for the callback.
             let _refusal = callbacks.reentrancy.refuse();
-            work(&object, &call).map_err(|error| callbacks.failed(py, what, error))
+            work(&object, &call).map_err(|error| {
+                callbacks.report(&object, &error);
+                callbacks.failed(py, what, error)
+            })
         });
         ran.unwrap_or_else(|| Err(failure(code::ABORT, "the interpreter is going down")))
     }
 
     /// As `run`, for a callback that no statement's error can tell of: what it raises is reported as unraisable.
     pub fn run_unheard(&self, work: impl FnOnce(&Bound<'_, PyAny>, &Call<'_, '_>) -> PyResult<()>) {
-        let ran = self.run("", |object, call| {
-            if let Err(error) = work(object, call) {
+        let ran = self.run("", |object, call| match work(object, call) {
+            Err(error) if !call.is_blocking => {
                 error.write_unraisable(object.py(), Some(object));
+                Ok(())
             }
-            Ok(())
+            result => result,
         });
         drop(ran);
     }
 }
 
 impl Callbacks {
+    /// As `sqlite3` does after `enable_callback_tracebacks(True)`. Ctrl-C and the like go to whoever called.
+    fn report(&self, object: &Bound<'_, PyAny>, error: &PyErr) {
+        let py = object.py();
+        if self.is_blocking && !error.is_instance_of::<PyException>(py) {
+            blocking::raise_later(error.clone_ref(py));
+            return;
+        }
+        if !self.is_blocking || !REPORTS.load(Ordering::Relaxed) {
+            return;
+        }
+        // Of an aggregate its class, which has a name.
+        let shown = if object.is_callable() {
+            object.clone()
+        } else {
+            object.get_type().into_any()
+        };
+        error.clone_ref(py).write_unraisable(py, Some(&shown));
+    }
+
     fn failed(&self, py: Python<'_>, what: &str, error: PyErr) -> Failure {
-        let code = if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) {
+        let result = if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) {
             code::NOMEM
         } else if error.is_instance_of::<pyo3::exceptions::PyOverflowError>(py) {
             code::TOOBIG
@@ -151,7 +196,16 @@ impl Callbacks {
             code::ERROR
         };
         self.channel.fail(Opaque::new(error));
-        failure(code, what)
+        // As sqlite3 has it.
+        let is_too_big = self.is_blocking && result == code::TOOBIG;
+        failure(
+            result,
+            if is_too_big {
+                "string or blob too big"
+            } else {
+                what
+            },
+        )
     }
 }
 
@@ -167,6 +221,7 @@ impl Drop for Callback {
 /// How a callback calls Python.
 pub struct Call<'a, 'py> {
     context: Option<&'a Bound<'py, PyAny>>,
+    is_blocking: bool,
 }
 
 impl<'py> Call<'_, 'py> {

@@ -12,7 +12,6 @@ use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyString, PyTuple};
 use crate::core::{Cell, Error, RowBatch, Span};
 
 use super::converters;
-use super::cursor::Cursor;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::ffi::{self, Elements};
@@ -20,7 +19,7 @@ use super::row::Row;
 
 /// Makes the rows of one cursor.
 pub struct RowMaker {
-    pub cursor: Py<Cursor>,
+    pub cursor: Py<PyAny>,
     pub columns: Arc<[Box<str>]>,
     /// For each column its converter, or None.
     pub converters: Option<Py<PyTuple>>,

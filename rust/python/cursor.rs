@@ -20,7 +20,7 @@ use super::executemany::ExecuteMany;
 use super::factories::{RowFactory, TextFactory};
 use super::fetch::{FetchAll, FetchMany, FetchOne};
 use super::iterator::RowIterator;
-use super::results::{Found, Piece, State};
+use super::results::{Found, Piece, State, describe};
 use super::statements::{CloseCursor, Execute, ExecuteScript};
 use super::work::{Ready, Work};
 
@@ -230,7 +230,7 @@ impl Cursor {
         };
         let state = this.state();
         RowMaker {
-            cursor: slf.clone_ref(py),
+            cursor: slf.clone_ref(py).into_any(),
             columns: state.columns.clone().unwrap_or_default(),
             converters: state.converters.as_ref().map(|of| of.clone_ref(py)),
             rows: state.row_factory.clone_ref(py),
@@ -396,19 +396,7 @@ impl Cursor {
 
     #[getter]
     fn description<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let Some(columns) = self.columns() else {
-            return Ok(None);
-        };
-        let describe = |name: &str| {
-            PyTuple::new(
-                py,
-                std::iter::once(PyString::new(py, name).into_any())
-                    .chain((0..6).map(|_| py.None().into_bound(py)))
-                    .collect::<Vec<_>>(),
-            )
-        };
-        let columns: PyResult<Vec<_>> = columns.iter().map(|name| describe(name)).collect();
-        PyTuple::new(py, columns?).map(Some)
+        describe(py, self.columns())
     }
 
     #[getter]

@@ -218,6 +218,7 @@ impl Work for ExecuteMany {
             let action = Action::ExecuteMany {
                 sql: Arc::clone(&self.sql),
                 feed: Arc::clone(&self.feed),
+                is_atomic: true,
             };
             self.pending
                 .submit(py, cursor.connection().get(), action, self.timeout)?;

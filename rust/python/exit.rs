@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use crate::core::{self, Action, Birth, Error};
+use crate::core::{Action, Birth, Error};
 
 use super::exceptions;
 use super::link::Link;
@@ -106,12 +106,12 @@ fn close(links: &[Arc<Link>], until: Instant) {
         // Once more, for a daemon thread may have gone on.
         link.stop();
         let closed = link.submit(Action::Close, None);
-        if !core::wait_for(&closed, until.min(Instant::now() + ONE)) {
-            unfinished.push(closed);
+        if !link.wait_for(&closed, until.min(Instant::now() + ONE)) {
+            unfinished.push((link, closed));
         }
     }
-    for closed in unfinished {
-        core::wait_for(&closed, until);
+    for (link, closed) in unfinished {
+        link.wait_for(&closed, until);
     }
 }
 

@@ -46,6 +46,15 @@ impl RowFactory {
         Ok(Self::Call(value.clone().unbind()))
     }
 
+    /// As `new`; what can't be called is an error when it is, as in `sqlite3`.
+    pub fn unchecked(value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if value.is_none() || value.is_callable() {
+            Self::new(value)
+        } else {
+            Ok(Self::Call(value.clone().unbind()))
+        }
+    }
+
     pub fn to_python(&self, py: Python<'_>) -> Py<PyAny> {
         match self {
             Self::Tuple => py.None(),
@@ -88,6 +97,11 @@ impl TextFactory {
                 "text_factory must be str, bytes, bytearray, or a callable(bytes)",
             ))
         }
+    }
+
+    /// As `new`; what can't be called is an error when it is, as in `sqlite3`.
+    pub fn unchecked(value: &Bound<'_, PyAny>) -> Self {
+        Self::new(value).unwrap_or_else(|_| Self::Call(value.clone().unbind()))
     }
 
     pub fn to_python(&self, py: Python<'_>) -> Py<PyAny> {

@@ -18,47 +18,71 @@ use crate::sqlite::{
 };
 
 use super::awaitable::Operation;
-use super::cached::interned;
 use super::callback_values::{answer, arguments};
-use super::callbacks::{Callback, Callbacks, refuse_coroutine_function};
+use super::callbacks::{Call, Callback, Callbacks, refuse_coroutine_function};
 use super::connection::Connection;
 
 const FUNCTION: &str = "user-defined function raised exception";
 
 /// An aggregate's group: an instance of the user's class.
-struct Group(Callback);
+struct Group {
+    callback: Callback,
+    has_rows: bool,
+    /// Without rows there is no result, whatever the class says, as in `sqlite3`.
+    is_null_without: bool,
+}
 
 impl Aggregate for Group {
     fn step(&mut self, values: &Arguments<'_>) -> Result<(), Failure> {
-        let what = "user-defined aggregate's 'step' method raised error";
-        self.0.run(what, |group, call| {
-            let step = group.getattr(interned!(group.py(), "step"))?;
-            call.call(&step, arguments(group.py(), values)?).map(drop)
+        self.has_rows = true;
+        self.run("step", |step, call| {
+            call.call(step, arguments(step.py(), values)?).map(drop)
         })
     }
 
     fn inverse(&mut self, values: &Arguments<'_>) -> Result<(), Failure> {
-        let what = "user-defined aggregate's 'inverse' method raised error";
-        self.0.run(what, |group, call| {
-            let inverse = group.getattr(interned!(group.py(), "inverse"))?;
-            call.call(&inverse, arguments(group.py(), values)?)
+        self.run("inverse", |inverse, call| {
+            call.call(inverse, arguments(inverse.py(), values)?)
                 .map(drop)
         })
     }
 
     fn value(&mut self) -> Result<Answer, Failure> {
-        let what = "user-defined aggregate's 'value' method raised error";
-        self.0.run(what, |group, call| {
-            let value = group.getattr(interned!(group.py(), "value"))?;
-            answer(&call.call(&value, PyTuple::empty(group.py()))?)
+        self.run("value", |value, call| {
+            answer(&call.call(value, PyTuple::empty(value.py()))?)
         })
     }
 
     fn finish(self: Box<Self>) -> Result<Answer, Failure> {
-        let what = "user-defined aggregate's 'finalize' method raised error";
-        self.0.run(what, |group, call| {
-            let finalize = group.getattr(interned!(group.py(), "finalize"))?;
-            answer(&call.call(&finalize, PyTuple::empty(group.py()))?)
+        if self.is_null_without && !self.has_rows {
+            return Ok(Answer::Null);
+        }
+        self.run("finalize", |finalize, call| {
+            answer(&call.call(finalize, PyTuple::empty(finalize.py()))?)
+        })
+    }
+}
+
+impl Group {
+    /// Works with a method. That there is none is said, as in `sqlite3`.
+    fn run<T>(
+        &self,
+        method: &str,
+        work: impl FnOnce(&Bound<'_, PyAny>, &Call<'_, '_>) -> PyResult<T>,
+    ) -> Result<T, Failure> {
+        let mut is_defined = false;
+        let what = format!("user-defined aggregate's '{method}' method raised error");
+        let ran = self.callback.run(&what, |group, call| {
+            let method = group.getattr(method)?;
+            is_defined = true;
+            work(&method, call)
+        });
+        ran.map_err(|failure| {
+            if is_defined || failure.message != what {
+                return failure;
+            }
+            let message = format!("user-defined aggregate's '{method}' method not defined");
+            Failure { message, ..failure }
         })
     }
 }
@@ -80,7 +104,11 @@ fn factory(callbacks: &Arc<Callbacks>, callback: Callback) -> AggregateFactory {
             let callbacks = callbacks
                 .upgrade()
                 .ok_or_else(|| PyValueError::new_err("the connection is gone"))?;
-            let group = Group(callbacks.add(group.unbind()));
+            let group = Group {
+                is_null_without: callbacks.is_blocking(),
+                callback: callbacks.add(group.unbind()),
+                has_rows: false,
+            };
             Ok(Box::new(group) as Box<dyn Aggregate>)
         })
     })

@@ -5,12 +5,14 @@
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 
 use crate::core::{
-    Action, Backend, Block, Command, Error, Local, ModeChange, Opaque, Phase, Pin, Shared, Status,
+    self, Action, Backend, Block, Command, Error, Local, Look, ModeChange, Opaque, Phase, Pin,
+    Shared, Status,
 };
 
 use super::adapters::Adapters;
@@ -48,7 +50,8 @@ impl Link {
     pub fn new(backend: Arc<Local>, label: String, settings: Settings) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let reentrancy = Arc::<Reentrancy>::default();
-        let callbacks = Callbacks::new(Arc::clone(backend.channel()), Arc::clone(&reentrancy));
+        let channel = Arc::clone(backend.channel());
+        let callbacks = Callbacks::new(channel, Arc::clone(&reentrancy), backend.is_blocking());
         Self {
             callbacks,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -77,15 +80,35 @@ impl Link {
         self.submit_in(action, block, self.callbacks.surroundings(py))
     }
 
+    /// A command of a blocking connection, for `run_now`.
+    pub fn command(&self, py: Python<'_>, action: Action) -> Command {
+        self.command_in(action, None, self.callbacks.surroundings(py))
+    }
+
+    /// Runs a command on this thread. `false`: the thread has to stop before it has ended.
+    pub fn run_now(&self, command: Command, look: Look) -> bool {
+        self.backend.run_now(command, look)
+    }
+
+    fn command_in(
+        &self,
+        action: Action,
+        block: Option<Arc<Block>>,
+        surroundings: Option<Opaque>,
+    ) -> Command {
+        let modes = self.modes_for(&action);
+        let mut command = Command::new(action, modes, block);
+        command.surroundings = surroundings;
+        command
+    }
+
     fn submit_in(
         &self,
         action: Action,
         block: Option<Arc<Block>>,
         surroundings: Option<Opaque>,
     ) -> Shared {
-        let modes = self.modes_for(&action);
-        let mut command = Command::new(action, modes, block);
-        command.surroundings = surroundings;
+        let command = self.command_in(action, block, surroundings);
         let shared = Arc::clone(&command.operation);
         self.backend.submit(command);
         shared
@@ -252,7 +275,8 @@ impl Link {
 
     /// Warns of changes that a close threw away, once.
     pub fn report_discarded(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.status().take_discarded() {
+        // As sqlite3, which says nothing.
+        if !self.status().take_discarded() || self.backend.is_blocking() {
             return Ok(());
         }
         self.warn(
@@ -295,6 +319,42 @@ impl Link {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
+    /// Runs the commands of a blocking connection on this thread, until one has ended or the thread has to stop.
+    pub fn serve_here(&self, operation: &Shared, look: Look) -> bool {
+        self.backend.serve_here(operation, look)
+    }
+
+    /// Waits until a command has ended, or it is too late. `true`: it has.
+    pub fn wait_for(&self, operation: &Shared, until: Instant) -> bool {
+        if self.backend.is_blocking() {
+            self.backend.serve_here(operation, || true)
+        } else {
+            core::wait_for(operation, until)
+        }
+    }
+
+    /// Runs what nobody waits for, if it is a blocking connection's.
+    pub fn settle(&self) {
+        if self.backend.is_blocking() {
+            self.backend.settle();
+        }
+    }
+
+    /// As `settle`, where an object dies.
+    pub fn settle_in_destructor(&self) {
+        if self.backend.is_blocking() {
+            exceptions::in_destructor(|py| {
+                py.detach(|| self.backend.settle());
+                Ok(())
+            });
+        }
+    }
+
+    /// Whether this thread runs a command of a blocking connection, and is in a callback of it.
+    pub fn is_claimed_here(&self) -> bool {
+        self.backend.is_claimed_here()
+    }
+
     /// Says that it was left open, once.
     pub fn report_left_open(&self, py: Python<'_>, how: &str) -> PyResult<()> {
         if self.reported.swap(true, Ordering::Relaxed) {
@@ -322,6 +382,7 @@ impl Link {
         if forgotten {
             self.status().hurry();
             drop(self.submit(Action::Close, None));
+            self.settle_in_destructor();
         }
         exceptions::in_destructor(|py| {
             if forgotten {
@@ -335,7 +396,12 @@ impl Link {
     }
 
     fn warn(&self, py: Python<'_>, what: &str) -> PyResult<()> {
-        let message = format!("<aiolibsql.Connection '{}'> {what}", self.label);
+        let message = if self.backend.is_blocking() {
+            let what = what.replace("'async with' or '.close()'", "'.close()'");
+            format!("<aiolibsql.dbapi.Connection '{}'> {what}", self.label)
+        } else {
+            format!("<aiolibsql.Connection '{}'> {what}", self.label)
+        };
         let message = CString::new(message).unwrap_or_default();
         PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
     }

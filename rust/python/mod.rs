@@ -10,6 +10,7 @@ mod awaitable;
 mod batch;
 mod blob;
 mod blob_works;
+mod blocking;
 mod building;
 mod cached;
 mod callback_values;
@@ -84,6 +85,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(introspection::_fetch_plain, module)?)?;
     adapters::register(module)?;
     converters::register(module)?;
+    blocking::register(module)?;
     module.add_function(wrap_pyfunction!(exceptions::_error_for_code, module)?)?;
     // Nobody names these, but PyO3 would make them at first use.
     py.get_type::<asyncio::Waiter>();

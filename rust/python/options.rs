@@ -163,7 +163,7 @@ pub fn begin(mode: &str) -> Option<Begin> {
 }
 
 fn implicit_begin(level: &str) -> Begin {
-    begin(level).unwrap_or(Begin::Plain)
+    begin(level).unwrap_or(Begin::Implicit)
 }
 
 /// Checks the arguments; gives the options and how to show the database.
@@ -191,6 +191,7 @@ pub fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(O
         foreign_keys: arguments.foreign_keys,
         pragmas: arguments.pragmas.map_or_else(|| Ok(Vec::new()), pragmas)?,
         mode,
+        is_blocking: false,
     };
     Ok((options, label))
 }

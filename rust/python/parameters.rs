@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::exceptions::{PyBufferError, PyOverflowError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -236,6 +236,7 @@ fn push(
         let bytes = bytes.as_bytes();
         within_limit(bytes.len()).and_then(|()| batch.push(ValueRef::Blob(bytes)))
     } else if let Ok(view) = PyMemoryView::from(value) {
+        check_contiguous(&view)?;
         match within_limit(view.getattr(interned!(py, "nbytes"))?.extract()?) {
             Ok(()) => {
                 let bytes = view
@@ -255,6 +256,21 @@ fn push(
         return Err(exceptions::programming(py, message));
     };
     pushed.map_err(|error| exceptions::to_python(py, error))
+}
+
+/// Refuses a buffer whose bytes do not follow each other, as `sqlite3`.
+///
+/// # Errors
+/// `BufferError`.
+pub fn check_contiguous(view: &Bound<'_, PyMemoryView>) -> PyResult<()> {
+    if view
+        .getattr(interned!(view.py(), "c_contiguous"))?
+        .is_truthy()?
+    {
+        return Ok(());
+    }
+    let message = "underlying buffer is not C-contiguous";
+    Err(PyBufferError::new_err(message))
 }
 
 /// SQLite's limit, looked at before anything is copied.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 
 use crate::core::{Block, Error, Next, RowBatch, RowStream, Shared};
 
@@ -153,4 +153,27 @@ impl State {
             .sum();
         taken_back + current + self.rows.as_ref().map_or(0, |rows| rows.available())
     }
+}
+
+/// PEP 249's description of columns.
+///
+/// # Errors
+/// Python's.
+pub fn describe(
+    py: Python<'_>,
+    columns: Option<Arc<[Box<str>]>>,
+) -> PyResult<Option<Bound<'_, PyTuple>>> {
+    let Some(columns) = columns else {
+        return Ok(None);
+    };
+    let describe = |name: &str| {
+        PyTuple::new(
+            py,
+            std::iter::once(PyString::new(py, name).into_any())
+                .chain((0..6).map(|_| py.None().into_bound(py)))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let columns: PyResult<Vec<_>> = columns.iter().map(|name| describe(name)).collect();
+    PyTuple::new(py, columns?).map(Some)
 }

@@ -11,6 +11,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyIterator, PyList, PySlice, PyString, PyTuple};
 
+use super::blocking;
 use super::cursor::Cursor;
 
 /// A row whose values can be reached by index, slice, and case-insensitive column name.
@@ -35,11 +36,15 @@ impl Row {
 #[pymethods]
 impl Row {
     #[new]
-    fn new(cursor: &Bound<'_, Cursor>, values: Bound<'_, PyTuple>) -> Self {
-        Self {
+    fn new(cursor: &Bound<'_, PyAny>, values: Bound<'_, PyTuple>) -> PyResult<Self> {
+        let columns = match cursor.cast::<blocking::Cursor>() {
+            Ok(cursor) => cursor.get().columns(),
+            Err(_) => cursor.cast::<Cursor>()?.get().columns(),
+        };
+        Ok(Self {
             values: values.unbind(),
-            names: cursor.get().columns().unwrap_or_default(),
-        }
+            names: columns.unwrap_or_default(),
+        })
     }
 
     fn __getitem__<'py>(

@@ -10,10 +10,11 @@ use std::task::{Wake, Waker};
 
 use super::super::command::{Action, Command, Outcome, Shared};
 use super::super::error::{Error, Result};
+use super::super::mailbox::{Database, Mailbox};
 use super::super::operation::{Operation, Shield};
 use super::super::threads;
 use super::super::unheard;
-use super::super::worker::{Database, Local, Mailbox};
+use super::super::worker::Local;
 use super::Pool;
 use super::group::Ended;
 use super::member::UNLENT;

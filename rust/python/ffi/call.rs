@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pyo3::ffi::PySendResult;
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyTuple};
 
 use super::slots::Sent;
 
@@ -60,11 +60,24 @@ pub fn call<'py>(
         Error: Into<PyErr>,
     >,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = arguments.into_pyobject(callable.py()).map_err(Into::into)?;
+    call_with(callable, &arguments, None)
+}
+
+/// As `call`, with keywords.
+///
+/// # Errors
+/// What it raises.
+pub fn call_with<'py>(
+    callable: &Bound<'py, PyAny>,
+    arguments: &Bound<'py, PyTuple>,
+    keywords: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = callable.py();
-    let arguments = arguments.into_pyobject(py).map_err(Into::into)?;
+    let keywords = keywords.map_or(ptr::null_mut(), Bound::as_ptr);
     let guard = StaysHere;
-    // SAFETY: both are live, the interpreter is attached, and there are no keywords.
-    let result = unsafe { PyObject_Call(callable.as_ptr(), arguments.as_ptr(), ptr::null_mut()) };
+    // SAFETY: all are live, or there are no keywords, and the interpreter is attached.
+    let result = unsafe { PyObject_Call(callable.as_ptr(), arguments.as_ptr(), keywords) };
     std::mem::forget(guard);
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, result) }
