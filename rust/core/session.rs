@@ -16,7 +16,7 @@ use crate::sqlite::{self, Handle, OpenOptions, StatementId, StatementKind};
 use super::blob::{BlobName, OpenBlob};
 use super::block::Block;
 use super::busy::{Line, Wait, Waiter};
-use super::channel::Channel;
+use super::channel::{Channel, Opaque};
 use super::command::{Action, Outcome, Shared};
 use super::deadline;
 use super::encryption::KeySlot;
@@ -61,7 +61,7 @@ pub(super) struct Reading {
     pub(super) rows: Arc<RowStream>,
 }
 
-impl sqlite::Stop for Operation<Result<Outcome>> {
+impl sqlite::Stop for Operation<Result<Outcome>, Opaque> {
     /// SQLite asks while a statement runs on, for longer than those that wait to hear of the last ones should.
     fn stop_requested(&self) -> bool {
         unheard::wake_all();

@@ -144,6 +144,8 @@ impl Local {
             running.interrupt();
             // Also ends the wait of a COMMIT for a lock.
             running.expire(Err(Error::closed()));
+            // And that for a callback's answer, which nobody gives any more.
+            running.dialogue().set_attended(false);
         }
     }
 
@@ -238,6 +240,7 @@ impl Local {
             let database = self.poisoned(&*panic);
             if let Database::Poisoned(message) = &database {
                 drop(operation.finish(Err(Error::internal(message.clone()))));
+                operation.leave();
             }
             database
         })
@@ -267,7 +270,7 @@ impl Local {
         }
         let has_callbacks = surroundings.is_some();
         if has_callbacks {
-            self.channel.begin(surroundings);
+            self.channel.begin(surroundings, &operation);
         }
         let (mut database, mut result) =
             self.step(database, &operation, action, &modes, block.as_ref());
@@ -288,12 +291,13 @@ impl Local {
         } else {
             unheard::wake_all();
             if opened {
-                return self.undo_open(database);
+                database = self.undo_open(database);
             }
             if let Database::Open(session) = &mut database {
                 session.undo();
                 session.publish(&self.status);
             }
+            operation.leave();
         }
         if let Database::Open(session) = &mut database {
             session.maintain_overdue();

@@ -20,7 +20,7 @@ use crate::sqlite::{
 use super::awaitable::Operation;
 use super::cached::interned;
 use super::callback_values::{answer, arguments};
-use super::callbacks::{Callback, Callbacks, refuse_coroutine_function};
+use super::callbacks::{Callback, Callbacks};
 use super::connection::Connection;
 
 const FUNCTION: &str = "user-defined function raised exception";
@@ -146,9 +146,11 @@ impl Connection {
             return Ok(None);
         };
         check_callable(callable)?;
-        refuse_coroutine_function(callable)?;
-        let callbacks = slf.get().link().callbacks();
-        Ok(Some(callbacks.add(callable.clone().unbind())))
+        slf.get()
+            .link()
+            .callbacks()
+            .add_callable(callable)
+            .map(Some)
     }
 
     fn make_aggregate(

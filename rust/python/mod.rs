@@ -5,6 +5,7 @@
 //! Invariant: no lock is held while Python code may run.
 
 mod adapters;
+mod ahead;
 mod asyncio;
 mod awaitable;
 mod batch;
@@ -30,6 +31,7 @@ mod fetch;
 mod ffi;
 mod functions;
 mod hooks;
+mod in_flight;
 mod introspection;
 mod iterator;
 mod lifecycle;
@@ -52,6 +54,7 @@ mod statements;
 mod suspension;
 mod transaction;
 mod trio;
+mod turns;
 mod view;
 mod work;
 
