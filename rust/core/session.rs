@@ -20,7 +20,7 @@ use super::channel::{Channel, Opaque};
 use super::command::{Action, Outcome, Shared};
 use super::deadline;
 use super::encryption::KeySlot;
-use super::error::{Error, Result};
+use super::error::{Error, Kind, Result};
 use super::maintenance::Maintenance;
 use super::nest::Nest;
 use super::observer::Observer;
@@ -188,6 +188,10 @@ impl Session {
 
         let admitted = self.admit(block, &action).and(self.apply(modes));
         let result = admitted.and_then(|()| self.dispatch(operation, action));
+        if self.handle.take_taint() && !self.handle.is_autocommit() {
+            // As SQLite itself does after a write that was interrupted.
+            let _ = self.run_once("ROLLBACK");
+        }
         let mut result = result.map_err(|error| explain_stop(operation, error));
 
         let is_open = !self.handle.is_autocommit();
@@ -412,7 +416,17 @@ impl Session {
     }
 }
 
-pub(super) fn explain_stop(operation: &Shared, error: Error) -> Error {
+pub(super) fn explain_stop(operation: &Shared, mut error: Error) -> Error {
+    // An authorizer or a commit hook that was stopped says no.
+    let denies = matches!(
+        error.kind,
+        Kind::Sqlite(sqlite::code::AUTH | sqlite::code::CONSTRAINT_COMMITHOOK)
+    );
+    if denies && operation.must_stop_running() && operation.dialogue().has_asked() {
+        let sql = error.sql;
+        error = sqlite::Error::new(sqlite::code::INTERRUPT, "interrupted").into();
+        error.sql = sql;
+    }
     if !matches!(
         error.primary_code(),
         Some(sqlite::code::INTERRUPT | sqlite::code::BUSY)

@@ -7,6 +7,7 @@
 //! waits for the statement awaits (`in_flight`), while the worker sleeps.
 //! Invariant: a worker attaches only while the interpreter is up, and is counted until it has left.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -154,6 +155,7 @@ impl Callback {
                 callbacks: &callbacks,
                 context: context.map(|context| context.bind(py)),
                 port: surroundings.and_then(|of| of.port.as_ref()),
+                was_refused: Cell::new(false),
             };
             // Another loop in the callback would wait for the connection that waits for the callback.
             let _refusal = callbacks.reentrancy.refuse();
@@ -208,6 +210,8 @@ pub struct Call<'a, 'py> {
     callbacks: &'a Callbacks,
     context: Option<&'a Bound<'py, PyAny>>,
     port: Option<&'a Py<LoopPort>>,
+    /// Nobody has awaited what the callback returned, or not to its end.
+    was_refused: Cell<bool>,
 }
 
 impl<'py> Call<'_, 'py> {
@@ -226,6 +230,11 @@ impl<'py> Call<'_, 'py> {
         }
     }
 
+    /// Whether the callback is without a result because nobody has awaited what it returned, or not to the end.
+    pub const fn was_refused(&self) -> bool {
+        self.was_refused.get()
+    }
+
     /// Has something awaited by the operation that waits for the statement. The worker keeps no reference to it meanwhile,
     /// so that a task that waits for ever, and that nobody has any more, can be collected.
     fn wait_for(&self, awaitable: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -239,6 +248,7 @@ impl<'py> Call<'_, 'py> {
                 py.detach(|| operation.ask(question, || is_gone(port)))
             }
         };
+        self.was_refused.set(!matches!(asked, Asked::Answer(_)));
         let stopped = || exceptions::Abandoned::new_err("the statement was stopped");
         match asked {
             Asked::Answer(answer) => match answer.get::<Answer>() {

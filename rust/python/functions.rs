@@ -88,7 +88,7 @@ fn factory(callbacks: &Arc<Callbacks>, callback: Callback) -> AggregateFactory {
 
 fn collation(callback: Callback) -> Collation {
     Box::new(move |left, right| {
-        let mut order = Ordering::Equal;
+        let mut order = Some(Ordering::Equal);
         // SQLite has no way to fail here: after an exception two texts are equal.
         callback.run_unheard(|compare, call| {
             let py = compare.py();
@@ -96,8 +96,11 @@ fn collation(callback: Callback) -> Collation {
                 PyString::from_bytes(py, left)?,
                 PyString::from_bytes(py, right)?,
             ];
-            let result = call.call(compare, PyTuple::new(py, texts)?)?;
-            order = result.extract::<i64>()?.cmp(&0);
+            let result = call.call(compare, PyTuple::new(py, texts)?);
+            if call.was_refused() {
+                order = None;
+            }
+            order = Some(result?.extract::<i64>()?.cmp(&0));
             Ok(())
         });
         order
