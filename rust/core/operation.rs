@@ -255,14 +255,16 @@ impl<T, M> Operation<T, M> {
             }
         };
         let refuses = || -> Refusal<M> {
+            // First: a cancellation takes it back last.
+            let is_attended = self.dialogue.is_attended();
             let is_abandoned = self.phase.load(Ordering::SeqCst) == ABANDONED;
             if is_abandoned || self.must_stop_running() {
-                return Some(Asked::Stopped);
+                Some(Asked::Stopped)
+            } else if is_attended {
+                None
+            } else {
+                Some(Asked::Nobody)
             }
-            if self.dialogue.is_attended() {
-                return None;
-            }
-            Some(Asked::Nobody)
         };
         self.dialogue.ask(question, wake, refuses, is_gone)
     }
