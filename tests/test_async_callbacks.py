@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -785,6 +786,158 @@ async def test_authorizer_and_commit_hook_may_refuse(table: Conn) -> None:
     await assert_whole(table)
 
 
+WAYS: dict[str, Callable[[Conn], Awaitable[Any]]] = {
+    "implicit transaction": lambda conn: conn.execute("INSERT INTO t VALUES (own(1))"),
+    "executemany": lambda conn: conn.executemany("INSERT INTO t VALUES (own(?))", [(1,), (2,)]),
+    "executescript": lambda conn: conn.executescript("BEGIN; INSERT INTO t VALUES (own(1)); END;"),
+    "batch": lambda conn: conn.batch(["INSERT INTO t VALUES (0)", "SELECT own(1)"]),
+    "returning": lambda conn: conn.fetch_all("INSERT INTO t VALUES (1) RETURNING own(x)"),
+    "query": lambda conn: conn.fetch_scalar("SELECT own(1)"),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+async def test_cancelled_in_whatever_runs_sql(table: Conn, name: str) -> None:
+    steps = Steps(1)
+    await install_function(table, steps)
+    with anyio.fail_after(LIMIT):
+        outcome = await attempt_cancelled(WAYS[name](table), steps.reached.wait)
+        assert outcome.is_cancelled
+        assert not table.in_transaction
+        await assert_whole(table)
+
+
+@pytest.mark.parametrize("is_caught", [False, True], ids=["at the end", "in the middle"])
+async def test_cancelled_in_a_transaction_block(table: Conn, is_caught: bool) -> None:
+    steps = Steps(1)
+    await install_function(table, steps)
+
+    async def use() -> None:
+        async with table.transaction():
+            await table.execute("INSERT INTO t VALUES (1)")
+            if is_caught:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(0.02):
+                    await table.execute("SELECT own(1)")
+                # A read was stopped: the transaction is still there.
+                await table.execute("INSERT INTO t VALUES (2)")
+            else:
+                await table.execute("INSERT INTO t VALUES (own(1))")
+
+    with anyio.fail_after(LIMIT):
+        if is_caught:
+            await use()
+            assert await table.fetch_scalar("SELECT count(*) FROM t") == 2
+            return
+        assert (await attempt_cancelled(use(), steps.reached.wait)).is_cancelled
+        await assert_whole(table)
+
+
+@pytest.mark.parametrize("how", ["block", "connection"])
+async def test_commit_hook_cancelled_at_the_end_of_a_block(backend: Backend, how: str) -> None:
+    conn, steps = await backend.connect(), Steps(1)
+    await conn.execute("CREATE TABLE t (x)")
+    await conn.commit()
+    await KINDS["commit hook"].install(conn, steps)
+
+    async def use() -> None:
+        async with conn if how == "connection" else conn.transaction():
+            await conn.execute("INSERT INTO t VALUES (1)")
+
+    with anyio.fail_after(LIMIT):
+        assert (await attempt_cancelled(use(), steps.reached.wait)).is_cancelled
+        assert steps.log == ["stopped"]
+        assert conn.closed == (how == "connection")
+        if how == "block":
+            await assert_whole(conn)
+            await conn.close()
+        elif backend.is_file:
+            async with backend.connect() as again:
+                assert await again.fetch_scalar("SELECT count(*) FROM t") == 0
+
+
+@unheard
+async def test_rollback_in_a_cancelled_scope_does_not_wait_for_its_hook(table: Conn) -> None:
+    async def own() -> None:
+        await anyio.sleep_forever()
+
+    await table.set_rollback_hook(own)
+    await table.execute("INSERT INTO t VALUES (1)")
+    with anyio.fail_after(LIMIT):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await table.rollback()
+        await assert_whole(table)
+
+
+async def test_iteration_cancelled_in_a_callback(table: Conn) -> None:
+    reached, go = anyio.Event(), False
+
+    async def own(value: int) -> int:
+        if value == 150 and not go:
+            reached.set()
+            await anyio.sleep_forever()
+        return value
+
+    await table.create_function("own", 1, own)
+    cursor = await table.execute(f"{NUMBERS} SELECT own(i) FROM n LIMIT 300")
+    rows: list[int] = []
+
+    async def read() -> None:
+        async for (number,) in cursor:
+            rows.append(number)
+
+    with anyio.fail_after(LIMIT):
+        assert (await attempt_cancelled(read(), reached.wait)).is_cancelled
+        await cursor.close()
+        go = True
+        assert rows == list(range(1, len(rows) + 1))
+        await assert_whole(table)
+
+
+async def test_first_awaitable_in_rows_that_are_read_ahead(table: Conn) -> None:
+    is_awaitable = False
+
+    async def own(value: int) -> int:
+        await anyio.lowlevel.checkpoint()
+        return value
+
+    # Nothing tells before the call that it is async.
+    def maybe(value: int) -> Any:
+        time.sleep(0.0002)
+        return own(value) if is_awaitable else value
+
+    async def read() -> list[int]:
+        nonlocal is_awaitable
+        rows = []
+        async for (number,) in await table.execute(f"{NUMBERS} SELECT own(i) FROM n LIMIT 300"):
+            rows.append(number)
+            if number % 50 == 0:
+                # What is read now is read before it is asked for.
+                is_awaitable = True
+                await anyio.sleep(0.02)
+        return rows
+
+    await table.create_function("own", 1, maybe)
+    with anyio.fail_after(LIMIT):
+        with pytest.raises(aiolibsql.OperationalError) as caught:
+            await read()
+        assert "nobody awaits" in str(caught.value.__cause__)
+        # From here on it is known.
+        assert await read() == list(range(1, 301))
+
+
+async def test_callback_may_interrupt_its_own_statement(table: Conn) -> None:
+    async def own() -> None:
+        table.interrupt()
+        await anyio.sleep_forever()
+
+    await table.create_function("own", 0, own)
+    with anyio.fail_after(LIMIT):
+        with pytest.raises(aiolibsql.OperationalError, match="interrupted"):
+            await table.execute("SELECT own()")
+        await assert_whole(table)
+
+
 @pytest.mark.parametrize("is_removed", [False, True])
 async def test_registered_anew_while_one_is_in_flight(table: Conn, is_removed: bool) -> None:
     begun, go, found = anyio.Event(), anyio.Event(), []
@@ -969,6 +1122,70 @@ def test_cancelled_twice_while_the_statement_stops() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert await conn.fetch_scalar("SELECT 1") == 1
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT))
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
+def test_end_of_the_program_inside_of_a_callback(raised: type[BaseException]) -> None:
+    ended = []
+
+    async def main() -> None:
+        async with aiolibsql.connect(":memory:") as conn:
+
+            async def own() -> None:
+                await asyncio.sleep(0)
+                raise raised
+
+            await conn.create_function("own", 0, own)
+            try:
+                await conn.execute("SELECT own()")
+            finally:
+                ended.append(await conn.fetch_scalar("SELECT 1"))
+
+    with pytest.raises(raised):
+        asyncio.run(asyncio.wait_for(main(), LIMIT))
+    assert ended == [1]
+
+
+def test_task_that_nobody_has_any_more_frees_the_connection() -> None:
+    async def main() -> None:
+        async with aiolibsql.connect(":memory:") as conn:
+            begun = asyncio.Event()
+
+            async def own() -> None:
+                begun.set()
+                await asyncio.get_running_loop().create_future()
+
+            await conn.create_function("own", 0, own)
+
+            async def use() -> None:
+                await conn.execute("SELECT own()")
+
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+            tasks = [asyncio.create_task(use())]
+            await begun.wait()
+            tasks.clear()
+            gc.collect()
+            assert await conn.fetch_scalar("SELECT 1") == 1
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT))
+
+
+def test_connection_in_a_thread_that_a_callback_waits_for_is_refused() -> None:
+    async def main() -> None:
+        async with aiolibsql.connect(":memory:") as conn:
+
+            async def use() -> None:
+                await conn.execute("SELECT 1")
+
+            async def own() -> None:
+                await asyncio.to_thread(lambda: asyncio.run(use()))
+
+            await conn.create_function("own", 0, own)
+            with pytest.raises(aiolibsql.OperationalError) as caught:
+                await conn.execute("SELECT own()")
+            assert isinstance(caught.value.__cause__, aiolibsql.ProgrammingError)
 
     asyncio.run(asyncio.wait_for(main(), LIMIT))
 

@@ -79,9 +79,9 @@ pub enum Suspended {
     Asyncio(Py<Waiter>),
     /// A trio task.
     Trio(Py<PyAny>),
-    /// Not asleep: it awaits what a callback returned, and is cancelled by this if the statement has to stop; and
-    /// notes that it was.
-    InFlight(Py<PyAny>, Arc<AtomicBool>),
+    /// Not asleep: it awaits what a callback returned. If the statement has to stop, this is cancelled, if it is still
+    /// there, and that is noted.
+    InFlight(Py<PyWeakrefReference>, Arc<AtomicBool>),
 }
 
 /// Values that were ready at once, one after the other.
@@ -283,8 +283,11 @@ impl LoopPort {
         match who {
             Suspended::Trio(task) => trio::reschedule(task.bind(py)),
             Suspended::InFlight(target, was_stopped) => {
+                let Some(target) = target.bind(py).upgrade() else {
+                    return Ok(());
+                };
                 was_stopped.store(true, Ordering::SeqCst);
-                target.call_method0(py, interned!(py, "cancel")).map(drop)
+                target.call_method0(interned!(py, "cancel")).map(drop)
             }
             Suspended::Asyncio(waiter) => {
                 let resumed = asyncio::resume(waiter.bind(py), turn);
@@ -361,7 +364,8 @@ impl LoopPort {
         for who in waiting.values() {
             match who {
                 Suspended::Asyncio(waiter) => visit.call(waiter)?,
-                Suspended::Trio(target) | Suspended::InFlight(target, _) => visit.call(target)?,
+                Suspended::Trio(task) => visit.call(task)?,
+                Suspended::InFlight(target, _) => visit.call(target)?,
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use pyo3::exceptions::{PyException, PyGeneratorExit};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyWeakrefReference;
 
 use crate::core::{Error, Opaque, Shared, Shield};
 use crate::wakeup::Ticket;
@@ -141,9 +142,9 @@ impl InFlight {
             }
         };
         if let Some(stopper) = &stopper {
-            let target = match stopper {
-                Stopper::Task(target, _) | Stopper::Scope(target) => target.clone_ref(py),
-            };
+            let (Stopper::Task(target, _) | Stopper::Scope(target)) = stopper;
+            // Or the loop would keep a task that waits for ever and that nobody else has any more.
+            let target = PyWeakrefReference::new(target.bind(py))?.unbind();
             let was_stopped = Arc::clone(&self.was_stopped);
             self.port
                 .get()
