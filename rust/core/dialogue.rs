@@ -73,18 +73,18 @@ impl<M> Dialogue<M> {
         }
     }
 
-    /// Puts a question, tells the caller by `wake`, and sleeps until the answer, or until `refuses` it. `is_gone` is called
+    /// Puts a question, tells the caller by `wake`, and sleeps until the answer, or until `refuse` says why not. `is_gone` is called
     /// now and then without any lock: whether the caller can't go on any more.
     pub fn ask(
         &self,
         question: M,
         wake: impl FnOnce(),
-        refuses: impl Fn() -> Refusal<M>,
+        refuse: impl Fn() -> Refusal<M>,
         is_gone: impl Fn() -> bool,
     ) -> Asked<M> {
         let mut state = self.lock();
-        if let Some(refused) = refuses() {
-            return refused(question);
+        if let Some(refusal) = refuse() {
+            return refusal(question);
         }
         state.turn = Turn::Asked(question);
         self.asking.store(ASKS, Ordering::SeqCst);
@@ -100,13 +100,14 @@ impl<M> Dialogue<M> {
                     state.turn = Turn::Heard;
                     None
                 }
-                Turn::Asked(question) => match refuses() {
-                    Some(refused) => Some(refused(question)),
-                    None => {
+                Turn::Asked(question) => {
+                    if let Some(refusal) = refuse() {
+                        Some(refusal(question))
+                    } else {
                         state.turn = Turn::Asked(question);
                         None
                     }
-                },
+                }
             };
             if let Some(asked) = asked {
                 self.asking.store(HAS_ASKED, Ordering::SeqCst);

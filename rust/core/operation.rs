@@ -254,7 +254,7 @@ impl<T, M> Operation<T, M> {
                 waker.wake();
             }
         };
-        let refuses = || -> Refusal<M> {
+        let refuse = || -> Refusal<M> {
             // First: a cancellation takes it back last.
             let is_attended = self.dialogue.is_attended();
             let is_abandoned = self.phase.load(Ordering::SeqCst) == ABANDONED;
@@ -266,7 +266,7 @@ impl<T, M> Operation<T, M> {
                 Some(Asked::Nobody)
             }
         };
-        self.dialogue.ask(question, wake, refuses, is_gone)
+        self.dialogue.ask(question, wake, refuse, is_gone)
     }
 
     /// What it asks.

@@ -305,7 +305,7 @@ impl Machine {
             Ok(Ended::Stopped) => drop(in_flight),
             Ok(Ended::Leave(error)) => {
                 let port = in_flight.port(py);
-                return self.leave(py, port, error, Some(in_flight)).map(Some);
+                return self.leave(py, &port, error, Some(in_flight)).map(Some);
             }
         }
         Ok(None)
@@ -316,7 +316,7 @@ impl Machine {
     pub(super) fn leave(
         &mut self,
         py: Python<'_>,
-        port: Py<LoopPort>,
+        port: &Py<LoopPort>,
         error: PyErr,
         in_flight: Option<InFlight>,
     ) -> PyResult<Sent> {

@@ -107,7 +107,7 @@ impl Machine {
                     }
                     Runtime::Trio | Runtime::Asyncio => {}
                 }
-                self.advance(py, port)
+                self.advance(py, &port)
             }
             State::Waiting { port, ticket } => {
                 // Absent after a resume; present if something else sent first.
@@ -117,7 +117,7 @@ impl Machine {
                     port.get().woke();
                 }
                 self.had_turn = true;
-                self.advance(py, port)
+                self.advance(py, &port)
             }
             State::Given(value) => Ok(Sent::Return(value)),
             State::Turn { port, turn, value } => {
@@ -125,7 +125,7 @@ impl Machine {
                 self.had_turn = true;
                 match value {
                     Some(value) => Ok(Sent::Return(value)),
-                    None => self.advance(py, port),
+                    None => self.advance(py, &port),
                 }
             }
             State::Driving { coroutine, purpose } => {
@@ -149,7 +149,7 @@ impl Machine {
             }
             State::Waiting { port, ticket } => {
                 drop(port.get().forget(ticket));
-                self.defer(py, port, error)
+                self.defer(py, &port, error)
             }
             State::Turn { port, turn, .. } => {
                 // It has turned for the others too.
@@ -211,7 +211,7 @@ impl Machine {
     }
 
     /// An exception ends the wait, unless there is something to finish first.
-    fn defer(&mut self, py: Python<'_>, port: Py<LoopPort>, error: PyErr) -> PyResult<Sent> {
+    fn defer(&mut self, py: Python<'_>, port: &Py<LoopPort>, error: PyErr) -> PyResult<Sent> {
         if self.ending.is_some() {
             return self.advance(py, port);
         }
@@ -225,14 +225,14 @@ impl Machine {
     }
 
     /// Goes on until it has to wait, or is through.
-    pub(super) fn advance(&mut self, py: Python<'_>, port: Py<LoopPort>) -> PyResult<Sent> {
+    pub(super) fn advance(&mut self, py: Python<'_>, port: &Py<LoopPort>) -> PyResult<Sent> {
         loop {
             let sent = if self.ending.is_some() {
-                self.wait_for_end(py, &port)?
+                self.wait_for_end(py, port)?
             } else if self.is_asked() {
-                self.begin_callback(py, &port)?
+                self.begin_callback(py, port)?
             } else {
-                self.poll_on(py, &port)?
+                self.poll_on(py, port)?
             };
             if let Some(sent) = sent {
                 return Ok(sent);
@@ -417,14 +417,14 @@ impl Machine {
             }
             (Purpose::Sleep { port, ticket, .. }, Err(error)) => {
                 drop(port.get().forget(ticket));
-                return self.defer(py, port, error);
+                return self.defer(py, &port, error);
             }
             (_, Err(error)) => {
                 self.work.abandon(py);
                 return Err(error);
             }
         };
-        self.advance(py, port)
+        self.advance(py, &port)
     }
 }
 

@@ -80,8 +80,8 @@ impl Reentrancy {
     fn change(&self, change: impl FnOnce(&mut Refused)) {
         let mut refused = self.lock();
         change(&mut refused);
-        let refuses = !refused.threads.is_empty() || !refused.callbacks.is_empty();
-        self.refuses.store(refuses, Ordering::Release);
+        let is_empty = refused.threads.is_empty() && refused.callbacks.is_empty();
+        self.refuses.store(!is_empty, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, Refused> {
