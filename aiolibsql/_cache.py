@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SQLITE_ERROR = 1  # SQLite's result code for a table that is not there, among other things
-_TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_TABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
 
 
 class SQLiteCache:
@@ -47,7 +47,7 @@ class SQLiteCache:
     def __init__(self, connection: Connection[Any], *, table_name: str = "rapsqlite_cache") -> None:
         if not isinstance(table_name, str):
             raise TypeError("table_name must be a str")
-        if not _TABLE_NAME.fullmatch(table_name):
+        if not re.fullmatch(_TABLE_NAME, table_name):
             raise ValueError(
                 "table_name must consist of 1 to 100 letters, digits and underscores, and not "
                 "begin with a digit"

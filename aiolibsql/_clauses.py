@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Whatever text may hold what looks like the clause comes first, so that it is passed over whole.
-_IN_CLAUSE = re.compile(
-    r"""
+# Whatever text may hold what looks like the clause comes first, so that it is passed over whole. It
+# is compiled when it is needed, as all patterns are: most programs that import this never need one.
+_IN_CLAUSE = r"""(?xsi)
       '(?:[^']|'')*'
     | "(?:[^"]|"")*"
     | `(?:[^`]|``)*`
@@ -18,9 +18,7 @@ _IN_CLAUSE = re.compile(
     | --[^\n]*
     | /\*.*?(?:\*/|\Z)
     | (?P<clause>\bIN\s*\(\s*\?\s*\))
-    """,
-    re.VERBOSE | re.DOTALL | re.IGNORECASE,
-)
+"""
 
 
 def in_clause_query(sql: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -46,7 +44,7 @@ def in_clause_query(sql: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
     """
     if not values:
         raise ValueError("in_clause_query needs at least one value")
-    for found in _IN_CLAUSE.finditer(sql):
+    for found in re.finditer(_IN_CLAUSE, sql):
         if found["clause"]:
             places = ",".join("?" * len(values))
             return f"{sql[: found.start()]}IN ({places}){sql[found.end() :]}", list(values)

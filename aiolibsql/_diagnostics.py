@@ -18,12 +18,12 @@ _RowT = TypeVar("_RowT")
 
 # A scan that no index helps: "SCAN planet", but not "SCAN planet USING COVERING INDEX …", a virtual
 # table's own "SCAN … VIRTUAL TABLE INDEX …", "SCAN CONSTANT ROW" or "SCAN 2-ROW VALUES CLAUSE".
-_SCAN = re.compile(r"SCAN (?!CONSTANT ROW|\d+-ROW VALUES)(?P<table>\S+)(?!.*\bINDEX\b)")
+_SCAN = r"SCAN (?!CONSTANT ROW|\d+-ROW VALUES)(?P<table>\S+)(?!.*\bINDEX\b)"
 # SQLite makes an index for this one statement, and says for which columns.
-_AUTOMATIC = re.compile(
+_AUTOMATIC = (
     r"SEARCH (?P<table>\S+) USING AUTOMATIC (?:PARTIAL )?(?:COVERING )?INDEX \((?P<terms>.*)\)"
 )
-_INDEX = re.compile(r" USING (?!AUTOMATIC ).*?(?:INDEX|PRIMARY KEY)")
+_INDEX = r" USING (?!AUTOMATIC ).*?(?:INDEX|PRIMARY KEY)"
 
 
 class QueryPlan(TypedDict):
@@ -73,8 +73,8 @@ async def analyze_query_plan(
     return {
         "rows": rows,
         "details": details,
-        "uses_index": any(_INDEX.search(detail) for detail in details),
-        "table_scan": any(_SCAN.match(detail) for detail in details),
+        "uses_index": any(re.search(_INDEX, detail) for detail in details),
+        "table_scan": any(re.match(_SCAN, detail) for detail in details),
     }
 
 
@@ -103,12 +103,12 @@ async def suggest_indexes(
     """
     suggestions = []
     for detail in (await analyze_query_plan(conn, sql, parameters))["details"]:
-        if automatic := _AUTOMATIC.match(detail):
+        if automatic := re.match(_AUTOMATIC, detail):
             table = automatic["table"]
             columns = re.findall(r"(\w+)[=<>]", automatic["terms"])
             suggestion = f"CREATE INDEX idx_{'_'.join([table, *columns])} ON {table}"
             suggestion += f"({', '.join(columns)})"
-        elif scan := _SCAN.match(detail):
+        elif scan := re.match(_SCAN, detail):
             table, columns = scan["table"], []
             suggestion = f"CREATE INDEX on {table}, on columns of its WHERE, JOIN or ORDER BY"
         else:

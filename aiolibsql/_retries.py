@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiolibsql import _runtime
@@ -72,6 +71,8 @@ async def transaction_retry(
         raise ValueError("max_retries must be at least 1")
     if initial_delay < 0 or max_delay < 0:
         raise ValueError("a delay can't be negative")
+    import random  # noqa: PLC0415 - slow to import, and most programs never retry
+
     delay = initial_delay
     for left in reversed(range(max_retries)):
         try:

@@ -1,11 +1,11 @@
 """Sleeping, and giving up in time, on whichever event loop runs.
 
-trio is looked up among the modules that are there: whoever runs under it has imported it.
+trio is looked up among the modules that are there: whoever runs under it has imported it. asyncio
+is imported when it is needed, for it takes longer than all of this package.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,7 +34,12 @@ def _trio() -> Any:
 async def sleep(seconds: float) -> None:
     """Sleep, as the running loop does."""
     trio = _trio()
-    await (asyncio if trio is None else trio).sleep(seconds)
+    if trio is not None:
+        await trio.sleep(seconds)
+        return
+    import asyncio  # noqa: PLC0415 - see above
+
+    await asyncio.sleep(seconds)
 
 
 async def within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
@@ -50,6 +55,8 @@ async def within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
         raise Expired
     if sys.version_info < (3, 11):
         return await _within_task(seconds, work)
+    import asyncio  # noqa: PLC0415 - see above
+
     try:
         async with asyncio.timeout(seconds) as deadline:
             return await work()
@@ -61,6 +68,7 @@ async def within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
 
 async def _within_task(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
     """Do the same before Python 3.11, whose asyncio can't cancel a part of a task."""
+    import asyncio  # noqa: PLC0415 - see above
 
     async def run() -> T:
         return await work()

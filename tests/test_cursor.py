@@ -445,3 +445,30 @@ async def test_statement_is_at_its_end_once_its_last_row_was_fetched(
     assert await by_many.fetchmany(count) == [(i,) for i in range(count)]
     # As in sqlite3; with a statement in progress this would fail.
     await conn.execute("VACUUM")
+
+
+async def test_fetchall_abandoned_at_any_turn_loses_no_row(conn: Connection) -> None:
+    await conn.execute("CREATE TABLE number (i INTEGER PRIMARY KEY)")
+    everything = [(i,) for i in range(1, 60_001)]
+    cancelled = 0
+    for turns in [*range(0, 100, 7), 200, 400, 10_000]:
+        # All its rows are there when it has executed.
+        cursor = await conn.execute("INSERT INTO number " + NUMBERS.format(60_000) + " RETURNING i")
+        fetched: list[Any] = []
+
+        async def fetch(into: list[Any], cursor: aiolibsql.Cursor[Any]) -> None:
+            into += await cursor.fetchall()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fetch, fetched, cursor)
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+                if fetched:
+                    break
+            group.cancel_scope.cancel()
+        cancelled += not fetched
+        assert fetched + await cursor.fetchall() == everything
+        await conn.execute("DELETE FROM number")
+    assert cancelled
+    await conn.commit()
+    await assert_healthy(conn)

@@ -3,17 +3,21 @@
 //! Owns nothing. As sqlite3: text is str, blobs are bytes, and a callback may return any buffer.
 //! Thread: attached.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyMemoryView, PyString, PyTuple};
 
-use crate::sqlite::{Answer, Arguments, ValueRef};
+use crate::sqlite::{Answer, Arguments, Error, ValueRef};
 
 use super::cached::interned;
 
 /// The arguments of a call.
 pub fn arguments<'py>(py: Python<'py>, arguments: &Arguments<'_>) -> PyResult<Bound<'py, PyTuple>> {
-    let values: PyResult<Vec<_>> = arguments.iter().map(|value| to_python(py, value)).collect();
+    let value = |value: Result<_, Error>| {
+        let value = value.map_err(|error| PyMemoryError::new_err(error.message))?;
+        to_python(py, value)
+    };
+    let values: PyResult<Vec<_>> = arguments.iter().map(value).collect();
     PyTuple::new(py, values?)
 }
 

@@ -1,25 +1,21 @@
 //! The Works that fetch rows from a cursor.
 //!
-//! Owns the rows that one await has taken so far. Large results are converted in slices, so that the loop is
-//! never held for longer than about 0.2 ms.
+//! Owns the wait for rows. What they become for `fetchmany` and `fetchall` is made in `building`.
 //! Thread: the driving loop's.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
-use crate::core::{Amount, RowStream, Shared};
+use crate::core::{Amount, Shared};
 
-use super::convert::RowMaker;
+use super::building::{Building, Built};
 use super::cursor::{Cursor, Taken};
 use super::factories::RowFactory;
-use super::results::Piece;
-use super::statements::{Pending, SLICE};
+use super::statements::Pending;
 use super::work::{Step, Work};
 
 /// Waits until a cursor has rows, or none are left.
@@ -236,12 +232,11 @@ impl Work for FetchMany {
             Some(building) => building,
             empty @ None => empty.insert(Building::new(py, &self.cursor)),
         };
-        match building.take(py, cursor, self.size)? {
-            Built::Slice => Ok(Step::Yield),
-            Built::Enough | Built::Nothing | Built::End => {
-                Ok(Step::Ready(building.list.clone_ref(py).into_any()))
-            }
+        if !building.is_finishing() && matches!(building.take(py, cursor, self.size)?, Built::Slice)
+        {
+            return Ok(Step::Yield);
         }
+        building.finish(py)
     }
 
     fn abandon(&mut self, _py: Python<'_>) {
@@ -308,6 +303,9 @@ impl Work for FetchAll {
         let Some(building) = &mut self.building else {
             return Ok(Step::Pending);
         };
+        if building.is_finishing() {
+            return building.finish(py);
+        }
         loop {
             // The backend reads on while rows are converted here.
             let waiting = match self.rows.poll(py, cursor, Amount::All, context) {
@@ -319,7 +317,7 @@ impl Work for FetchAll {
             };
             match building.take(py, cursor, usize::MAX)? {
                 Built::Slice | Built::Enough => return Ok(Step::Yield),
-                Built::End => return Ok(Step::Ready(building.list.clone_ref(py).into_any())),
+                Built::End => return building.finish(py),
                 Built::Nothing if waiting => return Ok(Step::Pending),
                 Built::Nothing => {}
             }
@@ -346,99 +344,6 @@ impl Work for FetchAll {
 
     fn waits_for(&self) -> Option<&Shared> {
         self.rows.pending.shared()
-    }
-}
-
-/// Rows between two looks at the clock.
-const ROWS_PER_LOOK: usize = 32;
-
-/// A list of rows under construction.
-struct Building {
-    list: Py<PyList>,
-    maker: RowMaker,
-    /// Where its rows came from, to give them back if nobody gets the list.
-    pieces: Vec<Piece>,
-    source: Option<Arc<RowStream>>,
-}
-
-/// How far a list has come.
-enum Built {
-    Enough,
-    /// The backend has to be asked for more.
-    Nothing,
-    /// There are no more.
-    End,
-    /// The time is up.
-    Slice,
-}
-
-impl Building {
-    fn new(py: Python<'_>, cursor: &Py<Cursor>) -> Self {
-        Self {
-            list: PyList::empty(py).unbind(),
-            maker: Cursor::maker(cursor, py),
-            pieces: Vec::new(),
-            source: cursor.get().rows(),
-        }
-    }
-
-    /// Converts rows that are there, until the list has `size` of them.
-    fn take(&mut self, py: Python<'_>, cursor: &Cursor, size: usize) -> PyResult<Built> {
-        let started = Instant::now();
-        let list = self.list.clone_ref(py).into_bound(py);
-        let mut length = list.len();
-        while length < size {
-            let most = ROWS_PER_LOOK.min(size - length);
-            let taken = cursor.take(py, most, |batch, rows| Piece {
-                batch: Arc::clone(batch),
-                next: rows.start,
-                end: rows.end,
-            })?;
-            let piece = match taken {
-                Taken::Rows(piece) => piece,
-                Taken::Nothing => return Ok(Built::Nothing),
-                Taken::End => return Ok(Built::End),
-            };
-            let (batch, rows) = (Arc::clone(&piece.batch), piece.next..piece.end);
-            length += rows.len();
-            self.note(piece);
-            for index in rows.clone() {
-                let made = self.maker.make(py, &batch, index);
-                if let Err(error) = made.and_then(|row| list.append(row)) {
-                    // As in sqlite3 the rows after this one can still be fetched.
-                    let rest = Piece {
-                        batch,
-                        next: index + 1,
-                        end: rows.end,
-                    };
-                    cursor.take_back(vec![rest], self.source.as_ref());
-                    return Err(error);
-                }
-            }
-            if started.elapsed() > SLICE {
-                return Ok(Built::Slice);
-            }
-        }
-        Ok(Built::Enough)
-    }
-
-    fn note(&mut self, piece: Piece) {
-        match self.pieces.last_mut() {
-            Some(last) if Arc::ptr_eq(&last.batch, &piece.batch) && last.end == piece.next => {
-                last.end = piece.end;
-            }
-            _ => self.pieces.push(piece),
-        }
-    }
-
-    /// Nobody gets the list: the rows are the cursor's again.
-    fn undo(self, cursor: &Cursor) {
-        cursor.take_back(self.pieces, self.source.as_ref());
-    }
-
-    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.list)?;
-        self.maker.traverse(visit)
     }
 }
 

@@ -11,6 +11,7 @@ mod awaitable;
 mod batch;
 mod blob;
 mod blob_works;
+mod building;
 mod cached;
 mod callback_values;
 mod callbacks;

@@ -17,10 +17,10 @@ use libsql::ffi;
 use super::error::Error;
 use super::function_callback::{
     Compare, Destroy, Final, Scalar, compare_callback, destroy, final_callback, inverse_callback,
-    scalar_callback, step_callback, value_callback, value_of,
+    scalar_callback, step_callback, value_callback,
 };
 use super::handle::Handle;
-use super::value::ValueRef;
+use super::value::{ValueRef, value_of};
 
 /// The arguments of one call.
 #[derive(Debug, Clone, Copy)]
@@ -103,9 +103,9 @@ impl<'a> Arguments<'a> {
         self.0.is_empty()
     }
 
-    /// The values, in their order.
-    pub fn iter(&self) -> impl Iterator<Item = ValueRef<'a>> + '_ {
-        // SAFETY: SQLite keeps the values of a call, each always asked for as its own type.
+    /// The values, in their order, or `SQLITE_NOMEM`.
+    pub fn iter(&self) -> impl Iterator<Item = Result<ValueRef<'a>, Error>> + '_ {
+        // SAFETY: SQLite keeps the values of a call, each always asked for as its own type, and calls on the handle's thread.
         self.0.iter().map(|value| unsafe { value_of(*value) })
     }
 }

@@ -18,50 +18,7 @@ use super::error::code;
 use super::function::{
     Aggregate, AggregateFactory, Answer, Arguments, Failure, Ordered, ScalarFunction,
 };
-use super::value::ValueRef;
-
-/// # Safety
-///
-/// `value` is one that SQLite keeps through `'a`, and is not converted to another type meanwhile.
-pub(super) unsafe fn value_of<'a>(value: *mut ffi::sqlite3_value) -> ValueRef<'a> {
-    // SAFETY: the caller's promise.
-    match unsafe { ffi::sqlite3_value_type(value) } {
-        ffi::SQLITE_NULL => ValueRef::Null,
-        // SAFETY: as above.
-        ffi::SQLITE_INTEGER => ValueRef::Integer(unsafe { ffi::sqlite3_value_int64(value) }),
-        // SAFETY: as above.
-        ffi::SQLITE_FLOAT => ValueRef::Real(unsafe { ffi::sqlite3_value_double(value) }),
-        ffi::SQLITE_TEXT => {
-            // SAFETY: as above. Comes before the length: it may have to convert to UTF-8.
-            let text = unsafe { ffi::sqlite3_value_text(value) };
-            // SAFETY: as above.
-            let length = unsafe { ffi::sqlite3_value_bytes(value) };
-            // SAFETY: what SQLite returned for this value.
-            ValueRef::Text(unsafe { bytes_of(text, length) })
-        }
-        _ => {
-            // SAFETY: as above. Comes before the length: it may have to expand the value.
-            let blob = unsafe { ffi::sqlite3_value_blob(value) };
-            // SAFETY: as above.
-            let length = unsafe { ffi::sqlite3_value_bytes(value) };
-            // SAFETY: what SQLite returned for this value.
-            ValueRef::Blob(unsafe { bytes_of(blob.cast(), length) })
-        }
-    }
-}
-
-/// # Safety
-///
-/// `start` is null, or that many bytes live there through `'a`.
-unsafe fn bytes_of<'a>(start: *const u8, length: c_int) -> &'a [u8] {
-    match usize::try_from(length) {
-        // SAFETY: the caller's promise.
-        Ok(length) if length > 0 && !start.is_null() => unsafe {
-            slice::from_raw_parts(start, length)
-        },
-        _ => &[],
-    }
-}
+use super::value::bytes_of;
 
 pub(super) type Scalar =
     unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
@@ -327,6 +284,10 @@ pub(super) unsafe extern "C" fn compare_callback(
     let left = unsafe { bytes_of(left.cast(), left_length) };
     // SAFETY: as above.
     let right = unsafe { bytes_of(right.cast(), right_length) };
+    let (Ok(left), Ok(right)) = (left, right) else {
+        // SQLite has no memory, and says so itself.
+        return 0;
+    };
     let ordering = contain(|| {
         let mut ordered = ordered.try_borrow_mut().map_err(|_| Failure::reentered())?;
         let (collation, spoiled) = &mut *ordered;

@@ -16,7 +16,7 @@ use super::entry::{Entry, expanded_sql};
 use super::error::{Error, code};
 use super::hook::Hooks;
 use super::kind::{SavepointAction, StatementKind};
-use super::value::ValueRef;
+use super::value::{ValueRef, value_of};
 
 /// The name of a statement within its handle; never used twice, unlike the place in the slab.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -228,47 +228,11 @@ impl Statement<'_> {
         let Ok(index) = c_int::try_from(index) else {
             return Ok(ValueRef::Null);
         };
-        let raw = self.raw();
         // SAFETY: the statement exists; SQLite checks the index.
-        match unsafe { ffi::sqlite3_column_type(raw, index) } {
-            ffi::SQLITE_NULL => Ok(ValueRef::Null),
-            ffi::SQLITE_INTEGER => {
-                // SAFETY: as above.
-                let value = unsafe { ffi::sqlite3_column_int64(raw, index) };
-                Ok(ValueRef::Integer(value))
-            }
-            ffi::SQLITE_FLOAT => {
-                // SAFETY: as above.
-                let value = unsafe { ffi::sqlite3_column_double(raw, index) };
-                Ok(ValueRef::Real(value))
-            }
-            ffi::SQLITE_TEXT => {
-                // SAFETY: as above. Comes before the length: it may have to convert to UTF-8.
-                let text = unsafe { ffi::sqlite3_column_text(raw, index) };
-                self.column_bytes(text, index).map(ValueRef::Text)
-            }
-            _ => {
-                // SAFETY: as above. Comes before the length: it may have to expand the value.
-                let blob = unsafe { ffi::sqlite3_column_blob(raw, index) };
-                self.column_bytes(blob.cast(), index).map(ValueRef::Blob)
-            }
-        }
-    }
-
-    /// The bytes of a text or blob, given what SQLite just returned for this column.
-    fn column_bytes(&self, start: *const u8, index: c_int) -> Result<&[u8], Error> {
-        // SAFETY: the statement exists; SQLite checks the index.
-        let length = unsafe { ffi::sqlite3_column_bytes(self.raw(), index) };
-        match usize::try_from(length) {
-            // Null stands for an empty blob here, and for an empty text only if there was no memory
-            // for its final NUL.
-            Ok(0) | Err(_) => Ok(&[]),
-            Ok(_) if start.is_null() => Err(Error::new(code::NOMEM, "out of memory")),
-            // SAFETY: so many bytes are there until the statement is stepped, reset or finalized,
-            // or the value converted to something else. All but the last need `&mut`, and nothing
-            // here asks for another type than the value's.
-            Ok(length) => Ok(unsafe { std::slice::from_raw_parts(start, length) }),
-        }
+        let value = unsafe { ffi::sqlite3_column_value(self.raw(), index) };
+        // SAFETY: it stays until the statement is stepped, reset or finalized, which need `&mut`. The handle is ours alone and
+        // without mutexes, where SQLite makes no difference between protected and unprotected values.
+        unsafe { value_of(value) }
     }
 
     /// Whether it writes nothing; see `sqlite3_stmt_readonly` for the finer points.

@@ -6,9 +6,12 @@
 //! UTF-8.
 //! Must not know: owned values, Python objects.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int};
+use std::slice;
 
 use libsql::ffi;
+
+use super::error::{Error, code};
 
 /// A borrowed SQLite value of one of the five storage classes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +26,58 @@ pub enum ValueRef<'a> {
     Text(&'a [u8]),
     /// Bytes.
     Blob(&'a [u8]),
+}
+
+/// Reads a value of a row, or an argument of a function.
+///
+/// # Errors
+///
+/// `SQLITE_NOMEM`.
+///
+/// # Safety
+///
+/// SQLite keeps `value` as it is through `'a`: nobody asks for another type than its own. It belongs to a handle that this
+/// thread has for itself.
+pub(super) unsafe fn value_of<'a>(value: *mut ffi::sqlite3_value) -> Result<ValueRef<'a>, Error> {
+    // SAFETY: the caller's promise.
+    match unsafe { ffi::sqlite3_value_type(value) } {
+        ffi::SQLITE_NULL => Ok(ValueRef::Null),
+        // SAFETY: as above.
+        ffi::SQLITE_INTEGER => Ok(ValueRef::Integer(unsafe {
+            ffi::sqlite3_value_int64(value)
+        })),
+        // SAFETY: as above.
+        ffi::SQLITE_FLOAT => Ok(ValueRef::Real(unsafe { ffi::sqlite3_value_double(value) })),
+        ffi::SQLITE_TEXT => {
+            // SAFETY: as above. Comes before the length: it may have to convert to UTF-8.
+            let text = unsafe { ffi::sqlite3_value_text(value) };
+            // SAFETY: as above.
+            let length = unsafe { ffi::sqlite3_value_bytes(value) };
+            // SAFETY: what SQLite returned for this value.
+            unsafe { bytes_of(text, length) }.map(ValueRef::Text)
+        }
+        _ => {
+            // SAFETY: as above. Comes before the length: it may have to expand the value.
+            let blob = unsafe { ffi::sqlite3_value_blob(value) };
+            // SAFETY: as above.
+            let length = unsafe { ffi::sqlite3_value_bytes(value) };
+            // SAFETY: what SQLite returned for this value.
+            unsafe { bytes_of(blob.cast(), length) }.map(ValueRef::Blob)
+        }
+    }
+}
+
+/// # Safety
+///
+/// `start` is null, or `length` bytes live there through `'a`.
+pub(super) unsafe fn bytes_of<'a>(start: *const u8, length: c_int) -> Result<&'a [u8], Error> {
+    match usize::try_from(length) {
+        // Null stands for an empty blob here, and for an empty text only if there was no memory for its final NUL.
+        Ok(0) | Err(_) => Ok(&[]),
+        Ok(_) if start.is_null() => Err(Error::new(code::NOMEM, "out of memory")),
+        // SAFETY: the caller's promise.
+        Ok(length) => Ok(unsafe { slice::from_raw_parts(start, length) }),
+    }
 }
 
 /// The text that SQLite makes of a double, as for `CAST(… AS TEXT)`.

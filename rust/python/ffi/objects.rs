@@ -1,10 +1,11 @@
-//! Tuples and strings of rows, made without a detour.
+//! Tuples, strings and lists of rows, made without a detour.
 
 use std::ptr;
 
+use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyList, PyString, PyTuple};
 
 /// What a tuple may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,4 +71,60 @@ pub fn ascii<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyString>
     let string = unsafe { Bound::from_owned_ptr_or_err(py, pointer) }?;
     // SAFETY: it is a string.
     Ok(unsafe { string.cast_into_unchecked() })
+}
+
+/// A list of known length on its way, which may take several turns of the loop. Nobody else sees it before it is finished:
+/// the places that are still empty would crash them.
+pub struct NewList {
+    list: Py<PyList>,
+    filled: isize,
+}
+
+impl NewList {
+    /// # Errors
+    /// `MemoryError`.
+    pub fn new(py: Python<'_>, length: usize) -> PyResult<Self> {
+        let size = isize::try_from(length)?;
+        // SAFETY: attached; a size that is not negative.
+        let pointer = unsafe { ffi::PyList_New(size) };
+        // SAFETY: a new reference, or null with an exception set.
+        let list = unsafe { Bound::from_owned_ptr_or_err(py, pointer) }?;
+        // SAFETY: it is a list.
+        let list = unsafe { list.cast_into_unchecked::<PyList>() };
+        // SAFETY: a tracked object of a type with GC support, owned by us alone so far.
+        unsafe { ffi::PyObject_GC_UnTrack(pointer.cast()) };
+        Ok(Self {
+            list: list.unbind(),
+            filled: 0,
+        })
+    }
+
+    /// Fills the next place.
+    ///
+    /// # Errors
+    /// `IndexError` when it is full.
+    pub fn push(&mut self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
+        let list = self.list.bind(py).as_ptr();
+        // SAFETY: a live list. The reference is given away, also when there is no such place.
+        let result = unsafe { ffi::PyList_SetItem(list, self.filled, item.into_ptr()) };
+        if result < 0 {
+            return Err(PyErr::fetch(py));
+        }
+        self.filled += 1;
+        Ok(())
+    }
+
+    /// The list, for everybody.
+    ///
+    /// # Errors
+    /// `SystemError` when places are empty.
+    pub fn finish(self, py: Python<'_>) -> PyResult<Py<PyList>> {
+        let list = self.list.bind(py);
+        if usize::try_from(self.filled) != Ok(list.len()) {
+            return Err(PySystemError::new_err("a list with empty places"));
+        }
+        // SAFETY: a whole list, which `new` has untracked and nobody else has seen.
+        unsafe { ffi::PyObject_GC_Track(list.as_ptr().cast()) };
+        Ok(self.list)
+    }
 }

@@ -53,7 +53,7 @@ struct Sum {
 }
 
 fn number(arguments: &Arguments<'_>) -> Result<i64, Failure> {
-    match arguments.iter().next() {
+    match arguments.iter().next().and_then(Result::ok) {
         Some(ValueRef::Integer(-1)) => Err(failed("no -1")),
         Some(ValueRef::Integer(-2)) => panic!("no -2"),
         Some(ValueRef::Integer(number)) => Ok(number),
@@ -111,7 +111,7 @@ fn function_gets_and_gives_values_of_every_type() {
     let mut handle = memory();
     let same = Box::new(|arguments: &Arguments<'_>| {
         assert!(!arguments.is_empty());
-        Ok(match arguments.iter().last() {
+        Ok(match arguments.iter().last().and_then(Result::ok) {
             None | Some(ValueRef::Null) => Answer::Null,
             Some(ValueRef::Integer(integer)) => Answer::Integer(integer),
             Some(ValueRef::Real(real)) => Answer::Real(real),
