@@ -4,6 +4,7 @@
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
+    Awaitable,
     Callable,
     Coroutine,
     Generator,
@@ -1124,8 +1125,18 @@ class Connection(Generic[_RowT_co]):
     ) -> Operation[None]:
         """Make a Python callable an SQL function, as sqlite3; None removes it.
 
-        It runs on the connection's worker thread, in a copy of the context (`contextvars`) of
-        whoever awaits the statement. TEXT comes as str, BLOB as bytes. It can't use the connection.
+        A plain callable runs on the connection's worker thread, in a copy of the context
+        (`contextvars`) of whoever awaits the statement. TEXT comes as str, BLOB as bytes.
+
+        What an ``async def`` function, or any other callable, returns to be awaited is awaited by
+        the operation that waits for the statement, inside of its own await: in the same task, with
+        its context variables, time limits and cancel scopes. A cancellation reaches the function
+        first; then the statement stops, and then the caller sees it. So does a ``timeout=`` of the
+        statement, and `interrupt`. Where nobody waits for the statement, as after a cancelled
+        COMMIT, to be awaited is an error.
+
+        Neither can use the connection: awaiting it inside is a `ProgrammingError`, also in tasks
+        that an ``async def`` function has started, until it returns. Other connections work.
 
         Args:
             name: The SQL name. Several functions may share it if their numbers of arguments differ.
@@ -1138,7 +1149,6 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             TypeError: If ``func`` is not callable.
-            NotSupportedError: If it is an ``async def`` function.
             OperationalError: If SQLite does not take the name or the number; `TimeoutError` while a
                 cursor of this connection has unread rows.
             ConnectionClosedError: If the connection is closed, or not open yet.
@@ -1157,11 +1167,10 @@ class Connection(Generic[_RowT_co]):
             n_arg: The number of arguments; -1 for any.
             aggregate_class: Makes an object for each group, with ``step(*arguments)`` and
                 ``finalize()``, which returns the answer. They run like functions of
-                `create_function`.
+                `create_function`, and may be ``async def`` as these.
 
         Raises:
-            TypeError, NotSupportedError, OperationalError, ConnectionClosedError: As
-                `create_function`.
+            TypeError, OperationalError, ConnectionClosedError: As `create_function`.
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.
@@ -1179,26 +1188,27 @@ class Connection(Generic[_RowT_co]):
                 leaves the window and ``value()`` for the current answer.
 
         Raises:
-            TypeError, NotSupportedError, OperationalError, ConnectionClosedError: As
-                `create_function`.
+            TypeError, OperationalError, ConnectionClosedError: As `create_function`.
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.
         """
 
     def create_collation(
-        self, name: str, callback: Callable[[str, str], int] | None
+        self, name: str, callback: Callable[[str, str], int | Awaitable[int]] | None
     ) -> Operation[None]:
         """Make a callable an order of texts, as sqlite3; None removes it.
 
         Args:
             name: The SQL name.
-            callback: Returns a negative int, 0 or a positive one. SQLite can't be told of a
-                failure: what it raises goes to `sys.unraisablehook`, and the texts count as equal.
+            callback: Returns a negative int, 0 or a positive one; may be ``async def``, as
+                functions of `create_function`. SQLite can't be told of a failure: what it raises
+                goes to `sys.unraisablehook`, and the texts count as equal. If one is stopped while
+                it is awaited, its statement fails, and what the statement wrote is rolled back,
+                with its transaction.
 
         Raises:
-            TypeError, NotSupportedError, OperationalError, ConnectionClosedError: As
-                `create_function`.
+            TypeError, OperationalError, ConnectionClosedError: As `create_function`.
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.
@@ -1206,7 +1216,9 @@ class Connection(Generic[_RowT_co]):
 
     def set_authorizer(
         self,
-        authorizer_callback: Callable[[int, str | None, str | None, str | None, str | None], int]
+        authorizer_callback: Callable[
+            [int, str | None, str | None, str | None, str | None], int | Awaitable[int]
+        ]
         | None,
     ) -> Operation[None]:
         """Have a callable asked about everything that statements do, as sqlite3; None removes it.
@@ -1215,11 +1227,11 @@ class Connection(Generic[_RowT_co]):
             authorizer_callback: Gets the action (``SQLITE_READ`` …), two details that depend on it,
                 the database's name, and the innermost trigger or view. Returns ``SQLITE_OK``,
                 ``SQLITE_DENY`` or ``SQLITE_IGNORE``. An exception denies, and becomes the
-                ``__cause__`` of the statement's error.
+                ``__cause__`` of the statement's error. May be ``async def``, as functions of
+                `create_function`; so may all that follow here.
 
         Raises:
             TypeError: If it is not callable.
-            NotSupportedError: If it is an ``async def`` function.
             ConnectionClosedError: If the connection is closed, or not open yet.
 
         Cancellation:
@@ -1234,7 +1246,7 @@ class Connection(Generic[_RowT_co]):
                 long. What it raises goes to `sys.unraisablehook`.
 
         Raises:
-            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+            TypeError, ConnectionClosedError: As `set_authorizer`.
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.
@@ -1252,7 +1264,7 @@ class Connection(Generic[_RowT_co]):
             n: About how many steps of SQLite's virtual machine lie between two calls; 0 for none.
 
         Raises:
-            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+            TypeError, ConnectionClosedError: As `set_authorizer`.
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.
@@ -1272,7 +1284,7 @@ class Connection(Generic[_RowT_co]):
                 once: it does its own waiting. An exception gives up, as the ``__cause__``.
 
         Raises:
-            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+            TypeError, ConnectionClosedError: As `set_authorizer`.
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.
@@ -1291,7 +1303,7 @@ class Connection(Generic[_RowT_co]):
                 `sys.unraisablehook`.
 
         Raises:
-            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+            TypeError, ConnectionClosedError: As `set_authorizer`.
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.
@@ -1302,10 +1314,11 @@ class Connection(Generic[_RowT_co]):
 
         Args:
             callback: Something true, or an exception, rolls the transaction back instead: the
-                COMMIT fails with an `IntegrityError`, with the exception as its ``__cause__``.
+                COMMIT fails with an `IntegrityError`, with the exception as its ``__cause__``. One
+                that is cancelled while it is awaited rolls back too.
 
         Raises:
-            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+            TypeError, ConnectionClosedError: As `set_authorizer`.
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.
@@ -1317,10 +1330,13 @@ class Connection(Generic[_RowT_co]):
         As SQLite's C interface.
 
         Args:
-            callback: What it raises goes to `sys.unraisablehook`.
+            callback: What it raises goes to `sys.unraisablehook`. Nobody waits for the ROLLBACK
+                after a cancellation, nor for that of an ``async with`` connection that is left by
+                an exception: there one that is ``async def`` is not awaited, which goes to
+                `sys.unraisablehook`.
 
         Raises:
-            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+            TypeError, ConnectionClosedError: As `set_authorizer`.
 
         Cancellation:
             Queued, it never runs. Once it runs it is done at once.

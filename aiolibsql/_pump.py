@@ -1,4 +1,4 @@
-"""The system task that wakes a trio run's operations."""
+"""What runs as a coroutine in a trio run: its system task, and what callbacks return."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+    from typing import Any
 
 
 async def pump(
@@ -21,3 +23,10 @@ async def pump(
             drain()
     finally:
         retire()
+
+
+async def within(scope: AbstractContextManager[object], awaitable: Awaitable[Any]) -> Any:
+    """Await something in a cancel scope of its own; None if that was cancelled."""
+    with scope:
+        return await awaitable
+    return None

@@ -214,6 +214,70 @@ def test_inherited_object_raises_at_once_and_dies_in_silence(tmp_path: Path, use
     run_script(tmp_path, INHERITED_OBJECTS.replace("{use}", body))
 
 
+def test_fork_with_a_callback_in_flight(tmp_path: Path) -> None:
+    script = """
+    go = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def own(value):
+        begun.set()
+        await go.wait()
+        return value
+
+    async def prepare():
+        global conn, task
+        conn = await opened()
+        await conn.create_function("own", 1, own)
+        task = asyncio.ensure_future(conn.fetch_scalar("SELECT own(7)"))
+        await begun.wait()
+
+    async def end():
+        go.set()
+        assert await task == 7
+        await conn.close()
+
+    def child():
+        run(works)
+        run(lambda: fails(conn.execute("SELECT own(1)"), "opened before a fork"))
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(prepare())
+    in_child(child)
+    in_child(lambda: in_child(child))
+    loop.run_until_complete(end())
+    loop.close()
+    """
+    run_script(tmp_path, script)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_callback_that_forks(tmp_path: Path, waits: bool) -> None:
+    script = """
+    async def own():
+        global pid
+        if (pid := os.fork()) == 0:
+            signal.alarm(10)
+        if WAITS:
+            await asyncio.sleep(0.01)
+        return 7
+
+    async def main():
+        conn = await opened()
+        await conn.create_function("own", 0, own)
+        try:
+            assert await conn.fetch_scalar("SELECT own()") == 7
+            assert pid
+        except aiolibsql.OperationalError as error:
+            assert not pid and "opened before a fork" in str(error)
+            os._exit(0)
+        wait(pid)
+        await conn.close()
+
+    asyncio.run(main())
+    """
+    run_script(tmp_path, script.replace("WAITS", str(waits)))
+
+
 @pytest.mark.parametrize("runtime", ["asyncio", "trio"])
 def test_child_that_goes_on_in_its_parents_loop_is_not_left_hanging(
     tmp_path: Path, runtime: str

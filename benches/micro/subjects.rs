@@ -114,7 +114,7 @@ fn operation(count: usize) -> Duration {
     let mut context = Context::from_waker(Waker::noop());
     let began = Instant::now();
     for number in 0..count {
-        let operation = Operation::new(Shield::None);
+        let operation = Operation::<usize>::new(Shield::None);
         assert!(operation.poll(&mut context).is_pending());
         assert!(operation.claim());
         assert!(operation.finish(number).is_none());

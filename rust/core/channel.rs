@@ -1,13 +1,16 @@
 //! Channel: what a statement and the callbacks that it calls have to tell each other.
 //!
-//! Owns the surroundings of the caller, which callbacks run in, and why a callback failed, which its statement's error
-//! names. Both are opaque here. There is one for each connection, for one statement of it runs at a time.
+//! Owns the surroundings of the caller, which callbacks run in, the operation that asks the caller for them, and why a
+//! callback failed, which its statement's error names. What is told is opaque here. There is one for each connection, for
+//! one statement of it runs at a time.
 //! Thread: the worker that runs the statement; callbacks run on it too.
 //! Must not know: Python, what a callback does.
 
 use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::command::Shared;
 
 /// Something that only another layer understands.
 #[derive(Clone)]
@@ -36,6 +39,7 @@ pub struct Channel(Mutex<Told>);
 #[derive(Debug, Default)]
 struct Told {
     surroundings: Option<Opaque>,
+    operation: Option<Shared>,
     cause: Option<Opaque>,
 }
 
@@ -43,6 +47,11 @@ impl Channel {
     /// What the callbacks of the command that runs are called in.
     pub fn surroundings(&self) -> Option<Opaque> {
         self.lock().surroundings.clone()
+    }
+
+    /// The operation that runs, if its callbacks may ask its caller.
+    pub fn operation(&self) -> Option<Shared> {
+        self.lock().operation.clone()
     }
 
     /// A callback failed; the first failure of a command is its cause.
@@ -59,9 +68,10 @@ impl Channel {
     }
 
     /// A command begins.
-    pub(super) fn begin(&self, surroundings: Option<Opaque>) {
+    pub(super) fn begin(&self, surroundings: Option<Opaque>, operation: &Shared) {
         let told = Told {
             surroundings,
+            operation: Some(Arc::clone(operation)),
             cause: None,
         };
         let before = std::mem::replace(&mut *self.lock(), told);

@@ -20,7 +20,7 @@ use super::rows::RowStream;
 use super::service::{Reply, Service};
 
 /// An operation as caller and backend share it.
-pub type Shared = Arc<Operation<Result<Outcome>>>;
+pub type Shared = Arc<Operation<Result<Outcome>, Opaque>>;
 
 /// A message to a backend.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::block::Block;
+use super::channel::Opaque;
 use super::command::{Outcome, Shared};
 use super::error::{Error, Result};
 use super::operation::Operation;
@@ -28,7 +29,7 @@ const KEPT: usize = 256;
 struct Entry {
     at: Instant,
     limit: Limit,
-    operation: Weak<Operation<Result<Outcome>>>,
+    operation: Weak<Operation<Result<Outcome>, Opaque>>,
 }
 
 /// What a deadline bounds.

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::channel::Opaque;
 use super::command::{Command, Outcome, Shared};
 use super::error::Result;
 use super::mailbox::{Database, Mailbox};
@@ -46,7 +47,7 @@ fn this_thread() -> usize {
 }
 
 /// A statement runs on, or waits for a lock: stops it if this thread must.
-pub(super) fn look(operation: &Operation<Result<Outcome>>) {
+pub(super) fn look(operation: &Operation<Result<Outcome>, Opaque>) {
     let must_stop = HERE.with(|here| {
         let Some(look) = here.look.get() else {
             return false;

@@ -1,8 +1,8 @@
 //! The state of one operation, shared by the caller that awaits it and the backend that runs it.
 //!
 //! Owns the phase word that decides every race: the backend claims, the canceller abandons, the first wins.
-//! Threads: `poll`, `cancel`, `abandon` on the caller's; `claim`, `finish`, `progress`, `sleep` on the backend's;
-//! `expire`, `interrupt`, `nudge` on any.
+//! Threads: `poll`, `cancel`, `abandon` on the caller's; `claim`, `finish`, `leave`, `progress`, `sleep`, `ask` on the
+//! backend's; `expire`, `interrupt`, `nudge` on any.
 //! Invariant: whoever leaves `Running` last owns the result: a finish after a cancel gets it back to undo it,
 //! a cancel after a finish gets it to do the same.
 //! Must not know: Python, SQLite, what the result is.
@@ -10,6 +10,7 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::dialogue::{Asked, Dialogue, Refusal};
 use super::sync::{AtomicBool, AtomicU8, AtomicU32, Condvar, Mutex, MutexGuard, Ordering};
 
 const QUEUED: u8 = 0;
@@ -61,9 +62,9 @@ pub enum Event<T> {
     Finished(T),
 }
 
-/// One operation.
+/// One operation; `M` is what its backend asks and is answered while it runs.
 #[derive(Debug)]
-pub struct Operation<T> {
+pub struct Operation<T, M = ()> {
     phase: AtomicU8,
     stop: AtomicU8,
     shield: Shield,
@@ -71,6 +72,7 @@ pub struct Operation<T> {
     aside: AtomicBool,
     /// The processor, and one more, on which its caller looks out for its end; 0: none does.
     lookout: AtomicU32,
+    dialogue: Dialogue<M>,
     slot: Mutex<Slot<T>>,
     disturbed: Condvar,
 }
@@ -81,9 +83,11 @@ struct Slot<T> {
     waker: Option<Waker>,
     progressed: bool,
     nudged: bool,
+    /// The backend is through with what nobody takes the result of.
+    left: bool,
 }
 
-impl<T> Operation<T> {
+impl<T, M> Operation<T, M> {
     pub fn new(shield: Shield) -> Self {
         Self {
             phase: AtomicU8::new(QUEUED),
@@ -91,11 +95,13 @@ impl<T> Operation<T> {
             shield,
             aside: AtomicBool::new(false),
             lookout: AtomicU32::new(0),
+            dialogue: Dialogue::new(),
             slot: Mutex::new(Slot {
                 result: None,
                 waker: None,
                 progressed: false,
                 nudged: false,
+                left: false,
             }),
             disturbed: Condvar::new(),
         }
@@ -125,21 +131,23 @@ impl<T> Operation<T> {
     pub fn cancel(&self) -> Cancelled<T> {
         if self.shield == Shield::Always {
             let never_ran = self.aside.load(Ordering::SeqCst) && self.change(QUEUED, ABANDONED);
-            return if never_ran {
-                Cancelled::NeverRan
-            } else {
-                Cancelled::Shielded
-            };
+            if never_ran {
+                return Cancelled::NeverRan;
+            }
+            self.dialogue.set_attended(false);
+            return Cancelled::Shielded;
         }
         if self.change(QUEUED, ABANDONED) {
             return Cancelled::NeverRan;
         }
         if self.shield == Shield::Running {
             self.request_stop(Stop::Cancelled);
+            self.dialogue.set_attended(false);
             return Cancelled::Shielded;
         }
         if self.change(RUNNING, ABANDONED) {
             self.request_stop(Stop::Cancelled);
+            self.dialogue.set_attended(false);
             return Cancelled::Stopping;
         }
         self.lock()
@@ -152,7 +160,10 @@ impl<T> Operation<T> {
     pub fn abandon(&self) -> Cancelled<T> {
         match self.shield {
             Shield::None => self.cancel(),
-            Shield::Running | Shield::Always => Cancelled::Shielded,
+            Shield::Running | Shield::Always => {
+                self.dialogue.set_attended(false);
+                Cancelled::Shielded
+            }
         }
     }
 
@@ -207,6 +218,60 @@ impl<T> Operation<T> {
         }
         slot.result = Some(result);
         Ok(slot.waker.take())
+    }
+
+    /// The backend is through with what it got the result back of, and has undone it.
+    pub fn leave(&self) {
+        let waker = {
+            let mut slot = self.lock();
+            slot.left = true;
+            slot.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Waits until the backend is through with it; the result stays.
+    pub fn poll_end(&self, context: &Context<'_>) -> Poll<()> {
+        let mut slot = self.lock();
+        let phase = self.phase.load(Ordering::SeqCst);
+        // What is shielded is abandoned only while it is queued: then nobody runs it.
+        let never_ran = phase == ABANDONED && self.shield != Shield::None;
+        if slot.left || phase == DONE || never_ran {
+            return Poll::Ready(());
+        }
+        slot.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Asks the caller for something that only it can do, and sleeps until the answer. `is_gone` is called now and then
+    /// without any lock: whether the caller can't go on any more.
+    pub fn ask(&self, question: M, is_gone: impl Fn() -> bool) -> Asked<M> {
+        let wake = || {
+            let waker = self.lock().waker.take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        };
+        let refuse = || -> Refusal<M> {
+            // First: a cancellation takes it back last.
+            let is_attended = self.dialogue.is_attended();
+            let is_abandoned = self.phase.load(Ordering::SeqCst) == ABANDONED;
+            if is_abandoned || self.must_stop_running() {
+                Some(Asked::Stopped)
+            } else if is_attended {
+                None
+            } else {
+                Some(Asked::Nobody)
+            }
+        };
+        self.dialogue.ask(question, wake, refuse, is_gone)
+    }
+
+    /// What it asks.
+    pub const fn dialogue(&self) -> &Dialogue<M> {
+        &self.dialogue
     }
 
     /// Wakes the caller before the end: rows arrived, or parameters may follow.
@@ -283,6 +348,7 @@ impl<T> Operation<T> {
         // The lock orders this with a sleeper that has checked `stop` and not slept yet.
         drop(self.lock());
         self.disturbed.notify_all();
+        self.dialogue.sound_alarm();
     }
 
     fn change(&self, from: u8, to: u8) -> bool {

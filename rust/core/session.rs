@@ -16,11 +16,11 @@ use crate::sqlite::{self, Handle, OpenOptions, StatementId, StatementKind};
 use super::blob::{BlobName, OpenBlob};
 use super::block::Block;
 use super::busy::{Line, Wait, Waiter};
-use super::channel::Channel;
+use super::channel::{Channel, Opaque};
 use super::command::{Action, Outcome, Shared};
 use super::deadline;
 use super::encryption::KeySlot;
-use super::error::{Error, Result};
+use super::error::{Error, Kind, Result};
 use super::here;
 use super::maintenance::Maintenance;
 use super::nest::Nest;
@@ -64,7 +64,7 @@ pub(super) struct Reading {
     pub(super) rows: Arc<RowStream>,
 }
 
-impl sqlite::Stop for Operation<Result<Outcome>> {
+impl sqlite::Stop for Operation<Result<Outcome>, Opaque> {
     /// SQLite asks while a statement runs on, for longer than those that wait to hear of the last ones should.
     fn stop_requested(&self) -> bool {
         unheard::wake_all();
@@ -198,6 +198,10 @@ impl Session {
 
         let admitted = self.admit(block, &action).and(self.apply(modes));
         let result = admitted.and_then(|()| self.dispatch(operation, action));
+        if self.handle.take_taint() && !self.handle.is_autocommit() {
+            // As SQLite itself does after a write that was interrupted.
+            let _ = self.run_once("ROLLBACK");
+        }
         let mut result = result.map_err(|error| explain_stop(operation, error));
 
         let is_open = !self.handle.is_autocommit();
@@ -427,7 +431,17 @@ impl Session {
     }
 }
 
-pub(super) fn explain_stop(operation: &Shared, error: Error) -> Error {
+pub(super) fn explain_stop(operation: &Shared, mut error: Error) -> Error {
+    // An authorizer or a commit hook that was stopped says no.
+    let denies = matches!(
+        error.kind,
+        Kind::Sqlite(sqlite::code::AUTH | sqlite::code::CONSTRAINT_COMMITHOOK)
+    );
+    if denies && operation.must_stop_running() && operation.dialogue().has_asked() {
+        let sql = error.sql;
+        error = sqlite::Error::new(sqlite::code::INTERRUPT, "interrupted").into();
+        error.sql = sql;
+    }
     if !matches!(
         error.primary_code(),
         Some(sqlite::code::INTERRUPT | sqlite::code::BUSY)

@@ -116,6 +116,8 @@ impl Local {
             running.interrupt();
             // Also ends the wait of a COMMIT for a lock.
             running.expire(Err(Error::closed()));
+            // And that for a callback's answer, which nobody gives any more.
+            running.dialogue().set_attended(false);
         }
     }
 
@@ -218,6 +220,7 @@ impl Local {
             let database = self.poisoned(&*panic);
             if let Database::Poisoned(message) = &database {
                 drop(operation.finish(Err(Error::internal(message.clone()))));
+                operation.leave();
             }
             database
         })
@@ -256,9 +259,10 @@ impl Local {
         }
         let has_callbacks = surroundings.is_some();
         if has_callbacks {
-            self.channel.begin(surroundings);
+            self.channel.begin(surroundings, &operation);
         }
-        self.run_claimed(database, &operation, action, &modes, block.as_ref())
+        let (modes, block) = (&*modes, block.as_ref());
+        self.run_claimed(database, &operation, action, modes, block, has_callbacks)
     }
 
     /// Runs a command to its end, and reports that.
@@ -269,12 +273,13 @@ impl Local {
         action: Action,
         modes: &[ModeChange],
         block: Option<&Arc<Block>>,
+        has_callbacks: bool,
     ) -> Database {
         let acquires = matches!(action, Action::Serve(Service::Acquire(_)));
         let (mut database, mut result) = self.step(database, operation, action, modes, block);
-        let cause = self.channel.end();
-        if let Err(error) = &mut result {
-            error.cause = cause;
+        if has_callbacks {
+            let cause = self.channel.end();
+            result = result.map_err(|error| Error { cause, ..error });
         }
         if let (Some(pool), Ok(outcome)) = (self.pool.get(), &mut result) {
             outcome.member = Some(pool.member.index);
@@ -292,7 +297,7 @@ impl Local {
         } else {
             unheard::wake_all();
             if opened {
-                return self.undo_open(database);
+                database = self.undo_open(database);
             }
             if let Database::Open(session) = &mut database {
                 session.undo();
@@ -301,6 +306,7 @@ impl Local {
                 }
                 session.publish(&self.status);
             }
+            operation.leave();
         }
         if let Database::Open(session) = &mut database {
             session.maintain_overdue();

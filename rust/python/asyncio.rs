@@ -5,7 +5,7 @@
 //! Invariant: a Waiter calls its task back exactly once: when it is resumed, or after a cancel that it accepted.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -13,12 +13,12 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-use crate::core::{Cancelled, Shared, Shield};
 use crate::wakeup::Ticket;
 
 use super::cached::{cached_attribute, interned};
 use super::event_loop::LoopPort;
 use super::ffi;
+use super::suspension::Held;
 
 /// What a suspended operation yields to its task.
 #[pyclass(module = "aiolibsql._aiolibsql", name = "_Waiter")]
@@ -28,7 +28,7 @@ pub struct Waiter {
     event_loop: Option<Py<PyAny>>,
     port: Option<Py<LoopPort>>,
     ticket: Ticket,
-    shared: Option<Shared>,
+    held: Arc<Held>,
     callback: Option<(Py<PyAny>, Option<Py<PyAny>>)>,
     state: State,
     message: Option<Py<PyAny>>,
@@ -42,18 +42,13 @@ enum State {
 }
 
 impl Waiter {
-    pub fn new(
-        event_loop: Py<PyAny>,
-        port: Py<LoopPort>,
-        ticket: Ticket,
-        shared: Option<Shared>,
-    ) -> Self {
+    pub fn new(event_loop: Py<PyAny>, port: Py<LoopPort>, ticket: Ticket, held: Held) -> Self {
         Self {
             blocking: true,
             event_loop: Some(event_loop),
             port: Some(port),
             ticket,
-            shared,
+            held: Arc::new(held),
             callback: None,
             state: State::Waiting,
             message: None,
@@ -102,24 +97,20 @@ impl Waiter {
     #[pyo3(signature = (msg=None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let py = slf.py();
-        let (shared, ticket, port) = {
+        let (held, ticket, port) = {
             let this = slf.borrow();
             if this.state != State::Waiting {
                 return Ok(false);
             }
             (
-                this.shared.clone(),
+                Arc::clone(&this.held),
                 this.ticket,
                 this.port.as_ref().map(|port| port.clone_ref(py)),
             )
         };
-        // In a child of the process that waits there is nothing to cancel, and the operation may be locked for ever.
         let is_inherited = port.as_ref().is_some_and(|port| port.get().is_inherited());
-        let shared = shared.filter(|_| !is_inherited);
         // A shielded wait answers False: the task remembers the request and is cancelled when it resumes.
-        if let Some(shared) = shared.filter(|shared| shared.shield() != Shield::None)
-            && !matches!(shared.cancel(), Cancelled::NeverRan)
-        {
+        if held.cancel(is_inherited) {
             return Ok(false);
         }
         if let Some(port) = port {
@@ -295,6 +286,14 @@ fn current_task(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 fn cancelled_error(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     cached_attribute(py, &CLASS, "asyncio", "CancelledError")
+}
+
+/// Whether an exception is a cancellation.
+///
+/// # Errors
+/// Those of importing asyncio.
+pub fn is_cancellation(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    Ok(error.is_instance(py, cancelled_error(py)?))
 }
 
 /// By the address of their loops.

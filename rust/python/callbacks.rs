@@ -3,9 +3,11 @@
 //! Owns a connection's table of them. SQLite holds places in the table only, so that the garbage collector sees every
 //! callback through its connection, and can end a cycle.
 //! Thread: callbacks run on the worker, attached to the interpreter for the call, in a copy of the context of whoever
-//! awaits the statement; nothing of the driver is locked meanwhile.
+//! awaits the statement; nothing of the driver is locked meanwhile. What they return to be awaited, the operation that
+//! waits for the statement awaits (`in_flight`), while the worker sleeps.
 //! Invariant: a worker attaches only while the interpreter is up, and is counted until it has left.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,16 +16,18 @@ use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString, PyTuple, PyType};
 
-use crate::core::{Channel, Opaque, wake_unheard};
+use crate::core::{Asked, Channel, Opaque, wake_unheard};
 use crate::sqlite::{Failure, code};
 
 use super::blocking;
-use super::cached::cached_attribute;
+use super::cached::{cached_attribute, interned};
+use super::event_loop::{self, LoopPort};
 use super::exceptions;
 use super::exit;
 use super::ffi;
+use super::in_flight::{self, Answer, Question};
 use super::reentrancy::Reentrancy;
 
 /// The callbacks of one connection.
@@ -32,6 +36,8 @@ pub struct Callbacks {
     next: AtomicU64,
     /// There was one: from then on statements bring the context of their callers along.
     is_used: AtomicBool,
+    /// One of them is `async def`, or has returned something to be awaited.
+    awaits: AtomicBool,
     channel: Arc<Channel>,
     reentrancy: Arc<Reentrancy>,
     /// Statements are run by the threads that wait for them.
@@ -46,6 +52,13 @@ pub fn report_exceptions(reports: bool) {
     REPORTS.store(reports, Ordering::Relaxed);
 }
 
+/// Where a statement is awaited.
+struct Surroundings {
+    context: Option<Py<PyAny>>,
+    /// Of its loop, once something was to be awaited.
+    port: Option<Py<LoopPort>>,
+}
+
 /// A callback's place in its table. SQLite has it, or what SQLite calls.
 pub struct Callback {
     callbacks: Weak<Callbacks>,
@@ -58,10 +71,22 @@ impl Callbacks {
             table: Mutex::default(),
             next: AtomicU64::new(0),
             is_used: AtomicBool::new(false),
+            awaits: AtomicBool::new(false),
             channel,
             reentrancy,
             is_blocking,
         })
+    }
+
+    /// Adds a callback, and looks whether it will return something to be awaited.
+    ///
+    /// # Errors
+    /// Those of looking.
+    pub fn add_callable(self: &Arc<Self>, callable: &Bound<'_, PyAny>) -> PyResult<Callback> {
+        if is_async(callable)? {
+            self.awaits.store(true, Ordering::Release);
+        }
+        Ok(self.add(callable.clone().unbind()))
     }
 
     /// Adds a callback, or an object that one works on.
@@ -80,16 +105,29 @@ impl Callbacks {
         self.is_blocking
     }
 
-    /// The context that callbacks of a statement run in, which is awaited here.
+    /// Whether a statement may need its caller while it runs.
+    pub fn may_await(&self) -> bool {
+        self.awaits.load(Ordering::Acquire)
+    }
+
+    /// What callbacks of a statement run in, which is awaited here.
     pub fn surroundings(&self, py: Python<'_>) -> Option<Opaque> {
         if !self.is_used.load(Ordering::Acquire) {
             return None;
         }
-        // A blocking caller's own context is that of its thread.
-        let context = (!self.is_blocking)
-            .then(|| ffi::copy_context(py).ok())
-            .flatten();
-        Some(Opaque::new(context.map(Bound::unbind)))
+        if self.is_blocking {
+            // A blocking caller's own context is that of its thread.
+            return Some(Opaque::new(Surroundings {
+                context: None,
+                port: None,
+            }));
+        }
+        let context = ffi::copy_context(py).ok();
+        let port = self.may_await().then(|| event_loop::current(py).ok());
+        Some(Opaque::new(Surroundings {
+            context: context.map(Bound::unbind),
+            port: port.flatten(),
+        }))
     }
 
     pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -136,13 +174,13 @@ impl Callback {
                 .map(|object| object.clone_ref(py));
             let object = object.ok_or_else(gone)?.into_bound(py);
             let surroundings = callbacks.channel.surroundings();
-            let context = surroundings
-                .as_ref()
-                .and_then(|context| context.get::<Option<Py<PyAny>>>())
-                .and_then(Option::as_ref);
+            let surroundings = surroundings.as_ref().and_then(Opaque::get::<Surroundings>);
+            let context = surroundings.and_then(|of| of.context.as_ref());
             let call = Call {
+                callbacks: &callbacks,
                 context: context.map(|context| context.bind(py)),
-                is_blocking: callbacks.is_blocking,
+                port: surroundings.and_then(|of| of.port.as_ref()),
+                was_refused: Cell::new(false),
             };
             // Another loop in the callback would wait for the connection that waits for the callback.
             let _refusal = callbacks.reentrancy.refuse();
@@ -157,8 +195,10 @@ impl Callback {
     /// As `run`, for a callback that no statement's error can tell of: what it raises is reported as unraisable.
     pub fn run_unheard(&self, work: impl FnOnce(&Bound<'_, PyAny>, &Call<'_, '_>) -> PyResult<()>) {
         let ran = self.run("", |object, call| match work(object, call) {
-            Err(error) if !call.is_blocking => {
-                error.write_unraisable(object.py(), Some(object));
+            Err(error) if !call.callbacks.is_blocking => {
+                if !exceptions::is_cancelled(object.py(), &error) {
+                    error.write_unraisable(object.py(), Some(object));
+                }
                 Ok(())
             }
             result => result,
@@ -188,6 +228,9 @@ impl Callbacks {
     }
 
     fn failed(&self, py: Python<'_>, what: &str, error: PyErr) -> Failure {
+        if exceptions::is_cancelled(py, &error) {
+            return failure(code::INTERRUPT, "interrupted");
+        }
         let result = if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) {
             code::NOMEM
         } else if error.is_instance_of::<pyo3::exceptions::PyOverflowError>(py) {
@@ -220,31 +263,107 @@ impl Drop for Callback {
 
 /// How a callback calls Python.
 pub struct Call<'a, 'py> {
+    callbacks: &'a Callbacks,
     context: Option<&'a Bound<'py, PyAny>>,
-    is_blocking: bool,
+    port: Option<&'a Py<LoopPort>>,
+    /// Nobody has awaited what the callback returned, or not to its end.
+    was_refused: Cell<bool>,
 }
 
 impl<'py> Call<'_, 'py> {
-    /// Calls something in the context of the statement's caller.
+    /// Calls something in the context of the statement's caller. What it returns to be awaited is awaited there.
     pub fn call(
         &self,
         callable: &Bound<'py, PyAny>,
         arguments: Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        ffi::call_all_in(self.context, callable, arguments)
+        let value = ffi::call_all_in(self.context, callable, arguments)?;
+        if is_awaitable(&value)? {
+            self.callbacks.awaits.store(true, Ordering::Release);
+            self.wait_for(value)
+        } else {
+            Ok(value)
+        }
+    }
+
+    /// Whether the callback is without a result because nobody has awaited what it returned, or not to the end.
+    pub const fn was_refused(&self) -> bool {
+        self.was_refused.get()
+    }
+
+    /// Has something awaited by the operation that waits for the statement. The worker keeps no reference to it meanwhile,
+    /// so that a task that waits for ever, and that nobody has any more, can be collected.
+    fn wait_for(&self, awaitable: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = awaitable.py();
+        let reentrancy = Arc::clone(&self.callbacks.reentrancy);
+        let question = Opaque::new(Question::new(awaitable.unbind(), reentrancy));
+        let operation = self.callbacks.channel.operation();
+        // Whoever waits for a blocking statement is in the middle of this call.
+        let asked = match operation.filter(|_| !self.callbacks.is_blocking) {
+            None => Asked::Nobody(question),
+            Some(operation) => {
+                let port = self.port;
+                py.detach(|| operation.ask(question, || is_gone(port)))
+            }
+        };
+        self.was_refused.set(!matches!(asked, Asked::Answer(_)));
+        let stopped = || exceptions::Abandoned::new_err("the statement was stopped");
+        match asked {
+            Asked::Answer(answer) => match answer.get::<Answer>() {
+                Some(Ok(value)) => Ok(value.bind(py).clone()),
+                Some(Err(error)) => Err(error.clone_ref(py)),
+                None => Err(stopped()),
+            },
+            Asked::Declined => Err(stopped()),
+            Asked::Stopped(question) => {
+                in_flight::close(py, &question);
+                Err(stopped())
+            }
+            Asked::Nobody(question) => {
+                in_flight::close(py, &question);
+                let message = "a callback returned an awaitable, and nobody awaits the statement that called it";
+                Err(exceptions::programming(py, message))
+            }
+        }
     }
 }
 
-/// Refuses an `async def` function, whose coroutine nobody would await.
-pub fn refuse_coroutine_function(callable: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Whether nobody can go on with an operation of this loop. Called on a worker that is counted as inside.
+fn is_gone(port: Option<&Py<LoopPort>>) -> bool {
+    let has_ended = |port: &Py<LoopPort>| Python::try_attach(|py| port.get().has_ended(py));
+    exit::is_ending() || port.is_some_and(|port| has_ended(port).unwrap_or(true))
+}
+
+fn is_awaitable(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let is_value = value.is_none()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyBytes>()
+        || value.is_exact_instance_of::<PyBool>();
+    Ok(!is_value && value.hasattr(interned!(value.py(), "__await__"))?)
+}
+
+/// Whether what a callable returns is known to be awaitable before it is called: an `async def` function, an object with
+/// an `async def __call__`, a class with such methods.
+fn is_async(callable: &Bound<'_, PyAny>) -> PyResult<bool> {
     static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    const METHODS: [&str; 4] = ["step", "inverse", "value", "finalize"];
     let py = callable.py();
     let check = cached_attribute(py, &IS_COROUTINE_FUNCTION, "inspect", "iscoroutinefunction")?;
-    if check.call1((callable,))?.is_truthy()? {
-        let message = "async def callbacks are not supported yet";
-        return Err(exceptions::not_supported(py, message));
+    let is_async = |function: &Bound<'_, PyAny>| check.call1((function,))?.is_truthy();
+    if callable.is_instance_of::<PyType>() {
+        for name in METHODS {
+            if let Some(method) = callable.getattr_opt(name)?
+                && is_async(&method)?
+            {
+                return Ok(true);
+            }
+        }
+        return Ok(false);
     }
-    Ok(())
+    let call = callable.get_type().getattr(interned!(py, "__call__"))?;
+    Ok(is_async(callable)? || is_async(&call)?)
 }
 
 fn failure(code: i32, message: &str) -> Failure {

@@ -199,28 +199,6 @@ impl Cursor {
         Ok(link.submit_here(py, Action::Fetch { rows, amount }, block))
     }
 
-    /// Takes over a fetch that was sent ahead.
-    pub fn take_ahead(&self) -> Option<Shared> {
-        self.state().ahead.take()
-    }
-
-    /// Sends for the next rows before anybody asks, in growing batches.
-    pub fn fetch_ahead(&self, py: Python<'_>) -> PyResult<()> {
-        let mut state = self.state();
-        if state.ahead.is_some() {
-            return Ok(());
-        }
-        let Some(rows) = state.rows.clone().filter(|rows| !rows.has_ended()) else {
-            return Ok(());
-        };
-        let amount = Amount::Ahead(state.chunk);
-        state.chunk = state.chunk.saturating_mul(2).clamp(1, 1024);
-        drop(state);
-        let ahead = self.request(py, rows, amount)?;
-        self.state().ahead = Some(ahead);
-        Ok(())
-    }
-
     pub fn maker(slf: &Py<Self>, py: Python<'_>) -> RowMaker {
         let this = slf.get();
         let texts = if this.is_plain() {
@@ -256,7 +234,7 @@ impl Cursor {
         self.state().close()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if self.connection.get().link().is_inherited() {
             state.leave_to_parent();

@@ -21,6 +21,7 @@ use crate::core::{Birth, HeldWakes, Shared};
 use crate::wakeup::{CompletionQueue, Ticket, TicketWaker, WakeupFd};
 
 use super::asyncio::{self, Waiter};
+use super::cached::interned;
 use super::exit;
 use super::spin::{self, Spin};
 use super::trio;
@@ -78,6 +79,9 @@ pub enum Suspended {
     Asyncio(Py<Waiter>),
     /// A trio task.
     Trio(Py<PyAny>),
+    /// Not asleep: it awaits what a callback returned. If the statement has to stop, this is cancelled, if it is still
+    /// there, and that is noted.
+    InFlight(Py<PyWeakrefReference>, Arc<AtomicBool>),
 }
 
 /// Values that were ready at once, one after the other.
@@ -169,6 +173,20 @@ impl LoopPort {
         self.birth.is_inherited()
     }
 
+    /// Whether its loop will not run again.
+    pub fn has_ended(&self, py: Python<'_>) -> bool {
+        if self.runtime == Runtime::Trio {
+            return self.is_retired();
+        }
+        let is_closed = |event_loop: Bound<'_, PyAny>| -> PyResult<bool> {
+            event_loop
+                .call_method0(interned!(py, "is_closed"))?
+                .is_truthy()
+        };
+        self.event_loop(py)
+            .is_none_or(|event_loop| is_closed(event_loop).unwrap_or(true))
+    }
+
     /// The descriptor that the loop watches.
     pub fn fd(&self) -> i32 {
         self.queue.bell().number()
@@ -249,6 +267,7 @@ impl LoopPort {
             let _ = match who {
                 Suspended::Trio(task) => trio::reschedule(task.bind(py)),
                 Suspended::Asyncio(waiter) => asyncio::resume_soon(waiter.bind(py)),
+                Suspended::InFlight(..) => Ok(()),
             };
         }
     }
@@ -263,6 +282,13 @@ impl LoopPort {
     ) -> PyResult<()> {
         match who {
             Suspended::Trio(task) => trio::reschedule(task.bind(py)),
+            Suspended::InFlight(target, was_stopped) => {
+                let Some(target) = target.bind(py).upgrade() else {
+                    return Ok(());
+                };
+                was_stopped.store(true, Ordering::SeqCst);
+                target.call_method0(interned!(py, "cancel")).map(drop)
+            }
             Suspended::Asyncio(waiter) => {
                 let resumed = asyncio::resume(waiter.bind(py), turn);
                 if resumed.is_err() && !waiter.borrow(py).is_done() {
@@ -321,6 +347,9 @@ impl LoopPort {
     fn retire(&self, py: Python<'_>) -> PyResult<()> {
         self.retired.store(true, Ordering::SeqCst);
         let sleeping = std::mem::take(&mut *self.waiting());
+        let sleeping = sleeping
+            .into_iter()
+            .filter(|(_, who)| !matches!(who, Suspended::InFlight(..)));
         for (ticket, who) in sleeping {
             self.resume(py, ticket, who, &mut asyncio::Turn::default())?;
         }
@@ -336,6 +365,7 @@ impl LoopPort {
             match who {
                 Suspended::Asyncio(waiter) => visit.call(waiter)?,
                 Suspended::Trio(task) => visit.call(task)?,
+                Suspended::InFlight(target, _) => visit.call(target)?,
             }
         }
         Ok(())

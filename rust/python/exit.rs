@@ -71,6 +71,11 @@ pub fn enter_worker() -> Option<Inside> {
     (!IS_ENDING.load(Ordering::SeqCst)).then_some(inside)
 }
 
+/// Whether the interpreter is about to end.
+pub fn is_ending() -> bool {
+    IS_ENDING.load(Ordering::SeqCst)
+}
+
 /// Adds a connection to those that are closed at the end.
 pub fn remember(link: &Arc<Link>) {
     let mut links = links();

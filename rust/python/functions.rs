@@ -19,7 +19,7 @@ use crate::sqlite::{
 
 use super::awaitable::Operation;
 use super::callback_values::{answer, arguments};
-use super::callbacks::{Call, Callback, Callbacks, refuse_coroutine_function};
+use super::callbacks::{Call, Callback, Callbacks};
 use super::connection::Connection;
 
 const FUNCTION: &str = "user-defined function raised exception";
@@ -116,7 +116,7 @@ fn factory(callbacks: &Arc<Callbacks>, callback: Callback) -> AggregateFactory {
 
 fn collation(callback: Callback) -> Collation {
     Box::new(move |left, right| {
-        let mut order = Ordering::Equal;
+        let mut order = Some(Ordering::Equal);
         // SQLite has no way to fail here: after an exception two texts are equal.
         callback.run_unheard(|compare, call| {
             let py = compare.py();
@@ -124,8 +124,11 @@ fn collation(callback: Callback) -> Collation {
                 PyString::from_bytes(py, left)?,
                 PyString::from_bytes(py, right)?,
             ];
-            let result = call.call(compare, PyTuple::new(py, texts)?)?;
-            order = result.extract::<i64>()?.cmp(&0);
+            let result = call.call(compare, PyTuple::new(py, texts)?);
+            if call.was_refused() {
+                order = None;
+            }
+            order = Some(result?.extract::<i64>()?.cmp(&0));
             Ok(())
         });
         order
@@ -175,9 +178,11 @@ impl Connection {
             return Ok(None);
         };
         check_callable(callable)?;
-        refuse_coroutine_function(callable)?;
-        let callbacks = slf.get().link().callbacks();
-        Ok(Some(callbacks.add(callable.clone().unbind())))
+        slf.get()
+            .link()
+            .callbacks()
+            .add_callable(callable)
+            .map(Some)
     }
 
     fn make_aggregate(

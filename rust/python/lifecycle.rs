@@ -43,7 +43,11 @@ impl Simple {
     /// Submits before anybody awaits.
     pub fn submit_now(&mut self, py: Python<'_>) -> PyResult<()> {
         self.submitted_at_call = true;
-        self.submit(py)
+        self.submit(py)?;
+        if let Some(shared) = self.pending.shared() {
+            shared.dialogue().set_attended(false);
+        }
+        Ok(())
     }
 
     fn submit(&mut self, py: Python<'_>) -> PyResult<()> {
@@ -61,10 +65,8 @@ impl Work for Simple {
     }
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
-        if self.action.is_some() {
-            self.connection.get().link().reentrancy().check(py)?;
-            self.submit(py)?;
-        }
+        self.connection.get().link().reentrancy().check(py)?;
+        self.submit(py)?;
         match self.pending.poll(py, context) {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(result) => {
@@ -129,6 +131,7 @@ impl Work for Open {
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         if matches!(self.stage, Stage::Start) {
+            self.connection.get().link().reentrancy().check(py)?;
             self.stage = Stage::Opening(self.connection.get().link().submit(Action::Open, None));
         }
         if let Stage::Opening(shared) = &self.stage {

@@ -75,7 +75,7 @@ impl Link {
         self.submit_in(action, block, None)
     }
 
-    /// As `submit`; its callbacks run in the context of the caller.
+    /// As `submit`; its callbacks run in the context of the caller, who awaits what they return to be awaited.
     pub fn submit_here(&self, py: Python<'_>, action: Action, block: Option<Arc<Block>>) -> Shared {
         self.submit_in(action, block, self.callbacks.surroundings(py))
     }
@@ -110,6 +110,9 @@ impl Link {
     ) -> Shared {
         let command = self.command_in(action, block, surroundings);
         let shared = Arc::clone(&command.operation);
+        if command.surroundings.is_some() {
+            shared.dialogue().set_attended(true);
+        }
         self.backend.submit(command);
         shared
     }

@@ -4,9 +4,10 @@
 //! Thread: the driving loop's.
 //! Invariant: whatever ends the wait early (throw, close, dealloc) forgets the ticket and abandons the Work.
 
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
@@ -18,7 +19,8 @@ use super::cached::interned;
 use super::event_loop::{self, LoopPort, Runtime, Suspended};
 use super::exceptions::{self, is_cancelled};
 use super::ffi::{self, Sent};
-use super::suspension::{Purpose, State};
+use super::in_flight::Ending;
+use super::suspension::{Held, Purpose, State};
 use super::trio::{self, Abort};
 use super::work::{Ready, Resume, Step, Work};
 
@@ -27,9 +29,11 @@ pub struct Machine {
     pub work: Box<dyn Work>,
     pub state: State,
     /// The loop had a turn since the await began, or needs none.
-    had_turn: bool,
+    pub(super) had_turn: bool,
     /// What raises trio's `Cancelled`, once a shielded wait was asked to end.
     raise_cancel: Option<Py<PyAny>>,
+    /// What is raised when the operation is through.
+    pub(super) ending: Option<Ending>,
     birth: Birth,
 }
 
@@ -40,6 +44,7 @@ impl Machine {
             state: State::Idle,
             had_turn: false,
             raise_cancel: None,
+            ending: None,
             birth: Birth::now(),
         }
     }
@@ -102,7 +107,7 @@ impl Machine {
                     }
                     Runtime::Trio | Runtime::Asyncio => {}
                 }
-                self.advance(py, port)
+                self.advance(py, &port)
             }
             State::Waiting { port, ticket } => {
                 // Absent after a resume; present if something else sent first.
@@ -112,7 +117,7 @@ impl Machine {
                     port.get().woke();
                 }
                 self.had_turn = true;
-                self.advance(py, port)
+                self.advance(py, &port)
             }
             State::Given(value) => Ok(Sent::Return(value)),
             State::Turn { port, turn, value } => {
@@ -120,7 +125,7 @@ impl Machine {
                 self.had_turn = true;
                 match value {
                     Some(value) => Ok(Sent::Return(value)),
-                    None => self.advance(py, port),
+                    None => self.advance(py, &port),
                 }
             }
             State::Driving { coroutine, purpose } => {
@@ -144,7 +149,7 @@ impl Machine {
             }
             State::Waiting { port, ticket } => {
                 drop(port.get().forget(ticket));
-                self.defer(py, port, error)
+                self.defer(py, &port, error)
             }
             State::Turn { port, turn, .. } => {
                 // It has turned for the others too.
@@ -188,38 +193,29 @@ impl Machine {
 
     /// Nobody will drive it any more.
     pub fn forget(&mut self, py: Python<'_>) {
-        match std::mem::replace(&mut self.state, State::Finished) {
-            State::Idle | State::Given(_) | State::Finished => {}
+        let left = std::mem::replace(&mut self.state, State::Finished);
+        match &left {
+            State::Idle | State::Given(_) | State::Finished => return,
             State::Waiting { port, ticket }
             | State::Driving {
                 purpose: Purpose::Sleep { port, ticket, .. },
                 ..
-            } => {
-                drop(port.get().forget(ticket));
-                self.work.abandon(py);
-            }
-            State::Turn { port, turn, .. } => {
-                port.get().turned(turn);
-                self.work.abandon(py);
-            }
-            State::Driving { .. } => self.work.abandon(py),
+            } => drop(port.get().forget(*ticket)),
+            State::Turn { port, turn, .. } => port.get().turned(*turn),
+            State::Driving { .. } => {}
+        }
+        // What an exception leaves was abandoned before.
+        if self.ending.take().is_none() {
+            self.work.abandon(py);
         }
     }
 
-    /// An exception ends the wait, unless the Work has something to finish first.
-    fn defer(&mut self, py: Python<'_>, port: Py<LoopPort>, error: PyErr) -> PyResult<Sent> {
-        let deferred = if error.is_instance_of::<PyGeneratorExit>(py) {
-            Err(error)
-        } else {
-            self.work.defer(py, error)
-        };
-        match deferred {
-            Ok(()) => self.advance(py, port),
-            Err(error) => {
-                self.work.abandon(py);
-                Err(error)
-            }
+    /// An exception ends the wait, unless there is something to finish first.
+    fn defer(&mut self, py: Python<'_>, port: &Py<LoopPort>, error: PyErr) -> PyResult<Sent> {
+        if self.ending.is_some() {
+            return self.advance(py, port);
         }
+        self.leave(py, port, error, None)
     }
 
     pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -228,8 +224,24 @@ impl Machine {
         self.state.traverse(visit)
     }
 
-    /// Polls the Work until it has to wait, or is through.
-    fn advance(&mut self, py: Python<'_>, port: Py<LoopPort>) -> PyResult<Sent> {
+    /// Goes on until it has to wait, or is through.
+    pub(super) fn advance(&mut self, py: Python<'_>, port: &Py<LoopPort>) -> PyResult<Sent> {
+        loop {
+            let sent = if self.ending.is_some() {
+                self.wait_for_end(py, port)?
+            } else if self.is_asked() {
+                self.begin_callback(py, port)?
+            } else {
+                self.poll_on(py, port)?
+            };
+            if let Some(sent) = sent {
+                return Ok(sent);
+            }
+        }
+    }
+
+    /// Polls the Work until it has to wait, or is through. `None`: the operation asks something.
+    fn poll_on(&mut self, py: Python<'_>, port: &Py<LoopPort>) -> PyResult<Option<Sent>> {
         let waits = self.work.will_wait();
         let looks_out = match waits.then(|| port.get().may_look_out(py)).transpose() {
             Ok(looks_out) => looks_out.unwrap_or(false),
@@ -254,39 +266,26 @@ impl Machine {
             step = self.poll(py, waker);
         }
         if let (Ok(Step::Pending), Some((ticket, _))) = (&step, &ticket) {
-            if port.get().is_retired() {
-                return self.wait_without_pump(py, port);
+            if self.is_asked() {
+                return Ok(None);
             }
-            return self.suspend(py, port, *ticket);
+            if port.get().is_retired() {
+                return self.wait_without_pump(py, port.clone_ref(py)).map(Some);
+            }
+            return self.suspend(py, port.clone_ref(py), *ticket).map(Some);
         }
-        match step {
-            Ok(Step::Ready(value)) => self.deliver(py, &port, Ok(value)),
-            Err(error) => self.deliver(py, &port, Err(error)),
+        let sent = match step {
+            Ok(Step::Ready(value)) => self.deliver(py, port, Ok(value)),
+            Err(error) => self.deliver(py, port, Err(error)),
             Ok(Step::Delegate(coroutine, yielded)) => {
+                let port = port.clone_ref(py);
                 let purpose = Purpose::Delegate { port };
                 self.state = State::Driving { coroutine, purpose };
                 Ok(Sent::Yield(yielded))
             }
-            Ok(Step::Yield | Step::Pending) => match port.get().runtime() {
-                Runtime::Asyncio => {
-                    let turn = port.get().turn();
-                    Ok(self.wait_for_turn(py, port, turn, None))
-                }
-                Runtime::Trio => self.drive(py, trio::checkpoint(py)?, Purpose::Turn { port }),
-            },
-        }
-    }
-
-    /// A trio run that is ending wakes nobody any more. What runs as late as that (finalizers of async generators,
-    /// other system tasks) looks by itself, a few thousand times a second.
-    fn wait_without_pump(&mut self, py: Python<'_>, port: Py<LoopPort>) -> PyResult<Sent> {
-        trio::wait_for_late_look(py);
-        let turn = if self.work.shield() == Shield::None {
-            trio::checkpoint(py)?
-        } else {
-            trio::cancel_shielded_checkpoint(py)?
+            Ok(Step::Yield | Step::Pending) => self.turn(py, port.clone_ref(py)),
         };
-        self.drive(py, turn, Purpose::Turn { port })
+        sent.map(Some)
     }
 
     fn poll(&mut self, py: Python<'_>, waker: &Waker) -> PyResult<Step> {
@@ -300,15 +299,24 @@ impl Machine {
         step
     }
 
-    fn suspend(&mut self, py: Python<'_>, port: Py<LoopPort>, ticket: Ticket) -> PyResult<Sent> {
-        let shared = self.work.waits_for().cloned();
+    pub(super) fn suspend(
+        &mut self,
+        py: Python<'_>,
+        port: Py<LoopPort>,
+        ticket: Ticket,
+    ) -> PyResult<Sent> {
+        let held = match (&self.ending, self.work.waits_for()) {
+            (Some(_), _) => Held::ToTheEnd,
+            (None, Some(shared)) => Held::By(Arc::clone(shared)),
+            (None, None) => Held::No,
+        };
         match port.get().runtime() {
             Runtime::Asyncio => {
                 let event_loop = port
                     .get()
                     .event_loop(py)
                     .ok_or_else(|| PyRuntimeError::new_err("the event loop is gone"))?;
-                let waiter = Waiter::new(event_loop.unbind(), port.clone_ref(py), ticket, shared);
+                let waiter = Waiter::new(event_loop.unbind(), port.clone_ref(py), ticket, held);
                 let waiter = Py::new(py, waiter)?;
                 port.get()
                     .suspend(ticket, Suspended::Asyncio(waiter.clone_ref(py)));
@@ -317,7 +325,7 @@ impl Machine {
             }
             Runtime::Trio => {
                 let task = trio::current_task(py)?;
-                let abort = Py::new(py, Abort::new(port.clone_ref(py), ticket, shared))?;
+                let abort = Py::new(py, Abort::new(port.clone_ref(py), ticket, held))?;
                 let coroutine = trio::wait(py, &abort)?;
                 port.get().suspend(ticket, Suspended::Trio(task));
                 self.drive(
@@ -333,45 +341,6 @@ impl Machine {
         }
     }
 
-    /// Gives the result; one that was there at once, fairly.
-    fn deliver(
-        &mut self,
-        py: Python<'_>,
-        port: &Py<LoopPort>,
-        result: PyResult<Py<PyAny>>,
-    ) -> PyResult<Sent> {
-        if self.had_turn {
-            return result.map(Sent::Return);
-        }
-        if port.get().runtime() == Runtime::Trio {
-            // What is shielded had no other point where it could have been cancelled; it is done by now.
-            let checkpoint = if self.work.shield() == Shield::Always {
-                trio::checkpoint(py)?
-            } else {
-                trio::cancel_shielded_checkpoint(py)?
-            };
-            return self.drive(py, checkpoint, Purpose::Deliver(result));
-        }
-        match (result, port.get().may_continue()) {
-            (Ok(value), Err(turn)) => {
-                Ok(self.wait_for_turn(py, port.clone_ref(py), turn, Some(value)))
-            }
-            (result, _) => result.map(Sent::Return),
-        }
-    }
-
-    /// Lets asyncio's loop turn.
-    fn wait_for_turn(
-        &mut self,
-        py: Python<'_>,
-        port: Py<LoopPort>,
-        turn: u64,
-        value: Option<Py<PyAny>>,
-    ) -> Sent {
-        self.state = State::Turn { port, turn, value };
-        Sent::Yield(py.None())
-    }
-
     fn resume(
         &mut self,
         purpose: &Purpose,
@@ -381,11 +350,17 @@ impl Machine {
     ) -> PyResult<Sent> {
         match purpose {
             Purpose::Delegate { .. } => self.work.drive(coroutine, how, value),
+            Purpose::Callback(in_flight) => in_flight.drive(coroutine, how, value),
             _ => how.call(coroutine, value),
         }
     }
 
-    fn drive(&mut self, py: Python<'_>, coroutine: Py<PyAny>, purpose: Purpose) -> PyResult<Sent> {
+    pub(super) fn drive(
+        &mut self,
+        py: Python<'_>,
+        coroutine: Py<PyAny>,
+        purpose: Purpose,
+    ) -> PyResult<Sent> {
         let stepped = ffi::send(coroutine.bind(py), py.None().bind(py));
         self.driven(py, coroutine, purpose, stepped)
     }
@@ -411,6 +386,14 @@ impl Machine {
                 self.work.delegated(py, result)?;
                 port
             }
+            (Purpose::Callback(in_flight), result) => {
+                self.had_turn = true;
+                let port = in_flight.port(py);
+                if let Some(sent) = self.end_callback(py, in_flight, result)? {
+                    return Ok(sent);
+                }
+                port
+            }
             (Purpose::Deliver(result), Ok(_)) => return result.map(Sent::Return),
             (Purpose::Precheck { port }, Ok(_)) => port,
             (Purpose::Turn { port }, Ok(_)) => {
@@ -434,14 +417,14 @@ impl Machine {
             }
             (Purpose::Sleep { port, ticket, .. }, Err(error)) => {
                 drop(port.get().forget(ticket));
-                return self.defer(py, port, error);
+                return self.defer(py, &port, error);
             }
             (_, Err(error)) => {
                 self.work.abandon(py);
                 return Err(error);
             }
         };
-        self.advance(py, port)
+        self.advance(py, &port)
     }
 }
 

@@ -5,6 +5,7 @@
 //! Invariant: no lock is held while Python code may run.
 
 mod adapters;
+mod ahead;
 mod asyncio;
 mod awaitable;
 mod batch;
@@ -32,6 +33,7 @@ mod fetch;
 mod ffi;
 mod functions;
 mod hooks;
+mod in_flight;
 mod introspection;
 mod iterator;
 mod lifecycle;
@@ -56,6 +58,7 @@ mod statements;
 mod suspension;
 mod transaction;
 mod trio;
+mod turns;
 mod view;
 mod work;
 

@@ -51,12 +51,13 @@ impl Spin {
     }
 }
 
-/// Looks out for the end of an operation: how long that took, and whether it has come. `None`: not possible here.
+/// Looks out for the end of an operation, or for a question of it: how long that took, and whether it has come. `None`: not possible here.
 pub fn look_out_for(py: Python<'_>, operation: &Shared) -> Option<(Duration, bool)> {
     let processor = this_processor()?;
     wake_held();
     operation.set_lookout(Some(processor));
-    let (taken, is_done) = py.detach(|| look_out(LIMIT, || operation.is_done()));
+    let has_news = || operation.is_done() || operation.dialogue().asks();
+    let (taken, is_done) = py.detach(|| look_out(LIMIT, has_news));
     if !is_done {
         operation.set_lookout(None);
     }

@@ -63,7 +63,9 @@ impl Pending {
         Ok(())
     }
 
+    /// Waits for a command that was submitted already.
     pub fn adopt(&mut self, shared: Shared) {
+        shared.dialogue().set_attended(true);
         self.shared = Some(shared);
     }
 

@@ -6,9 +6,11 @@
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use crate::core::{Cancelled, Shared, Shield};
 use crate::wakeup::Ticket;
 
 use super::event_loop::LoopPort;
+use super::in_flight::InFlight;
 use super::trio::Abort;
 
 pub enum State {
@@ -49,6 +51,31 @@ pub enum Purpose {
     Deliver(PyResult<Py<PyAny>>),
     /// The Work's own.
     Delegate { port: Py<LoopPort> },
+    /// What a callback of the statement returned to be awaited.
+    Callback(InFlight),
+}
+
+/// What keeps a suspension from being cancelled.
+pub enum Held {
+    No,
+    /// A cancellation goes to this operation, which may be shielded.
+    By(Shared),
+    /// It lasts until the operation is through.
+    ToTheEnd,
+}
+
+impl Held {
+    /// The caller was cancelled. Whether it has to wait nevertheless. In a child of the process that waits there is
+    /// nothing to cancel, and the operation may be locked for ever.
+    pub fn cancel(&self, is_inherited: bool) -> bool {
+        match self {
+            Self::By(shared) if !is_inherited => {
+                shared.shield() != Shield::None && !matches!(shared.cancel(), Cancelled::NeverRan)
+            }
+            Self::ToTheEnd => !is_inherited,
+            Self::By(_) | Self::No => false,
+        }
+    }
 }
 
 impl State {
@@ -70,6 +97,7 @@ impl State {
                     Purpose::Precheck { port }
                     | Purpose::Turn { port }
                     | Purpose::Delegate { port } => visit.call(port),
+                    Purpose::Callback(in_flight) => in_flight.traverse(visit),
                     Purpose::Deliver(Ok(value)) => visit.call(value),
                     Purpose::Deliver(Err(_)) => Ok(()),
                 }

@@ -13,12 +13,13 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule};
 
-use crate::core::{Cancelled, Error, Shared, Shield};
+use crate::core::Error;
 use crate::wakeup::Ticket;
 
 use super::cached::{cached, interned};
 use super::event_loop::LoopPort;
 use super::exceptions;
+use super::suspension::Held;
 
 const LATE_LOOK: Duration = Duration::from_micros(200);
 
@@ -34,6 +35,7 @@ struct Trio {
     wait_readable: Py<PyAny>,
     succeeded: Py<PyAny>,
     failed: Py<PyAny>,
+    cancel_scope: Py<PyAny>,
     port: Py<PyAny>,
 }
 
@@ -59,6 +61,7 @@ impl Trio {
             wait_readable: get("wait_readable")?,
             succeeded: abort.getattr("SUCCEEDED")?.unbind(),
             failed: abort.getattr("FAILED")?.unbind(),
+            cancel_scope: trio.getattr("CancelScope")?.unbind(),
             port: lowlevel
                 .getattr("RunVar")?
                 .call1((interned!(py, "aiolibsql port"), py.None()))?
@@ -194,21 +197,26 @@ pub fn checkpoint(py: Python<'_>) -> PyResult<Py<PyAny>> {
     here(py)?.checkpoint.call0(py)
 }
 
+/// A scope that nobody has entered.
+pub fn cancel_scope(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    here(py)?.cancel_scope.call0(py)
+}
+
 /// What trio calls to cancel a suspension.
 #[pyclass(frozen, module = "aiolibsql._aiolibsql", name = "_Abort")]
 pub struct Abort {
     port: Py<LoopPort>,
     ticket: Ticket,
-    shared: Option<Shared>,
+    held: Held,
     raise_cancel: PyOnceLock<Py<PyAny>>,
 }
 
 impl Abort {
-    pub const fn new(port: Py<LoopPort>, ticket: Ticket, shared: Option<Shared>) -> Self {
+    pub const fn new(port: Py<LoopPort>, ticket: Ticket, held: Held) -> Self {
         Self {
             port,
             ticket,
-            shared,
+            held,
             raise_cancel: PyOnceLock::new(),
         }
     }
@@ -223,15 +231,7 @@ impl Abort {
 impl Abort {
     fn __call__(&self, py: Python<'_>, raise_cancel: Py<PyAny>) -> PyResult<Py<PyAny>> {
         let trio = here(py)?;
-        let shared = self.shared.as_ref();
-        // In a child of the process that waits there is nothing to cancel, and the operation may be locked for ever.
-        let shielded = match shared.filter(|_| !self.port.get().is_inherited()) {
-            Some(shared) if shared.shield() != Shield::None => {
-                !matches!(shared.cancel(), Cancelled::NeverRan)
-            }
-            _ => false,
-        };
-        if shielded {
+        if self.held.cancel(self.port.get().is_inherited()) {
             let _ = self.raise_cancel.set(py, raise_cancel);
             return Ok(trio.failed.clone_ref(py));
         }

@@ -9,6 +9,8 @@
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ffi::{CStr, c_int, c_void};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use libsql::ffi;
 
@@ -76,8 +78,12 @@ pub trait Aggregate: Send {
 /// Makes the state of a group when its first row comes, or when it ends without one.
 pub type AggregateFactory = Box<dyn FnMut() -> Result<Box<dyn Aggregate>, Failure> + Send>;
 
-/// Orders two texts.
-pub type Collation = Box<dyn FnMut(&[u8], &[u8]) -> Ordering + Send>;
+/// Orders two texts. `None`: it has no answer. SQLite can't be told, and goes on; the statement fails at its end, and what
+/// it has written is rolled back.
+pub type Collation = Box<dyn FnMut(&[u8], &[u8]) -> Option<Ordering> + Send>;
+
+/// A collation, and what it sets when it has no answer.
+pub(super) type Ordered = (Collation, Arc<AtomicBool>);
 
 /// How a function may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +192,8 @@ impl Handle {
     ) -> Result<(), Error> {
         let call: Option<Compare> = collation.as_ref().map(|_| compare_callback as Compare);
         let state = collation.map_or(std::ptr::null_mut(), |collation| {
-            Box::into_raw(Box::new(RefCell::new(collation))).cast::<c_void>()
+            let ordered: Ordered = (collation, self.hooks.spoiler());
+            Box::into_raw(Box::new(RefCell::new(ordered))).cast::<c_void>()
         });
         // SAFETY: the handle is open, the name ends with NUL, and the state is a collation's or null.
         let rc = unsafe {
@@ -196,12 +203,12 @@ impl Handle {
                 ffi::SQLITE_UTF8,
                 state,
                 call,
-                Some(destroy::<RefCell<Collation>>),
+                Some(destroy::<RefCell<Ordered>>),
             )
         };
         if rc != ffi::SQLITE_OK {
             // SAFETY: unlike for functions, SQLite has not taken it over.
-            unsafe { destroy::<RefCell<Collation>>(state) };
+            unsafe { destroy::<RefCell<Ordered>>(state) };
         }
         self.made(rc)
     }

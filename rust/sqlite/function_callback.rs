@@ -10,12 +10,13 @@ use std::cmp::Ordering;
 use std::ffi::{CString, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
+use std::sync::atomic;
 
 use libsql::ffi;
 
 use super::error::code;
 use super::function::{
-    Aggregate, AggregateFactory, Answer, Arguments, Collation, Failure, ScalarFunction,
+    Aggregate, AggregateFactory, Answer, Arguments, Failure, Ordered, ScalarFunction,
 };
 use super::value::bytes_of;
 
@@ -278,7 +279,7 @@ pub(super) unsafe extern "C" fn compare_callback(
     right: *const c_void,
 ) -> c_int {
     // SAFETY: the collation was made with this state, which SQLite keeps as long as it runs.
-    let collation = unsafe { &*state.cast::<RefCell<Collation>>() };
+    let ordered = unsafe { &*state.cast::<RefCell<Ordered>>() };
     // SAFETY: SQLite passes that many bytes.
     let left = unsafe { bytes_of(left.cast(), left_length) };
     // SAFETY: as above.
@@ -288,10 +289,13 @@ pub(super) unsafe extern "C" fn compare_callback(
         return 0;
     };
     let ordering = contain(|| {
-        let mut collation = collation
-            .try_borrow_mut()
-            .map_err(|_| Failure::reentered())?;
-        Ok(collation(left, right))
+        let mut ordered = ordered.try_borrow_mut().map_err(|_| Failure::reentered())?;
+        let (collation, spoiled) = &mut *ordered;
+        let ordering = collation(left, right);
+        if ordering.is_none() {
+            spoiled.store(true, atomic::Ordering::Relaxed);
+        }
+        Ok(ordering.unwrap_or(Ordering::Equal))
     });
     match ordering {
         Ok(Ordering::Less) => -1,

@@ -136,8 +136,8 @@ impl Handle {
             let entry = || unsafe { Entry::new(raw, self.next_serial, recording) };
             self.hooks.untraced(entry)
         });
-        if let Some(panic) = self.hooks.take_panic() {
-            return Err(panic);
+        if let Some(failure) = self.hooks.take_failure() {
+            return Err(failure);
         }
         result?;
         let tail = tail.addr().saturating_sub(sql.as_ptr().addr());
@@ -178,8 +178,13 @@ impl Handle {
         {
             drop(self.statements.remove(index));
             // A trace callback's panic here has no statement left to report it.
-            self.hooks.take_panic();
+            self.hooks.take_failure();
         }
+    }
+
+    /// Whether a write since the last call ended well for SQLite and failed for us. Its transaction has to be rolled back.
+    pub fn take_taint(&self) -> bool {
+        self.hooks.take_taint()
     }
 
     /// Whether no transaction is open.

@@ -4,7 +4,7 @@
 //! that does not move.
 //! Thread: the one that uses the handle; SQLite calls back on the thread that called it.
 //! Invariant: no panic enters C. A callback that panics gives the answer that stops the statement,
-//! and the panic is remembered until [`Hooks::take_panic`].
+//! and the panic is remembered until [`Hooks::take_failure`].
 //! Must not know: who implements [`Stop`] and [`BusyPolicy`], nor Python.
 
 use std::cell::{Cell, RefCell};
@@ -13,6 +13,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libsql::ffi;
 
@@ -75,6 +76,12 @@ struct UserProgress {
 pub(super) struct HookState {
     database: Database,
     panicked: Cell<bool>,
+    /// A collation had no answer, and SQLite goes on with a wrong one: nothing of it may be kept.
+    spoiled: Arc<AtomicBool>,
+    /// There are collations that may have no answer, so no COMMIT goes unseen.
+    guards_commits: Cell<bool>,
+    /// A write has come to its end and failed nevertheless: its transaction is not to be kept.
+    is_tainted: Cell<bool>,
     is_muted: Cell<bool>,
     pub(super) is_impatient: Cell<bool>,
     pub(super) recorder: Recorder,
@@ -168,6 +175,9 @@ impl HookState {
     }
 
     pub(super) fn on_commit(&self) -> bool {
+        if self.spoiled.load(Ordering::Relaxed) {
+            return false;
+        }
         self.committing
             .borrow_mut()
             .as_mut()
@@ -219,6 +229,9 @@ impl Hooks {
         let state = Box::new(HookState {
             database,
             panicked: Cell::new(false),
+            spoiled: Arc::default(),
+            guards_commits: Cell::new(false),
+            is_tainted: Cell::new(false),
             is_muted: Cell::new(false),
             is_impatient: Cell::new(false),
             recorder: Recorder::default(),
@@ -388,8 +401,13 @@ impl Hooks {
     }
 
     pub(super) fn set_commit_hook(&self, hook: Option<CommitHook>) {
-        let call: Option<CommitCallback> = hook.as_ref().map(|_| commit_callback as CommitCallback);
         self.committing.replace(hook);
+        self.install_commit();
+    }
+
+    fn install_commit(&self) {
+        let is_needed = self.guards_commits.get() || self.committing.borrow().is_some();
+        let call = is_needed.then_some(commit_callback as CommitCallback);
         // SAFETY: the handle is open; the context outlives it.
         unsafe { ffi::sqlite3_commit_hook(self.database.as_ptr(), call, self.context()) };
     }
@@ -402,6 +420,14 @@ impl Hooks {
         unsafe { ffi::sqlite3_rollback_hook(self.database.as_ptr(), call, self.context()) };
     }
 
+    /// What a collation sets that has no answer: its statement fails, and commits nothing.
+    pub(super) fn spoiler(&self) -> Arc<AtomicBool> {
+        if !self.guards_commits.replace(true) {
+            self.install_commit();
+        }
+        Arc::clone(&self.spoiled)
+    }
+
     /// Keeps the user's trace callback from what we do on our own account.
     pub(super) fn untraced<T>(&self, work: impl FnOnce() -> T) -> T {
         self.is_muted.set(true);
@@ -410,10 +436,24 @@ impl Hooks {
         result
     }
 
-    /// The error for a callback that panicked since the last call, if one did.
-    pub(super) fn take_panic(&self) -> Option<Error> {
-        self.panicked
-            .take()
-            .then(|| Error::new(code::INTERNAL, "a callback panicked"))
+    /// The error for a callback that panicked since the last call, if one did, or for a collation without an answer.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        if self.panicked.take() {
+            return Some(Error::new(code::INTERNAL, "a callback panicked"));
+        }
+        self.take_spoiled()
+            .then(|| Error::new(code::INTERRUPT, "interrupted"))
+    }
+
+    pub(super) fn taint(&self) {
+        self.is_tainted.set(true);
+    }
+
+    pub(super) fn take_taint(&self) -> bool {
+        self.is_tainted.take()
+    }
+
+    fn take_spoiled(&self) -> bool {
+        self.spoiled.load(Ordering::Relaxed) && self.spoiled.swap(false, Ordering::Relaxed)
     }
 }

@@ -53,7 +53,8 @@ impl Statement<'_> {
     ///
     /// # Errors
     ///
-    /// SQLite's, or `SQLITE_INTERNAL` if a callback panicked, whatever the statement had come to.
+    /// SQLite's, or `SQLITE_INTERNAL` if a callback panicked, or `SQLITE_INTERRUPT` if a collation had no answer,
+    /// whatever the statement had come to.
     pub fn step(&mut self) -> Result<bool, Error> {
         let attaches = self.entry.kind() == StatementKind::Attach;
         let kept_wal = attaches && self.database.keeps_wal();
@@ -75,7 +76,11 @@ impl Statement<'_> {
             // The step may have compiled it again, and with that set the time-out again.
             self.hooks.install_busy();
         }
-        self.hooks.take_panic().map_or(result, Err)
+        let failure = self.hooks.take_failure();
+        if failure.is_some() && result.is_ok() && !self.is_readonly() {
+            self.hooks.taint();
+        }
+        failure.map_or(result, Err)
     }
 
     /// Puts the statement back to its beginning. The values stay bound.
@@ -83,7 +88,7 @@ impl Statement<'_> {
         // SAFETY: the statement exists. The result only repeats the error of the last step.
         unsafe { ffi::sqlite3_reset(self.raw()) };
         // A trace callback's panic here has no step to report it, and the next one must not.
-        self.hooks.take_panic();
+        self.hooks.take_failure();
     }
 
     /// Binds NULL to all parameters, after a reset if the statement is running.

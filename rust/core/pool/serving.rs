@@ -231,7 +231,7 @@ impl Local {
         let mut database = Database::Open(session);
         for (operation, execute) in again {
             let action = Action::Execute(execute);
-            database = self.run_claimed(database, &operation, action, &[], None);
+            database = self.run_claimed(database, &operation, action, &[], None, false);
         }
         if let Database::Open(session) = &mut database {
             session.maintain_overdue();

@@ -295,7 +295,7 @@ fn collation_orders_and_survives_its_panic() {
     let mut handle = memory();
     let backwards = Box::new(|left: &[u8], right: &[u8]| {
         assert!(left != b"panic" && right != b"panic");
-        right.cmp(left)
+        Some(right.cmp(left))
     });
     handle
         .create_collation(&name("backwards"), Some(backwards))
@@ -309,5 +309,42 @@ fn collation_orders_and_survives_its_panic() {
     );
     handle.create_collation(&name("backwards"), None).unwrap();
     assert!(run(&mut handle, "SELECT 'a' = 'b' COLLATE backwards").is_err());
+    assert_healthy(&mut handle);
+}
+
+#[test]
+fn collation_without_an_answer_fails_its_statement_and_nothing_of_it_is_kept() {
+    let mut handle = memory();
+    let silent = Arc::new(AtomicUsize::new(0));
+    let is_silent = Arc::clone(&silent);
+    let collation = Box::new(move |left: &[u8], right: &[u8]| {
+        (is_silent.load(Ordering::SeqCst) == 0).then(|| left.cmp(right))
+    });
+    handle
+        .create_collation(&name("own"), Some(collation))
+        .unwrap();
+    run(&mut handle, "CREATE TABLE t (x COLLATE own UNIQUE)").unwrap();
+    run(&mut handle, "INSERT INTO t VALUES ('b'), ('d')").unwrap();
+    let write = "INSERT OR IGNORE INTO t VALUES ('c')";
+    for transaction in [None, Some("BEGIN")] {
+        if let Some(begin) = transaction {
+            run(&mut handle, begin).unwrap();
+        }
+        silent.store(1, Ordering::SeqCst);
+        let error = run(&mut handle, write).unwrap_err();
+        assert_eq!(error.primary(), code::INTERRUPT);
+        // In autocommit SQLite has rolled back by itself.
+        assert_eq!(handle.is_autocommit(), transaction.is_none());
+        handle.take_taint();
+        silent.store(0, Ordering::SeqCst);
+        if transaction.is_some() {
+            run(&mut handle, "ROLLBACK").unwrap();
+        }
+        assert_eq!(integer(&mut handle, "SELECT count(*) FROM t"), 2);
+    }
+    silent.store(1, Ordering::SeqCst);
+    assert!(run(&mut handle, "SELECT 'a' = 'b' COLLATE own").is_err());
+    silent.store(0, Ordering::SeqCst);
+    run(&mut handle, write).unwrap();
     assert_healthy(&mut handle);
 }

@@ -35,23 +35,54 @@ impl Caller {
     }
 
     /// Polls once; a pending poll leaves the waker with the operation.
-    pub fn poll<T>(&self, operation: &Operation<T>) -> Poll<Event<T>> {
-        let waker = Waker::from(Arc::clone(&self.alarm));
-        operation.poll(&mut Context::from_waker(&waker))
+    pub fn poll<T, M>(&self, operation: &Operation<T, M>) -> Poll<Event<T>> {
+        operation.poll(&mut Context::from_waker(&self.waker()))
     }
 
     /// Waits for news as a suspended task does. A wake that gets lost makes loom report a deadlock.
-    pub fn wait<T>(&self, operation: &Operation<T>) -> Event<T> {
+    pub fn wait<T, M>(&self, operation: &Operation<T, M>) -> Event<T> {
         loop {
             if let Poll::Ready(event) = self.poll(operation) {
                 return event;
             }
-            let mut wakes = self.alarm.wakes.lock().unwrap();
-            while *wakes == 0 {
-                wakes = self.alarm.changed.wait(wakes).unwrap();
-            }
-            *wakes -= 1;
+            self.sleep();
         }
+    }
+
+    /// Waits for news, or for a question, as a suspended task does.
+    pub fn hear<T, M>(&self, operation: &Operation<T, M>) -> Result<M, Event<T>> {
+        loop {
+            if let Poll::Ready(event) = self.poll(operation) {
+                return Err(event);
+            }
+            if operation.dialogue().asks() {
+                if let Some(question) = operation.dialogue().hear(&self.waker()) {
+                    return Ok(question);
+                }
+            } else {
+                self.sleep();
+            }
+        }
+    }
+
+    /// Waits until the backend is through with an operation.
+    pub fn wait_for_end<T, M>(&self, operation: &Operation<T, M>) {
+        while operation.poll_end(&Context::from_waker(&self.waker())).is_pending() {
+            self.sleep();
+        }
+    }
+
+    /// Sleeps until the waker is called.
+    pub fn sleep(&self) {
+        let mut wakes = self.alarm.wakes.lock().unwrap();
+        while *wakes == 0 {
+            wakes = self.alarm.changed.wait(wakes).unwrap();
+        }
+        *wakes -= 1;
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.alarm))
     }
 }
 
