@@ -7,6 +7,7 @@ loop wakes a worker once for several statements. Neither may be noticed where so
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,37 @@ async def test_quick_result_does_not_wait_for_a_statement_that_waits_for_a_lock(
             assert await ask_in_order(conn, ("SELECT 7",), ("SELECT x FROM t",)) == [0, 1]
             other.run("ROLLBACK")
         assert await conn.fetch_scalar("SELECT x FROM t") == 1
+
+
+async def test_quick_result_does_not_wait_for_a_function_that_was_quick_before(
+    file_backend: Backend,
+) -> None:
+    heard = threading.Event()
+    is_slow = False
+
+    def function() -> bool:
+        return heard.wait(20) if is_slow else True
+
+    async with file_backend.connect() as conn:
+        await conn.create_function("function", 0, function)
+        for _ in range(5):
+            assert await conn.fetch_scalar("SELECT function()") == 1
+            assert await conn.fetch_scalar("SELECT 7") == 7
+        is_slow = True
+
+        async def ask() -> None:
+            assert await conn.fetch_scalar("SELECT 7") == 7
+            heard.set()
+
+        async def ask_function() -> None:
+            assert await conn.fetch_scalar("SELECT function()") == 1, "nobody was woken"
+
+        async with anyio.create_task_group() as tasks:
+            # Both come while the worker is busy, one behind the other.
+            tasks.start_soon(conn.fetch_scalar, COUNT, (300_000,))
+            for task in (ask, ask_function):
+                await anyio.sleep(0.002)
+                tasks.start_soon(task)
 
 
 async def test_commit_does_not_wait_for_a_task_that_blocks_the_loop_for_its_lock(
