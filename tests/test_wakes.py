@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from situations import NUMBERS, OtherProcess
+from situations import ENDLESS, NUMBERS, OtherProcess
 
 if TYPE_CHECKING:
     from conftest import Backend
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import aiolibsql
 
 COUNT = f"{NUMBERS} SELECT count(*) FROM (SELECT i FROM n LIMIT ?)"
-ENDLESS = 1_000_000_000
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +34,8 @@ async def ask_in_order(conn: aiolibsql.Connection[Any], *statements: tuple[Any, 
     all_but_the_last = anyio.Event()
 
     async def ask(place: int, *statement: Any) -> None:
-        await conn.fetch_scalar(*statement)
+        # Read to its end, or it is not taken for quick the next time.
+        await conn.fetch_all(*statement)
         ended.append(place)
         if len(ended) == len(statements):
             all_but_the_last.set()
@@ -53,12 +53,12 @@ async def ask_in_order(conn: aiolibsql.Connection[Any], *statements: tuple[Any, 
 async def test_quick_result_does_not_wait_for_a_query_that_was_quick_before(
     file_backend: Backend,
 ) -> None:
+    sql = f"SELECT CASE WHEN ? THEN ({ENDLESS}) ELSE 7 END"
     async with file_backend.connect() as conn:
         for _ in range(5):
-            assert await conn.fetch_scalar(COUNT, (3,)) == 3
-            assert await conn.fetch_scalar("SELECT 7") == 7
-        # The same statement, and this time it takes hours.
-        assert await ask_in_order(conn, ("SELECT 7",), (COUNT, (ENDLESS,))) == [0, 1]
+            assert await conn.fetch_all(sql, (False,)) == [(7,)]
+            assert await conn.fetch_all("SELECT 7") == [(7,)]
+        assert await ask_in_order(conn, ("SELECT 7",), (sql, (True,))) == [0, 1]
         assert await conn.fetch_scalar("SELECT 7") == 7
 
 
@@ -68,8 +68,8 @@ async def test_quick_result_does_not_wait_for_a_statement_that_waits_for_a_lock(
     async with file_backend.connect(timeout=15) as conn:
         await conn.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1)")
         for _ in range(5):
-            assert await conn.fetch_scalar("SELECT x FROM t") == 1
-            assert await conn.fetch_scalar("SELECT 7") == 7
+            assert await conn.fetch_all("SELECT x FROM t") == [(1,)]
+            assert await conn.fetch_all("SELECT 7") == [(7,)]
         with OtherProcess(file_backend.path) as other:
             other.run("BEGIN EXCLUSIVE")
             assert await ask_in_order(conn, ("SELECT 7",), ("SELECT x FROM t",)) == [0, 1]
@@ -77,28 +77,23 @@ async def test_quick_result_does_not_wait_for_a_statement_that_waits_for_a_lock(
         assert await conn.fetch_scalar("SELECT x FROM t") == 1
 
 
-async def test_quick_result_does_not_wait_for_a_function_that_was_quick_before(
+async def test_quick_result_does_not_wait_for_a_function_that_was_not_called_before(
     file_backend: Backend,
 ) -> None:
     heard = threading.Event()
-    is_slow = False
-
-    def function() -> bool:
-        return heard.wait(20) if is_slow else True
-
+    sql = "SELECT CASE WHEN ? THEN wait() ELSE 7 END"
     async with file_backend.connect() as conn:
-        await conn.create_function("function", 0, function)
+        await conn.create_function("wait", 0, lambda: heard.wait(20))
         for _ in range(5):
-            assert await conn.fetch_scalar("SELECT function()") == 1
-            assert await conn.fetch_scalar("SELECT 7") == 7
-        is_slow = True
+            assert await conn.fetch_all(sql, (False,)) == [(7,)]
+            assert await conn.fetch_all("SELECT 7") == [(7,)]
 
         async def ask() -> None:
-            assert await conn.fetch_scalar("SELECT 7") == 7
+            assert await conn.fetch_all("SELECT 7") == [(7,)]
             heard.set()
 
         async def ask_function() -> None:
-            assert await conn.fetch_scalar("SELECT function()") == 1, "nobody was woken"
+            assert await conn.fetch_all(sql, (True,)) == [(1,)], "nobody was woken"
 
         async with anyio.create_task_group() as tasks:
             # Both come while the worker is busy, one behind the other.
