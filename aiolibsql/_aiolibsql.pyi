@@ -13,11 +13,11 @@ from collections.abc import (
     Sequence,
 )
 from types import GenericAlias, TracebackType
-from typing import Any, Final, Generic, Literal, NoReturn, SupportsIndex, final, overload
+from typing import Any, ClassVar, Final, Generic, Literal, NoReturn, SupportsIndex, final, overload
 
 from typing_extensions import Buffer, Self, TypeVar, disjoint_base
 
-from aiolibsql import dbapi
+from aiolibsql import dbapi, exceptions
 from aiolibsql._dump import Dump
 from aiolibsql._streaming import RowChunks
 from aiolibsql._types import (
@@ -232,6 +232,36 @@ class Connection(Generic[_RowT_co]):
             await conn.execute("INSERT INTO planet VALUES (?)", ("Ceres",))
         ```
     """
+
+    DataError: ClassVar[type[exceptions.DataError]]
+    """`aiolibsql.DataError` (PEP 249)."""
+
+    DatabaseError: ClassVar[type[exceptions.DatabaseError]]
+    """`aiolibsql.DatabaseError` (PEP 249)."""
+
+    Error: ClassVar[type[exceptions.Error]]
+    """`aiolibsql.Error` (PEP 249)."""
+
+    IntegrityError: ClassVar[type[exceptions.IntegrityError]]
+    """`aiolibsql.IntegrityError` (PEP 249)."""
+
+    InterfaceError: ClassVar[type[exceptions.InterfaceError]]
+    """`aiolibsql.InterfaceError` (PEP 249)."""
+
+    InternalError: ClassVar[type[exceptions.InternalError]]
+    """`aiolibsql.InternalError` (PEP 249)."""
+
+    NotSupportedError: ClassVar[type[exceptions.NotSupportedError]]
+    """`aiolibsql.NotSupportedError` (PEP 249)."""
+
+    OperationalError: ClassVar[type[exceptions.OperationalError]]
+    """`aiolibsql.OperationalError` (PEP 249)."""
+
+    ProgrammingError: ClassVar[type[exceptions.ProgrammingError]]
+    """`aiolibsql.ProgrammingError` (PEP 249)."""
+
+    Warning: ClassVar[type[exceptions.Warning]]
+    """`aiolibsql.Warning` (PEP 249)."""
 
     def __new__(
         cls,
@@ -1538,7 +1568,7 @@ class Connection(Generic[_RowT_co]):
             Queued, it never runs.
         """
 
-    def load_extension(self, path: str, /, *, entrypoint: str | None = None) -> Operation[None]:
+    def load_extension(self, path: str, *, entrypoint: str | None = None) -> Operation[None]:
         """Load a shared library that extends SQLite (as `sqlite3`).
 
         It is native code, which may do whatever this process may. It has to call SQLite through
@@ -1691,13 +1721,14 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             ValueError: For another value, when the method is called.
+            ProgrammingError: Inside of a transaction block.
             TimeoutError: If a lock that COMMIT needs does not become free within the connection's
                 ``timeout``.
             OperationalError: If SQLite can't do it.
             ConnectionClosedError: If the connection is closed, or not open yet.
 
         Cancellation:
-            The assignment stays; it is applied before the next operation at the latest.
+            Once it is queued the assignment stays, and is applied in its turn.
         """
 
     @property

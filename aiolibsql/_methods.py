@@ -1,4 +1,4 @@
-"""Methods of `Connection` that are written in Python, and so of `Transaction` too.
+"""What `Connection` has that is written in Python, and so `Transaction` too.
 
 They stand on the class itself, for the classes are the extension's and have no place for a mixin
 between them. The stub describes them with the others.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiolibsql import _counters, _diagnostics, _introspection, _streaming
+from aiolibsql import _counters, _diagnostics, _introspection, _streaming, exceptions
 from aiolibsql._aiolibsql import Connection
 
 if TYPE_CHECKING:
@@ -68,8 +68,25 @@ _METHODS = (
 )
 
 
+# PEP 249 wants them there too, for code that has a connection and has not imported its module.
+_EXCEPTIONS = (
+    exceptions.DataError,
+    exceptions.DatabaseError,
+    exceptions.Error,
+    exceptions.IntegrityError,
+    exceptions.InterfaceError,
+    exceptions.InternalError,
+    exceptions.NotSupportedError,
+    exceptions.OperationalError,
+    exceptions.ProgrammingError,
+    exceptions.Warning,
+)
+
+
 def add_to_connection() -> None:
     """Put them on the class."""
+    for class_ in _EXCEPTIONS:
+        setattr(Connection, class_.__name__, class_)
     for method in _METHODS:
         # The name that the warning about one that was not awaited has.
         method.__qualname__ = f"Connection.{method.__name__}"

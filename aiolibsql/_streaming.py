@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from aiolibsql import _runtime
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -59,6 +61,7 @@ class RowChunks(Generic[_RowT]):
         return rows
 
     async def __aenter__(self) -> Self:
+        await _runtime.sleep(0)
         return self
 
     async def __aexit__(
@@ -73,11 +76,10 @@ class RowChunks(Generic[_RowT]):
         """End the statement, and the iteration with it.
 
         Cancellation:
-            As for `Cursor.close`.
+            Once it has begun, as for `Cursor.close`.
         """
         self._is_closed = True
-        if self._cursor is not None:
-            await self._cursor.close()
+        await (_runtime.sleep(0) if self._cursor is None else self._cursor.close())
 
 
 def execute_iter(

@@ -129,6 +129,20 @@ def test_rollback_and_close_in_a_cancelled_scope_are_done_and_the_next_checkpoin
     trio.run(main)
 
 
+def test_connection_left_in_a_cancelled_scope_is_closed_when_the_scope_ends() -> None:
+    async def main() -> None:
+        for _ in range(50):
+            conn = aiolibsql.connect(":memory:", isolation_level=None)
+            with trio.CancelScope() as scope:
+                async with conn:
+                    await conn.execute("CREATE TABLE t (x)")
+                    scope.cancel()
+            assert conn.closed
+            assert scope.cancelled_caught
+
+    trio.run(main)
+
+
 def test_cursor_close_in_a_cancelled_scope_is_done() -> None:
     async def main() -> None:
         async with connection() as conn:

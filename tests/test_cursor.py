@@ -120,6 +120,21 @@ async def test_fresh_cursor_has_the_attributes_of_pep_249(conn: Connection) -> N
     assert isinstance(cursor, aiolibsql.Cursor)
 
 
+@pytest.mark.parametrize("sql", ["SELECT 1 AS a", "INSERT INTO t VALUES (1), (2)"])
+async def test_closed_cursor_still_tells_what_it_did(conn: Connection, sql: str) -> None:
+    oracle = sqlite3.connect(":memory:")
+    oracle.execute("CREATE TABLE t (a)")
+    await conn.execute("CREATE TABLE t (a)")
+    theirs = oracle.execute(sql)
+    theirs.close()
+    async with conn.execute(sql) as ours:
+        pass
+    for name in ("description", "rowcount", "lastrowid", "arraysize"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    await conn.rollback()
+    oracle.close()
+
+
 @pytest.mark.parametrize("name", ["description", "rowcount", "lastrowid", "connection"])
 async def test_facts_about_the_statement_are_read_only(conn: Connection, name: str) -> None:
     with pytest.raises(AttributeError):

@@ -7,12 +7,13 @@ loop wakes a worker once for several statements. Neither may be noticed where so
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from situations import NUMBERS, OtherProcess
+from situations import ENDLESS, NUMBERS, OtherProcess
 
 if TYPE_CHECKING:
     from conftest import Backend
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import aiolibsql
 
 COUNT = f"{NUMBERS} SELECT count(*) FROM (SELECT i FROM n LIMIT ?)"
-ENDLESS = 1_000_000_000
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,8 @@ async def ask_in_order(conn: aiolibsql.Connection[Any], *statements: tuple[Any, 
     all_but_the_last = anyio.Event()
 
     async def ask(place: int, *statement: Any) -> None:
-        await conn.fetch_scalar(*statement)
+        # Read to its end, or it is not taken for quick the next time.
+        await conn.fetch_all(*statement)
         ended.append(place)
         if len(ended) == len(statements):
             all_but_the_last.set()
@@ -52,12 +53,12 @@ async def ask_in_order(conn: aiolibsql.Connection[Any], *statements: tuple[Any, 
 async def test_quick_result_does_not_wait_for_a_query_that_was_quick_before(
     file_backend: Backend,
 ) -> None:
+    sql = f"SELECT CASE WHEN ? THEN ({ENDLESS}) ELSE 7 END"
     async with file_backend.connect() as conn:
         for _ in range(5):
-            assert await conn.fetch_scalar(COUNT, (3,)) == 3
-            assert await conn.fetch_scalar("SELECT 7") == 7
-        # The same statement, and this time it takes hours.
-        assert await ask_in_order(conn, ("SELECT 7",), (COUNT, (ENDLESS,))) == [0, 1]
+            assert await conn.fetch_all(sql, (False,)) == [(7,)]
+            assert await conn.fetch_all("SELECT 7") == [(7,)]
+        assert await ask_in_order(conn, ("SELECT 7",), (sql, (True,))) == [0, 1]
         assert await conn.fetch_scalar("SELECT 7") == 7
 
 
@@ -67,13 +68,39 @@ async def test_quick_result_does_not_wait_for_a_statement_that_waits_for_a_lock(
     async with file_backend.connect(timeout=15) as conn:
         await conn.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1)")
         for _ in range(5):
-            assert await conn.fetch_scalar("SELECT x FROM t") == 1
-            assert await conn.fetch_scalar("SELECT 7") == 7
+            assert await conn.fetch_all("SELECT x FROM t") == [(1,)]
+            assert await conn.fetch_all("SELECT 7") == [(7,)]
         with OtherProcess(file_backend.path) as other:
             other.run("BEGIN EXCLUSIVE")
             assert await ask_in_order(conn, ("SELECT 7",), ("SELECT x FROM t",)) == [0, 1]
             other.run("ROLLBACK")
         assert await conn.fetch_scalar("SELECT x FROM t") == 1
+
+
+async def test_quick_result_does_not_wait_for_a_function_that_was_not_called_before(
+    file_backend: Backend,
+) -> None:
+    heard = threading.Event()
+    sql = "SELECT CASE WHEN ? THEN wait() ELSE 7 END"
+    async with file_backend.connect() as conn:
+        await conn.create_function("wait", 0, lambda: heard.wait(20))
+        for _ in range(5):
+            assert await conn.fetch_all(sql, (False,)) == [(7,)]
+            assert await conn.fetch_all("SELECT 7") == [(7,)]
+
+        async def ask() -> None:
+            assert await conn.fetch_all("SELECT 7") == [(7,)]
+            heard.set()
+
+        async def ask_function() -> None:
+            assert await conn.fetch_all(sql, (True,)) == [(1,)], "nobody was woken"
+
+        async with anyio.create_task_group() as tasks:
+            # Both come while the worker is busy, one behind the other.
+            tasks.start_soon(conn.fetch_scalar, COUNT, (300_000,))
+            for task in (ask, ask_function):
+                await anyio.sleep(0.002)
+                tasks.start_soon(task)
 
 
 async def test_commit_does_not_wait_for_a_task_that_blocks_the_loop_for_its_lock(

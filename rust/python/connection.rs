@@ -370,9 +370,8 @@ impl Connection {
         let this = slf.get();
         match this.membership(slf.py()) {
             Ok(None) => {
-                this.link
-                    .change_control(|control| control.set_autocommit(value));
-                Self::run(slf, name, Action::SetMode)
+                let assign = Simple::assigning(name, slf.clone().unbind(), value);
+                Operation::new(Box::new(assign))
             }
             Ok(Some(block)) => {
                 let message = format!("set_autocommit() can't be used inside {block}");

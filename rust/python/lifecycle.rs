@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::delegate;
 use super::exceptions;
 use super::ffi::{self, Sent};
+use super::options::Autocommit;
 use super::statements::Pending;
 use super::work::{Step, Work};
 
@@ -25,6 +26,8 @@ pub struct Simple {
     shield: Shield,
     pending: Pending,
     submitted_at_call: bool,
+    /// To be assigned when it is submitted.
+    autocommit: Option<Autocommit>,
 }
 
 impl Simple {
@@ -37,6 +40,15 @@ impl Simple {
             shield,
             pending: Pending::default(),
             submitted_at_call: false,
+            autocommit: None,
+        }
+    }
+
+    /// An assignment to `autocommit` that is applied at once.
+    pub fn assigning(name: &'static str, connection: Py<Connection>, value: Autocommit) -> Self {
+        Self {
+            autocommit: Some(value),
+            ..Self::new(name, connection, Action::SetMode)
         }
     }
 
@@ -52,8 +64,13 @@ impl Simple {
 
     fn submit(&mut self, py: Python<'_>) -> PyResult<()> {
         if let Some(action) = self.action.take() {
-            self.pending
-                .adopt(self.connection.get().submit(py, action)?);
+            let connection = self.connection.get();
+            if let Some(value) = self.autocommit {
+                connection
+                    .link()
+                    .change_control(|control| control.set_autocommit(value));
+            }
+            self.pending.adopt(connection.submit(py, action)?);
         }
         Ok(())
     }
@@ -291,9 +308,9 @@ impl Work for Exit {
         visit.call(&self.raised)
     }
 
-    /// Cancelled while it commits: the close is finished first.
+    /// Cancelled before it commits or while it does: the close is finished first.
     fn defer(&mut self, _py: Python<'_>, error: PyErr) -> PyResult<()> {
-        if self.stage != ExitStage::Ending {
+        if self.stage == ExitStage::Closing {
             return Err(error);
         }
         self.failed = Some(error);

@@ -90,10 +90,13 @@ impl State {
         std::mem::replace(&mut self.rows, rows)
     }
 
-    /// Ends it for good. Returns the rows that the backend has to end.
+    /// Ends it for good; what it did can still be asked (as sqlite3). Returns the rows that the backend has to end.
     pub fn close(&mut self) -> Option<Arc<RowStream>> {
         self.closed = true;
-        self.begin(None, None).filter(|rows| !rows.has_ended())
+        let (columns, rowcount) = (self.columns.take(), self.rowcount);
+        let rows = self.begin(None, None);
+        (self.columns, self.rowcount) = (columns, rowcount);
+        rows.filter(|rows| !rows.has_ended())
     }
 
     /// In a child: what a worker thread shared may be locked for ever.

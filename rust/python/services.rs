@@ -128,6 +128,15 @@ fn value(py: Python<'_>, reply: Option<Reply>) -> PyResult<Py<PyAny>> {
     })
 }
 
+/// Of what is done for its effect.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of several ways to read a reply"
+)]
+fn none(py: Python<'_>, _reply: Option<Reply>) -> PyResult<Py<PyAny>> {
+    Ok(py.None())
+}
+
 /// The bytes of a database: of any buffer, or of a text as UTF-8.
 fn image(data: &Bound<'_, PyAny>) -> PyResult<Image> {
     let copy = |bytes: &[u8]| {
@@ -210,7 +219,7 @@ impl Connection {
     fn setconfig(slf: &Bound<'_, Self>, op: i32, enable: Truth) -> Operation {
         let new = Some(enable.0);
         let service = switch(op).map(|switch| Service::Switch { switch, new });
-        Self::serve(slf, "Connection.setconfig", service, value)
+        Self::serve(slf, "Connection.setconfig", service, none)
     }
 
     #[pyo3(signature = (enabled))]
@@ -220,10 +229,10 @@ impl Connection {
             new: Some(enabled.0),
         };
         let name = "Connection.enable_load_extension";
-        Self::serve(slf, name, Ok(service), value)
+        Self::serve(slf, name, Ok(service), none)
     }
 
-    #[pyo3(signature = (path, /, *, entrypoint=None))]
+    #[pyo3(signature = (path, *, entrypoint=None))]
     fn load_extension(slf: &Bound<'_, Self>, path: &str, entrypoint: Option<&str>) -> Operation {
         let service = || {
             Ok(Service::LoadExtension {
