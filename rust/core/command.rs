@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sqlite::{Handle, Key};
+use crate::sqlite::Key;
 
 use super::batch::RowBatch;
 use super::block::Block;
@@ -65,8 +65,6 @@ pub enum Action {
     },
     /// Encrypts the file with another key, or with none.
     Rekey(Option<Key>),
-    /// Sets the connection up: functions, hooks.
-    Configure(Configure),
     /// What is no statement.
     Serve(Service),
     /// Rolls back the transaction with this number, if nothing else ran in it.
@@ -74,17 +72,6 @@ pub enum Action {
     /// Closes what an abandoned open had opened.
     UndoOpen,
     Close,
-}
-
-type Setup = dyn FnOnce(&mut Handle) -> Result<()> + Send + Sync;
-
-/// What to do with the handle.
-pub struct Configure(pub Box<Setup>);
-
-impl std::fmt::Debug for Configure {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Configure")
-    }
 }
 
 /// One statement.
@@ -161,7 +148,6 @@ impl Action {
             | Self::Fetch { .. }
             | Self::Begin(_)
             | Self::SetMode
-            | Self::Configure(_)
             | Self::Enter(_) => Shield::None,
         }
     }
@@ -208,7 +194,6 @@ impl Action {
             | Self::Rollback
             | Self::SetMode
             | Self::Rekey(_)
-            | Self::Configure(_)
             | Self::Enter(_) => true,
             Self::Serve(service) => service.is_gated(),
             Self::Open

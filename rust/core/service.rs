@@ -1,6 +1,7 @@
-//! Service: what a connection does besides statements: limits, switches, checkpoints, images, extensions.
+//! Service: what a connection does besides statements: callbacks, limits, switches, checkpoints, images, extensions.
 //!
-//! Owns the closed list of these requests, as owned data, and of what they answer.
+//! Owns the closed list of these requests, as owned data, and of what they answer. What SQLite is to call comes in
+//! one that is a function, for only the layer above can make it.
 //! Thread: the session's worker.
 //! Invariant: a whole database is replaced only while nothing reads from it.
 //! Must not know: Python.
@@ -9,7 +10,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sqlite::{self, CheckpointMode, Checkpointed, Image, Switch, code};
+use crate::sqlite::{self, CheckpointMode, Checkpointed, Handle, Image, Switch, code};
 
 use super::blob::{BlobName, BlobRequest, Places};
 use super::busy::{Line, Wait, Waiter};
@@ -22,9 +23,22 @@ use super::session::Session;
 /// How often a watcher looks by itself, should it miss its call.
 const WATCH: Duration = Duration::from_millis(20);
 
+type Install = dyn FnOnce(&mut Handle) -> Result<()> + Send + Sync;
+
+/// Gives the handle what SQLite is to call, or takes it away.
+pub struct Setup(pub Box<Install>);
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Setup")
+    }
+}
+
 /// A request that is no statement.
 #[derive(Debug)]
 pub enum Service {
+    /// Functions, collations, hooks.
+    Configure(Setup),
     /// Reads a limit and, given a new value, sets it.
     Limit {
         category: i32,
@@ -111,6 +125,10 @@ impl Service {
 impl Session {
     pub(super) fn serve(&mut self, operation: &Shared, service: Service) -> Result<Outcome> {
         let reply = match service {
+            Service::Configure(setup) => {
+                (setup.0)(&mut self.handle)?;
+                None
+            }
             Service::Limit { category, new } => Some(self.limit(category, new)?),
             Service::Switch { switch, new } => {
                 let current = self.handle.switch(switch, new)?;

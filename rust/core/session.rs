@@ -276,9 +276,6 @@ impl Session {
             Action::Enter(block) => self.enter(operation, &block),
             Action::Leave { block, commits } => self.leave(&block, commits),
             Action::Rekey(key) => self.rekey(key),
-            Action::Configure(configure) => {
-                (configure.0)(&mut self.handle).map(|()| Outcome::default())
-            }
             Action::Serve(service) => self.serve(operation, service),
             // The worker opens and closes; a mode change was applied before.
             Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {
