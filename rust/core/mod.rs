@@ -5,6 +5,7 @@
 //! Must not know: Python, event loops.
 
 mod backend;
+mod backup;
 mod batch;
 mod binding;
 mod blob;
@@ -17,7 +18,9 @@ mod encryption;
 mod error;
 mod execute;
 mod feed;
+mod guest;
 mod lookout;
+mod mailbox;
 mod maintenance;
 mod nest;
 mod observer;
@@ -48,6 +51,7 @@ mod worker;
 mod tests;
 
 pub use backend::Backend;
+pub use backup::{BackupName, BackupRequest, Handover};
 pub use batch::{Cell, RowBatch, Span};
 pub use blob::{BlobName, BlobRequest, Places};
 pub use block::{Block, BlockKind};
@@ -57,6 +61,7 @@ pub use deadline::end_at;
 pub use encryption::KeySlot;
 pub use error::{Error, Kind, Result};
 pub use feed::ParameterFeed;
+pub use guest::Guest;
 pub use lookout::{look_out, this_processor};
 pub use observer::Observer;
 pub use operation::{Cancelled, Event, Operation, Shield};
