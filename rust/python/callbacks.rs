@@ -24,12 +24,22 @@ use super::exit;
 use super::ffi;
 use super::reentrancy::Reentrancy;
 
+/// What callbacks raise is reported to `sys.unraisablehook` too.
+static REPORTS: AtomicBool = AtomicBool::new(false);
+
+/// Report the exceptions of callbacks to `sys.unraisablehook` too, as `sqlite3`.
+#[pyfunction]
+#[pyo3(signature = (enable, /))]
+pub fn enable_callback_tracebacks(enable: bool) {
+    REPORTS.store(enable, Ordering::Relaxed);
+}
+
 /// The callbacks of one connection.
 pub struct Callbacks {
     table: Mutex<HashMap<u64, Py<PyAny>>>,
     next: AtomicU64,
     /// There was one: from then on statements bring the context of their callers along.
-    is_used: AtomicBool,
+    is_used: Arc<AtomicBool>,
     channel: Arc<Channel>,
     reentrancy: Arc<Reentrancy>,
 }
@@ -41,11 +51,15 @@ pub struct Callback {
 }
 
 impl Callbacks {
-    pub fn new(channel: Arc<Channel>, reentrancy: Arc<Reentrancy>) -> Arc<Self> {
+    pub fn new(
+        channel: Arc<Channel>,
+        reentrancy: Arc<Reentrancy>,
+        is_used: Arc<AtomicBool>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
             next: AtomicU64::new(0),
-            is_used: AtomicBool::new(false),
+            is_used,
             channel,
             reentrancy,
         })
@@ -150,6 +164,9 @@ impl Callbacks {
         } else {
             code::ERROR
         };
+        if REPORTS.load(Ordering::Relaxed) {
+            error.clone_ref(py).write_unraisable(py, None);
+        }
         self.channel.fail(Opaque::new(error));
         failure(code, what)
     }
