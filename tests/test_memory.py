@@ -103,6 +103,14 @@ async def test_settings_are_of_each_connection(one: Conn) -> None:
         assert await count(one) == 1
 
 
+async def test_assignment_before_close_commits_as_in_sqlite3(one: Conn, other: Conn) -> None:
+    await other.execute("INSERT INTO t VALUES (1)")
+    other.isolation_level = None
+    await other.close()
+    assert not one.in_transaction
+    assert await count(one) == 1
+
+
 async def test_pep_249_mode_is_of_one_connection(one: Conn) -> None:
     async with aiolibsql.connect_memory(NAME, autocommit=False) as other:
         assert other.in_transaction

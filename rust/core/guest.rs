@@ -25,6 +25,8 @@ pub struct Guest {
     id: u64,
     options: Options,
     mode: Mutex<TransactionMode>,
+    /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
+    opens: AtomicU64,
     status: Status,
 }
 
@@ -35,6 +37,7 @@ impl Guest {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             mode: Mutex::new(options.mode),
             options,
+            opens: AtomicU64::new(0),
             status: Status::default(),
         })
     }
@@ -112,11 +115,20 @@ impl Local {
     ) -> (Database, Result<Outcome>) {
         match (guest.status.phase(), action) {
             (Phase::Unopened, Action::Open) => self.join(guest, database, operation),
-            (Phase::Open, Action::Open) | (Phase::Unopened | Phase::Closed, Action::UndoOpen) => {
-                (database, Ok(Outcome::default()))
+            (Phase::Open, Action::UndoOpen) if guest.opens.load(Ordering::Relaxed) == 1 => {
+                self.see_off(guest, database, Phase::Unopened)
             }
-            (Phase::Open, Action::UndoOpen) => self.see_off(guest, database, Phase::Unopened),
-            (Phase::Open, Action::Close) => self.see_off(guest, database, Phase::Closed),
+            (_, Action::UndoOpen) => (database, Ok(Outcome::default())),
+            (Phase::Open, Action::Close) => {
+                // What an assignment to `isolation_level` committed in sqlite3 is committed here.
+                let (database, applied) = if modes.is_empty() {
+                    (database, Ok(Outcome::default()))
+                } else {
+                    self.step_for(guest, database, operation, Action::Open, modes, None)
+                };
+                let (database, closed) = self.see_off(guest, database, Phase::Closed);
+                (database, applied.and(closed))
+            }
             (_, Action::Close) => {
                 guest.status.set_phase(Phase::Closed);
                 (database, Ok(Outcome::default()))
@@ -127,6 +139,9 @@ impl Local {
             (Phase::Closed, action) if refuses(&action) => (database, Err(Error::closed())),
             (Phase::Unopened, action) if refuses(&action) => (database, Err(Error::not_open())),
             (_, action) => {
+                if matches!(action, Action::Open) {
+                    guest.opens.fetch_add(1, Ordering::Relaxed);
+                }
                 let mut database = database;
                 let before = database.session().map(|session| session.receive(guest));
                 let (mut database, result) = self.step(database, operation, action, modes, block);
@@ -153,6 +168,7 @@ impl Local {
             return (database, opened);
         };
         session.company.count += 1;
+        guest.opens.store(1, Ordering::Relaxed);
         let before = session.receive(guest);
         let ready = session.prepare_for(&guest.options, operation);
         session.note_owner(guest, before);
