@@ -14,10 +14,10 @@ from aiolibsql._aiolibsql import Connection, _Backup, _error_for_code
 from aiolibsql.exceptions import NotSupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Coroutine
     from threading import Event
 
-    Progress = Callable[[int, int, int], object]
+    from aiolibsql._types import Progress
 
 _OK, _BUSY, _LOCKED, _DONE = 0, 5, 6, 101
 # Pages that the stdlib copies between two looks at whether to go on.
@@ -33,7 +33,7 @@ def backup(
     target: Connection[Any] | sqlite3.Connection,
     *,
     pages: int = -1,
-    progress: Progress | Callable[[int, int, int], Awaitable[object]] | None = None,
+    progress: Progress | None = None,
     name: str = "main",
     sleep: float = 0.250,
 ) -> Coroutine[Any, Any, None]:

@@ -20,6 +20,8 @@ TextFactory: TypeAlias = Callable[[bytes], Any]
 BatchOperation: TypeAlias = str | tuple[str] | tuple[str, Parameters | None]
 InitHook: TypeAlias = Callable[["Connection[Any]"], Awaitable[object]]
 
+Progress: TypeAlias = Callable[[int, int, int], object]
+
 
 class ConnectOptions(TypedDict, total=False):
     """The keywords of `connect` that have no say in the type of its result."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import SupportsFloat
 
     from typing_extensions import Buffer
-
-    VectorValues: TypeAlias = Iterable[SupportsFloat] | Buffer
 
 # More, libSQL refuses to read.
 _MOST = 65536
@@ -24,7 +23,7 @@ if sys.byteorder == "big":
     del _FORMATS["<f"], _FORMATS["<d"]
 
 
-def vector32(values: VectorValues) -> bytes:
+def vector32(values: Iterable[SupportsFloat] | Buffer) -> bytes:
     """Return floats as the bytes that ``vector32('[…]')`` makes in SQL, each rounded to 32 bits.
 
     They are what a column of type ``F32_BLOB`` holds and what libSQL's vector functions take.
@@ -59,7 +58,7 @@ def vector32(values: VectorValues) -> bytes:
     return _bytes(values, "f")
 
 
-def vector64(values: VectorValues) -> bytes:
+def vector64(values: Iterable[SupportsFloat] | Buffer) -> bytes:
     """Return floats as the bytes that ``vector64('[…]')`` makes in SQL, for ``F64_BLOB`` columns.
 
     Args:
@@ -74,7 +73,7 @@ def vector64(values: VectorValues) -> bytes:
     return _bytes(values, "d") + _FLOAT64
 
 
-def _bytes(values: VectorValues, kind: str) -> bytes:
+def _bytes(values: Iterable[SupportsFloat] | Buffer, kind: str) -> bytes:
     numbers = _numbers(values, kind)
     if not numbers:
         raise ValueError("a vector has at least one value")
@@ -91,7 +90,7 @@ def _bytes(values: VectorValues, kind: str) -> bytes:
     return numbers.tobytes()
 
 
-def _numbers(values: VectorValues, kind: str) -> array[float]:
+def _numbers(values: Iterable[SupportsFloat] | Buffer, kind: str) -> array[float]:
     try:
         view = memoryview(values)  # type: ignore[arg-type]  # it is tried
     except TypeError:
