@@ -20,6 +20,8 @@ TextFactory: TypeAlias = Callable[[bytes], Any]
 BatchOperation: TypeAlias = str | tuple[str] | tuple[str, Parameters | None]
 InitHook: TypeAlias = Callable[["Connection[Any]"], Awaitable[object]]
 
+Progress: TypeAlias = Callable[[int, int, int], object]
+
 
 class ConnectOptions(TypedDict, total=False):
     """The keywords of `connect` that have no say in the type of its result."""
@@ -36,5 +38,7 @@ class ConnectOptions(TypedDict, total=False):
     text_factory: TextFactory
     pragmas: dict[str, Any] | None
     init_hook: InitHook | None
+    trusted_schema: bool | None
+    defensive: bool | None
     _check_same_thread: bool
     _uri: bool

@@ -13,6 +13,7 @@ use super::block::Block;
 use super::channel::Opaque;
 use super::error::Result;
 use super::feed::ParameterFeed;
+use super::guest::Guest;
 use super::operation::{Operation, Shield};
 use super::options::{Begin, ModeChange};
 use super::pool::Route;
@@ -30,6 +31,8 @@ pub struct Command {
     pub modes: Vec<ModeChange>,
     /// The transaction block that it takes part in.
     pub block: Option<Arc<Block>>,
+    /// Which of the connections that share the handle it comes from.
+    pub guest: Option<Arc<Guest>>,
     /// What callbacks run in.
     pub surroundings: Option<Opaque>,
     /// It has been waiting for a block to end.
@@ -238,6 +241,7 @@ impl Command {
             operation: Arc::new(Operation::new(action.shield())),
             modes,
             block,
+            guest: None,
             surroundings: None,
             was_set_aside: false,
             is_pooled: false,

@@ -1,13 +1,18 @@
-//! Mailbox: what a local backend guards with its lock: the commands, and the session between two of them.
+//! Mailbox: where a connection's commands wait, and its session between two of them.
 //!
-//! Owns both, and who has claimed the session. Thread: any, under the lock.
-//! Must not know: Python, how commands are run.
+//! Owns both, and what is known of the worker, which is started here.
+//! Thread: under its lock.
+//! Must not know: Python, what commands do.
 
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use super::command::Shared;
+use super::command::{Command, Shared};
+use super::error::Error;
 use super::queue::Queue;
 use super::session::Session;
+use super::threads;
+use super::worker::Local;
 
 #[derive(Debug)]
 pub(super) struct Mailbox {
@@ -17,6 +22,8 @@ pub(super) struct Mailbox {
     /// See `here`: the thread that has claimed the session, and how many wait for it.
     pub(super) claimant: Option<usize>,
     pub(super) waiting: usize,
+    /// Whose it is; 0: there is only one.
+    pub(super) runs_for: u64,
     pub(super) lent: bool,
     /// The lent worker waits for the next command.
     pub(super) idle: bool,
@@ -26,11 +33,20 @@ pub(super) struct Mailbox {
 pub(super) enum Database {
     Unopened,
     Open(Box<Session>),
-    /// With the worker that runs a command.
+    /// With the worker that runs a command, or with a backup into it.
     Claimed,
     Closed,
     /// A panic was contained; what it left behind is not used again.
     Poisoned(String),
+}
+
+impl Database {
+    pub(super) fn session(&mut self) -> Option<&mut Session> {
+        match self {
+            Self::Open(session) => Some(session),
+            _ => None,
+        }
+    }
 }
 
 impl Mailbox {
@@ -41,6 +57,7 @@ impl Mailbox {
             running: None,
             claimant: None,
             waiting: 0,
+            runs_for: 0,
             lent: false,
             idle: false,
         }
@@ -59,5 +76,41 @@ impl Mailbox {
             _ => self.queue.follow(None, Duration::ZERO),
         }
         self.database = database;
+    }
+}
+
+impl Local {
+    /// Has a worker run what waits.
+    pub(super) fn start(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) {
+        mailbox.lent = true;
+        drop(mailbox);
+        if let Err(error) = threads::lend(Arc::clone(self)) {
+            let mut mailbox = self.lock();
+            mailbox.lent = false;
+            for command in mailbox.queue.drain() {
+                if let Some(action) = command.action.must_happen() {
+                    // With the next command that finds a worker.
+                    mailbox.queue.push(Command::new(action, Vec::new(), None));
+                }
+                if command.operation.claim() {
+                    let message = format!("can't start a worker thread: {error}");
+                    drop(command.operation.finish(Err(Error::operational(message))));
+                }
+            }
+        }
+    }
+
+    /// Takes the session back that was lent to a backup.
+    pub(super) fn take_back(self: &Arc<Self>, session: Box<Session>) {
+        self.publish(&session);
+        let mut mailbox = self.lock();
+        mailbox.put_back(Database::Open(session));
+        // A worker that is still here looks by itself.
+        if self.pool.get().is_some() {
+            drop(mailbox);
+            self.kick();
+        } else if !mailbox.lent && !mailbox.queue.is_empty() {
+            self.start(mailbox);
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! Must not know: Python, event loops.
 
 mod backend;
+mod backup;
 mod batch;
 mod binding;
 mod blob;
@@ -18,6 +19,7 @@ mod encryption;
 mod error;
 mod execute;
 mod feed;
+mod guest;
 mod here;
 mod lookout;
 mod mailbox;
@@ -52,6 +54,7 @@ mod worker;
 mod tests;
 
 pub use backend::Backend;
+pub use backup::{BackupName, BackupRequest, Handover};
 pub use batch::{Cell, RowBatch, Span};
 pub use blob::{BlobName, BlobRequest, Places};
 pub use block::{Block, BlockKind};
@@ -62,6 +65,7 @@ pub use dialogue::Asked;
 pub use encryption::KeySlot;
 pub use error::{Error, Kind, Result};
 pub use feed::ParameterFeed;
+pub use guest::Guest;
 pub use here::Look;
 pub use lookout::{look_out, this_processor};
 pub use observer::Observer;

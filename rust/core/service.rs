@@ -10,8 +10,9 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sqlite::{self, CheckpointMode, Checkpointed, Handle, Image, Switch, code};
+use crate::sqlite::{self, BackupStep, CheckpointMode, Checkpointed, Handle, Image, Switch, code};
 
+use super::backup::{BackupName, BackupRequest, Handover};
 use super::blob::{BlobName, BlobRequest, Places};
 use super::busy::{Line, Wait, Waiter};
 use super::command::{Outcome, Shared};
@@ -75,6 +76,14 @@ pub enum Service {
     Acquire(TransactionMode),
     /// Gives it back; a transaction that is open is rolled back.
     Release,
+    /// It will be copied: from here on it is not lent as the target of a backup.
+    BeginBackup(BackupName),
+    /// Its session goes to the worker of a backup's source, until the end.
+    Lend(Arc<Handover>),
+    StepBackup(BackupRequest),
+    FinishBackup(BackupName),
+    /// Also ends it.
+    BackupImage(BackupName),
 }
 
 /// What a service answers.
@@ -88,13 +97,16 @@ pub enum Reply {
     /// Of a BLOB that was opened.
     Length(usize),
     Bytes(Arc<Vec<u8>>),
+    Backup(BackupStep),
 }
 
 impl Service {
     /// How far a cancellation may reach.
     pub const fn shield(&self) -> Shield {
         match self {
-            Self::CloseBlob(_) | Self::CloseBlobs | Self::Release => Shield::Always,
+            Self::CloseBlob(_) | Self::CloseBlobs | Self::FinishBackup(_) | Self::Release => {
+                Shield::Always
+            }
             _ => Shield::None,
         }
     }
@@ -104,24 +116,29 @@ impl Service {
         match self {
             Self::CloseBlob(name) => Some(Self::CloseBlob(*name)),
             Self::Release => Some(Self::Release),
+            Self::FinishBackup(name) => Some(Self::FinishBackup(*name)),
             _ => None,
         }
     }
 
     /// Whether it may carry changed modes.
     pub const fn is_heard(&self) -> bool {
-        !matches!(self, Self::CloseBlob(_) | Self::Release)
+        !matches!(self, Self::CloseBlob(_) | Self::FinishBackup(_) | Self::Release)
     }
 
     /// Whether it has to be part of the open transaction block or wait for its end.
     pub const fn is_gated(&self) -> bool {
-        !matches!(self, Self::CloseBlob(_) | Self::CloseBlobs | Self::Release)
+        !matches!(
+            self,
+            Self::CloseBlob(_) | Self::CloseBlobs | Self::FinishBackup(_) | Self::Release
+        )
     }
 
     /// The method that transaction blocks do not allow.
     pub const fn refused_in_blocks(&self) -> Option<&'static str> {
         match self {
             Self::Deserialize { .. } => Some("deserialize()"),
+            Self::Lend(_) => Some("a connection as the target of backup()"),
             _ => None,
         }
     }
@@ -182,6 +199,21 @@ impl Session {
                 self.release()?;
                 None
             }
+            Service::BeginBackup(name) => {
+                self.begin_backup(name)?;
+                None
+            }
+            // The worker hands it over.
+            Service::Lend(_) => {
+                self.check_lending()?;
+                None
+            }
+            Service::StepBackup(request) => Some(self.step_backup(operation, &request)?),
+            Service::FinishBackup(name) => {
+                self.finish_backup(name)?;
+                None
+            }
+            Service::BackupImage(name) => Some(self.backup_image(name)?),
         };
         Ok(Outcome {
             reply,
@@ -236,6 +268,9 @@ impl Session {
             )))
         };
         self.check_transaction()?;
+        if self.is_source() {
+            return refuse("while backup() copies from this connection");
+        }
         // SQLite would close the database under the feet of whoever reads from it.
         if self.handle.active_statements() > 0 {
             return refuse("while a cursor has unread rows or a blob is open: close it first");

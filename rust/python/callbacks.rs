@@ -30,26 +30,36 @@ use super::ffi;
 use super::in_flight::{self, Answer, Question};
 use super::reentrancy::Reentrancy;
 
-/// The callbacks of one connection.
-pub struct Callbacks {
-    table: Mutex<HashMap<u64, Py<PyAny>>>,
-    next: AtomicU64,
+/// What callbacks raise is reported to `sys.unraisablehook` too.
+static REPORTS: AtomicBool = AtomicBool::new(false);
+
+/// What those who share a database have of its callbacks.
+#[derive(Debug, Default)]
+pub struct Uses {
     /// There was one: from then on statements bring the context of their callers along.
     is_used: AtomicBool,
     /// One of them is `async def`, or has returned something to be awaited.
     awaits: AtomicBool,
+}
+
+/// Report the exceptions of callbacks to `sys.unraisablehook` too, as `sqlite3`.
+#[pyfunction]
+#[pyo3(signature = (enable, /))]
+pub fn enable_callback_tracebacks(enable: &Bound<'_, PyAny>) -> PyResult<()> {
+    REPORTS.store(enable.is_truthy()?, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The callbacks of one connection.
+pub struct Callbacks {
+    table: Mutex<HashMap<u64, Py<PyAny>>>,
+    next: AtomicU64,
+    /// What those who share the database have of them.
+    uses: Arc<Uses>,
     channel: Arc<Channel>,
     reentrancy: Arc<Reentrancy>,
     /// Statements are run by the threads that wait for them.
     is_blocking: bool,
-}
-
-/// Whether exceptions in callbacks of blocking connections are reported.
-static REPORTS: AtomicBool = AtomicBool::new(false);
-
-/// Has exceptions in callbacks of blocking connections reported, which else only their statement's error tells of.
-pub fn report_exceptions(reports: bool) {
-    REPORTS.store(reports, Ordering::Relaxed);
 }
 
 /// Where a statement is awaited.
@@ -66,12 +76,16 @@ pub struct Callback {
 }
 
 impl Callbacks {
-    pub fn new(channel: Arc<Channel>, reentrancy: Arc<Reentrancy>, is_blocking: bool) -> Arc<Self> {
+    pub fn new(
+        channel: Arc<Channel>,
+        reentrancy: Arc<Reentrancy>,
+        uses: Arc<Uses>,
+        is_blocking: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
             next: AtomicU64::new(0),
-            is_used: AtomicBool::new(false),
-            awaits: AtomicBool::new(false),
+            uses,
             channel,
             reentrancy,
             is_blocking,
@@ -84,7 +98,7 @@ impl Callbacks {
     /// Those of looking.
     pub fn add_callable(self: &Arc<Self>, callable: &Bound<'_, PyAny>) -> PyResult<Callback> {
         if is_async(callable)? {
-            self.awaits.store(true, Ordering::Release);
+            self.uses.awaits.store(true, Ordering::Release);
         }
         Ok(self.add(callable.clone().unbind()))
     }
@@ -92,7 +106,7 @@ impl Callbacks {
     /// Adds a callback, or an object that one works on.
     pub fn add(self: &Arc<Self>, object: Py<PyAny>) -> Callback {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.is_used.store(true, Ordering::Release);
+        self.uses.is_used.store(true, Ordering::Release);
         self.table().insert(id, object);
         Callback {
             callbacks: Arc::downgrade(self),
@@ -107,12 +121,12 @@ impl Callbacks {
 
     /// Whether a statement may need its caller while it runs.
     pub fn may_await(&self) -> bool {
-        self.awaits.load(Ordering::Acquire)
+        self.uses.awaits.load(Ordering::Acquire)
     }
 
     /// What callbacks of a statement run in, which is awaited here.
     pub fn surroundings(&self, py: Python<'_>) -> Option<Opaque> {
-        if !self.is_used.load(Ordering::Acquire) {
+        if !self.uses.is_used.load(Ordering::Acquire) {
             return None;
         }
         if self.is_blocking {
@@ -215,7 +229,7 @@ impl Callbacks {
             blocking::raise_later(error.clone_ref(py));
             return;
         }
-        if !self.is_blocking || !REPORTS.load(Ordering::Relaxed) {
+        if !REPORTS.load(Ordering::Relaxed) || exceptions::is_cancelled(py, error) {
             return;
         }
         // Of an aggregate its class, which has a name.
@@ -279,7 +293,7 @@ impl<'py> Call<'_, 'py> {
     ) -> PyResult<Bound<'py, PyAny>> {
         let value = ffi::call_all_in(self.context, callable, arguments)?;
         if is_awaitable(&value)? {
-            self.callbacks.awaits.store(true, Ordering::Release);
+            self.callbacks.uses.awaits.store(true, Ordering::Release);
             self.wait_for(value)
         } else {
             Ok(value)

@@ -419,7 +419,7 @@ impl Machine {
                 drop(port.get().forget(ticket));
                 return self.defer(py, &port, error);
             }
-            (Purpose::Precheck { port }, Err(error)) => return self.defer(py, port, error),
+            (Purpose::Precheck { port }, Err(error)) => return self.defer(py, &port, error),
             (_, Err(error)) => {
                 self.work.abandon(py);
                 return Err(error);

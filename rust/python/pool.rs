@@ -211,7 +211,7 @@ impl Pool {
         let index = u32::try_from(members.len())
             .map_err(|_| PyValueError::new_err("too many connections"))?;
         let link = connection.get().link();
-        link.local().join(&self.core, index, role, self.limits);
+        link.local().join_pool(&self.core, index, role, self.limits);
         members.push(connection.clone().unbind());
         Ok(())
     }

@@ -76,6 +76,9 @@ impl Statement<'_> {
             // The step may have compiled it again, and with that set the time-out again.
             self.hooks.install_busy();
         }
+        if self.entry.recording().is_wal_autocheckpoint() {
+            self.hooks.keep_wal_hook();
+        }
         let failure = self.hooks.take_failure();
         if failure.is_some() && result.is_ok() && !self.is_readonly() {
             self.hooks.taint();

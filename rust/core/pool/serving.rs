@@ -77,11 +77,19 @@ impl Job {
             Self::Group(group, _) => Arc::clone(group),
         }
     }
+
+    /// Whose it is; 0: there is only one.
+    pub fn guest(&self) -> u64 {
+        match self {
+            Self::One(command) => command.guest.as_ref().map_or(0, |guest| guest.id()),
+            Self::Group(..) => 0,
+        }
+    }
 }
 
 impl Local {
     /// Becomes a handle of a pool, for good; not open yet.
-    pub fn join(self: &Arc<Self>, pool: &Arc<Pool>, index: u32, role: Role, limits: Limits) {
+    pub fn join_pool(self: &Arc<Self>, pool: &Arc<Pool>, index: u32, role: Role, limits: Limits) {
         let local = Arc::downgrade(self);
         *self.mode() = UNLENT;
         let slows = Waker::from(Arc::new(Slows {
@@ -231,7 +239,7 @@ impl Local {
         let mut database = Database::Open(session);
         for (operation, execute) in again {
             let action = Action::Execute(execute);
-            database = self.run_claimed(database, &operation, action, &[], None, false);
+            database = self.run_claimed(database, &operation, action, &[], None, None, false);
         }
         if let Database::Open(session) = &mut database {
             session.maintain_overdue();

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::core::Local;
 use crate::python::adapters::Adapters;
 use crate::python::callbacks;
 use crate::python::connection::Connection as Inner;
@@ -44,6 +43,8 @@ impl Inner {
             encryption_key,
             foreign_keys,
             pragmas,
+            trusted_schema: None,
+            defensive: None,
         };
         let (mut options, label) = options::read(&arguments, control.mode())?;
         options.is_blocking = true;
@@ -58,7 +59,7 @@ impl Inner {
             diagnostics: Diagnostics::default(),
         };
         Ok(Self {
-            link: Arc::new(Link::new(Local::new(options), label, settings)),
+            link: Arc::new(Link::new(options, label, settings)),
             init_hook: None,
             view: None,
             lease: None,
@@ -86,14 +87,6 @@ fn connect<'py>(
     ffi::call_with(&factory, args, kwargs)
 }
 
-/// Report exceptions of callbacks, as `sqlite3.enable_callback_tracebacks`.
-#[pyfunction]
-#[pyo3(signature = (enable, /))]
-fn enable_callback_tracebacks(enable: &Bound<'_, PyAny>) -> PyResult<()> {
-    callbacks::report_exceptions(enable.is_truthy()?);
-    Ok(())
-}
-
 /// Fills the extension module.
 ///
 /// # Errors
@@ -105,7 +98,10 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ours.add_class::<Cursor>()?;
     ours.add_class::<Blob>()?;
     ours.add_function(wrap_pyfunction!(connect, &ours)?)?;
-    ours.add_function(wrap_pyfunction!(enable_callback_tracebacks, &ours)?)?;
+    ours.add_function(wrap_pyfunction!(
+        callbacks::enable_callback_tracebacks,
+        &ours
+    )?)?;
     py.get_type::<Statement>();
     module.add("_dbapi", ours)
 }
