@@ -52,6 +52,25 @@ impl RowBatch {
         }
     }
 
+    /// As `new`, with room for so many bytes of text and blobs.
+    pub(super) fn with_room(width: usize, (rows, bytes): (usize, usize)) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ..Self::new(width, rows)
+        }
+    }
+
+    /// Makes room for so many rows in all that are like those which are there, up to so many bytes.
+    pub(super) fn make_room(&mut self, rows: usize, most_bytes: usize) {
+        let more = rows.saturating_sub(self.rows);
+        let cells = more.saturating_mul(self.width).min(LARGEST_ALLOCATION);
+        self.cells.reserve(cells);
+        if self.rows > 0 {
+            let bytes = (self.bytes.len() / self.rows).saturating_mul(more);
+            self.bytes.reserve(bytes.min(most_bytes));
+        }
+    }
+
     /// Values in each row.
     pub const fn width(&self) -> usize {
         self.width

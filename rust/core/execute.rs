@@ -335,6 +335,8 @@ impl Session {
             Amount::All => usize::MAX,
         };
         let mut batch: Option<RowBatch> = None;
+        // What the next batch will need: as much as the last one.
+        let mut room = (wanted.min(FIRST_ALLOCATION), 0);
         let mut read = 0_usize;
         let mut bytes = 0;
         let mut is_last = false;
@@ -345,8 +347,7 @@ impl Session {
                 Err(error) => break Err(error.into()),
             }
             let width = statement.column_count();
-            let current =
-                batch.get_or_insert_with(|| RowBatch::new(width, wanted.min(FIRST_ALLOCATION)));
+            let current = batch.get_or_insert_with(|| RowBatch::with_room(width, room));
             let stored = (0..width).try_for_each(|i| current.push(statement.column(i)?));
             if let Err(error) = stored {
                 current.discard_unfinished();
@@ -354,8 +355,12 @@ impl Session {
             }
             current.finish_row();
             read += 1;
+            if read == 1 && !first {
+                current.make_room(wanted.min(BATCH_ROWS), BATCH_BYTES);
+            }
             if current.len() >= BATCH_ROWS || current.byte_len() >= BATCH_BYTES {
                 bytes += current.byte_len();
+                room = (current.len(), current.byte_len());
                 if let Some(batch) = batch.take() {
                     rows.push(batch);
                 }
