@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import functools
 import gc
+import random
 import subprocess
 import sys
 import textwrap
@@ -853,6 +854,86 @@ async def test_commit_hook_cancelled_at_the_end_of_a_block(backend: Backend, how
         elif backend.is_file:
             async with backend.connect() as again:
                 assert await again.fetch_scalar("SELECT count(*) FROM t") == 0
+
+
+@unheard
+async def test_rollback_after_a_cancelled_commit_awaits_no_callback(table: Conn) -> None:
+    reached = anyio.Event()
+
+    async def trace(sql: str) -> None:
+        if sql in ("COMMIT", "ROLLBACK"):
+            reached.set()
+            await anyio.sleep_forever()
+
+    async def use() -> None:
+        async with table.transaction():
+            await table.execute("INSERT INTO t VALUES (1)")
+
+    await table.set_trace_callback(trace)
+    with anyio.fail_after(LIMIT):
+        assert (await attempt_cancelled(use(), reached.wait)).is_cancelled
+        await table.set_trace_callback(None)
+        await table.execute("DELETE FROM t")
+        await table.commit()
+        await assert_whole(table)
+
+
+async def install_at_random(conn: Conn, chance: random.Random) -> None:
+    """Install callbacks that wait for a while, and sometimes raise."""
+
+    async def own(value: int) -> int:
+        for _ in range(chance.randrange(3)):
+            await anyio.sleep(chance.random() * 0.001)
+        if chance.random() < 0.1:
+            raise LookupError
+        return value
+
+    async def hook(*_: Any) -> None:
+        await anyio.sleep(chance.random() * 0.0005)
+
+    await conn.create_function("own", 1, own)
+    for name in ("set_commit_hook", "set_rollback_hook", "set_update_hook", "set_trace_callback"):
+        await getattr(conn, name)(hook)
+
+
+@unheard
+@pytest.mark.parametrize("seed", range(3))
+async def test_cancelled_at_random_among_many_tasks(table: Conn, seed: int) -> None:
+    chance = random.Random(seed)
+    await install_at_random(table, chance)
+
+    async def block() -> None:
+        async with table.transaction():
+            await table.execute("INSERT INTO t VALUES (own(1))")
+
+    async def read() -> None:
+        async for _ in await table.execute("SELECT own(1) UNION ALL SELECT own(2)"):
+            pass
+
+    ways: list[Callable[[], Awaitable[Any]]] = [
+        *(functools.partial(way, table) for way in WAYS.values()),
+        *(block, read, table.commit, table.rollback, table.interrupt),
+        lambda: table.execute("SELECT own(2)", timeout=chance.random() * 0.003),
+    ]
+
+    async def work() -> None:
+        for _ in range(40):
+            with anyio.move_on_after(chance.random() * 0.006):
+                try:
+                    await chance.choice(ways)()
+                except aiolibsql.Error:
+                    await anyio.lowlevel.checkpoint()
+
+    with anyio.fail_after(2 * LIMIT):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(work)
+        await remove_all(table)
+        await table.rollback()
+        await table.create_function("own", 1, None)
+        await table.execute("DELETE FROM t")
+        await table.commit()
+        await assert_whole(table)
 
 
 @unheard
