@@ -144,11 +144,11 @@ impl InFlight {
         if let Some(stopper) = &stopper {
             let (Stopper::Task(target, _) | Stopper::Scope(target)) = stopper;
             // Or the loop would keep a task that waits for ever and that nobody else has any more.
-            let target = PyWeakrefReference::new(target.bind(py))?.unbind();
-            let was_stopped = Arc::clone(&self.was_stopped);
-            self.port
-                .get()
-                .suspend(self.ticket, Suspended::InFlight(target, was_stopped));
+            // A task of another library may refuse that, and is then not stopped.
+            if let Ok(target) = PyWeakrefReference::new(target.bind(py)) {
+                let noted = Suspended::InFlight(target.unbind(), Arc::clone(&self.was_stopped));
+                self.port.get().suspend(self.ticket, noted);
+            }
         }
         self.stopper = stopper;
         Ok(coroutine)
@@ -260,6 +260,7 @@ impl Machine {
         let coroutine = match in_flight.begin(py) {
             Ok(coroutine) => coroutine,
             Err(error) => {
+                close(py, &in_flight.question);
                 in_flight.answer(Err(error));
                 return Ok(None);
             }

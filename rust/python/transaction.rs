@@ -309,6 +309,8 @@ impl Work for Leave {
             if let Err(error) = self.submit(py) {
                 error.write_unraisable(py, None);
             }
+            // Nobody waits for that.
+            self.pending.abandon(&self.transaction.get().link);
         }
     }
 
