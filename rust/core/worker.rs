@@ -15,13 +15,13 @@ use super::backend::Backend;
 use super::block::Block;
 use super::channel::Channel;
 use super::command::{Action, Command, Outcome, Shared};
-use super::error::{Error, Result};
+use super::error::Error;
 use super::guest::{Guest, Guests};
 use super::lookout::linger;
 use super::mailbox::{Database, Mailbox};
 use super::options::{ModeChange, Options, TransactionMode};
 use super::pins::Pin;
-use super::pool::{Job, Membership, Role};
+use super::pool::{Job, Membership};
 use super::process::Birth;
 use super::service::Service;
 use super::session::Session;
@@ -35,7 +35,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// A connection to a database in this process.
 #[derive(Debug)]
 pub struct Local {
-    options: Options,
+    pub(super) options: Options,
     pub(super) status: Status,
     channel: Arc<Channel>,
     /// The connections that share it, if it is one for several.
@@ -289,7 +289,15 @@ impl Local {
             self.channel.begin(surroundings, &operation);
         }
         let (modes, block, guest) = (&*modes, block.as_ref(), guest.as_ref());
-        self.run_claimed(database, &operation, action, modes, block, guest, has_callbacks)
+        self.run_claimed(
+            database,
+            &operation,
+            action,
+            modes,
+            block,
+            guest,
+            has_callbacks,
+        )
     }
 
     /// Runs a command to its end, and reports that.
@@ -351,94 +359,6 @@ impl Local {
         database
     }
 
-    pub(super) fn step(
-        &self,
-        database: Database,
-        operation: &Shared,
-        action: Action,
-        modes: &[ModeChange],
-        block: Option<&Arc<Block>>,
-    ) -> (Database, Result<Outcome>) {
-        if matches!(action, Action::Close) {
-            self.options.key.set(None);
-        }
-        match (database, action) {
-            (Database::Unopened, Action::Open) => {
-                let mode = *self.mode();
-                let is_reader = self
-                    .pool
-                    .get()
-                    .is_some_and(|pool| pool.role == Role::Reader);
-                match Session::open(&self.options, is_reader, mode, operation) {
-                    Ok(mut session) => {
-                        session.set_channel(&self.channel);
-                        let outcome = Outcome {
-                            opened: true,
-                            ..Outcome::default()
-                        };
-                        (Database::Open(Box::new(session)), Ok(outcome))
-                    }
-                    Err(error) => (Database::Unopened, Err(error)),
-                }
-            }
-            (Database::Open(mut session), Action::Open) => {
-                session.opens += 1;
-                let result = session.run(operation, Action::Open, modes, None);
-                (Database::Open(session), result)
-            }
-            (Database::Open(mut session), Action::Close) => {
-                // What an assignment to `isolation_level` committed in sqlite3 is committed here, and what
-                // was written to a BLOB outside of a transaction.
-                let last = Action::Serve(Service::CloseBlobs);
-                let applied = session.run(operation, last, modes, None);
-                self.status.set_phase(Phase::Closed);
-                self.status.publish(false, 0, false);
-                let closed = session.close(&self.status);
-                (Database::Closed, applied.and(closed))
-            }
-            // Somebody else has opened it since, and uses it.
-            (Database::Open(session), Action::UndoOpen) if session.opens > 1 => {
-                (Database::Open(session), Ok(Outcome::default()))
-            }
-            (database @ Database::Open(_), Action::UndoOpen) => {
-                (self.undo_open(database), Ok(Outcome::default()))
-            }
-            (Database::Open(mut session), Action::Serve(Service::Lend(handover))) => {
-                let lend = Action::Serve(Service::Lend(Arc::clone(&handover)));
-                let result = session.run(operation, lend, modes, block);
-                let kept = match &result {
-                    Ok(_) => handover.put(session),
-                    Err(_) => Some(session),
-                };
-                (kept.map_or(Database::Claimed, Database::Open), result)
-            }
-            (Database::Open(mut session), action) => {
-                let result = session.run(operation, action, modes, block);
-                (Database::Open(session), result)
-            }
-            // What is to be undone went with the connection.
-            (
-                database @ (Database::Unopened | Database::Closed),
-                Action::Leave { commits: false, .. },
-            ) => (database, Ok(Outcome::default())),
-            (Database::Unopened | Database::Closed, Action::Close) => {
-                self.status.set_phase(Phase::Closed);
-                (Database::Closed, Ok(Outcome::default()))
-            }
-            (database @ Database::Unopened, _) => (database, Err(Error::not_open())),
-            (Database::Poisoned(message), action) => {
-                let closes = matches!(action, Action::Close);
-                let result = if closes {
-                    Ok(Outcome::default())
-                } else {
-                    Err(Error::internal(message.clone()))
-                };
-                (Database::Poisoned(message), result)
-            }
-            (Database::Closed | Database::Claimed, _) => (Database::Closed, Err(Error::closed())),
-        }
-    }
-
     fn skip(&self, mut database: Database, operation: &Shared, modes: &[ModeChange]) -> Database {
         if let (Database::Open(session), false) = (&mut database, modes.is_empty()) {
             // Its error has nobody to go to.
@@ -453,7 +373,7 @@ impl Local {
         self.status.publish(false, 0, false);
     }
 
-    fn undo_open(&self, database: Database) -> Database {
+    pub(super) fn undo_open(&self, database: Database) -> Database {
         self.set_unopened();
         drop(database);
         Database::Unopened

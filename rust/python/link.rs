@@ -12,8 +12,7 @@ use pyo3::prelude::*;
 
 use crate::core::{
     self, Action, Backend, Block, Command, Error, Guest, Local, Look, ModeChange, Opaque, Options,
-    Phase, Pin,
-    Shared, Status,
+    Phase, Pin, Shared, Status,
 };
 
 use super::adapters::Adapters;
