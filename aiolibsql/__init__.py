@@ -22,18 +22,20 @@ from aiolibsql._aiolibsql import (
     adapters,
     complete_statement,
     converters,
+    enable_callback_tracebacks,
     register_adapter,
     register_converter,
     sqlite_version,
 )
 from aiolibsql._cache import SQLiteCache
 from aiolibsql._clauses import in_clause_query, rows_to_dicts
-from aiolibsql._connect import connect
+from aiolibsql._connect import connect, connect_memory
 from aiolibsql._constants import *  # noqa: F403 - nothing else is in there
 from aiolibsql._diagnostics import QueryPlan, analyze_query_plan, suggest_indexes, timed_fetch_all
 from aiolibsql._methods import add_to_connection as _add_to_connection
 from aiolibsql._retries import transaction_retry, transaction_with_timeout
 from aiolibsql._streaming import RowChunks, execute_iter, paginate
+from aiolibsql._vectors import vector32, vector64
 from aiolibsql._version import __version__
 from aiolibsql.exceptions import (
     ConnectionClosedError,
@@ -138,7 +140,9 @@ __all__ = [
     "apilevel",
     "complete_statement",
     "connect",
+    "connect_memory",
     "converters",
+    "enable_callback_tracebacks",
     "execute_iter",
     "in_clause_query",
     "paginate",
@@ -153,6 +157,8 @@ __all__ = [
     "timed_fetch_all",
     "transaction_retry",
     "transaction_with_timeout",
+    "vector32",
+    "vector64",
 ]
 
 # Those of _constants: checkers want to see the names.

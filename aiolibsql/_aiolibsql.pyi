@@ -1,6 +1,7 @@
 # ruff: noqa: PYI021 - this stub is the reference manual
 """The extension module: connections, cursors and rows, and the operations that methods return."""
 
+import sqlite3
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -12,11 +13,11 @@ from collections.abc import (
     Sequence,
 )
 from types import GenericAlias, TracebackType
-from typing import Any, Final, Generic, Literal, NoReturn, SupportsIndex, final, overload
+from typing import Any, ClassVar, Final, Generic, Literal, NoReturn, SupportsIndex, final, overload
 
 from typing_extensions import Buffer, Self, TypeVar, disjoint_base
 
-from aiolibsql import dbapi
+from aiolibsql import dbapi, exceptions
 from aiolibsql._dump import Dump
 from aiolibsql._streaming import RowChunks
 from aiolibsql._types import (
@@ -46,6 +47,8 @@ __all__ = [
     "Row",
     "RowIterator",
     "Transaction",
+    "_Backup",
+    "_MemoryName",
     "_dbapi",
     "_error_for_code",
     "_fetch_plain",
@@ -53,6 +56,7 @@ __all__ = [
     "adapters",
     "complete_statement",
     "converters",
+    "enable_callback_tracebacks",
     "register_adapter",
     "register_converter",
     "sqlite_version",
@@ -73,6 +77,16 @@ def complete_statement(statement: str) -> bool:
 
     Returns:
         Whether nothing is missing, so that a shell need not ask for another line.
+    """
+
+def enable_callback_tracebacks(enable: bool, /) -> None:
+    """Report the exceptions of callbacks to `sys.unraisablehook` too (as `sqlite3`).
+
+    They are the ``__cause__`` of the statement's error in any case; those that no error can tell
+    of, such as a trace callback's, are always reported.
+
+    Args:
+        enable: Whether to.
     """
 
 adapters: Final[dict[tuple[type[Any], Any], Callable[[Any], Any]]]
@@ -232,6 +246,27 @@ class Connection(Generic[_RowT_co]):
         ```
     """
 
+    DataError: ClassVar[type[exceptions.DataError]]
+    """`aiolibsql.DataError` (as `sqlite3`)."""
+    DatabaseError: ClassVar[type[exceptions.DatabaseError]]
+    """`aiolibsql.DatabaseError` (as `sqlite3`)."""
+    Error: ClassVar[type[exceptions.Error]]
+    """`aiolibsql.Error` (as `sqlite3`)."""
+    IntegrityError: ClassVar[type[exceptions.IntegrityError]]
+    """`aiolibsql.IntegrityError` (as `sqlite3`)."""
+    InterfaceError: ClassVar[type[exceptions.InterfaceError]]
+    """`aiolibsql.InterfaceError` (as `sqlite3`)."""
+    InternalError: ClassVar[type[exceptions.InternalError]]
+    """`aiolibsql.InternalError` (as `sqlite3`)."""
+    NotSupportedError: ClassVar[type[exceptions.NotSupportedError]]
+    """`aiolibsql.NotSupportedError` (as `sqlite3`)."""
+    OperationalError: ClassVar[type[exceptions.OperationalError]]
+    """`aiolibsql.OperationalError` (as `sqlite3`)."""
+    ProgrammingError: ClassVar[type[exceptions.ProgrammingError]]
+    """`aiolibsql.ProgrammingError` (as `sqlite3`)."""
+    Warning: ClassVar[type[exceptions.Warning]]
+    """`aiolibsql.Warning` (as `sqlite3`)."""
+
     def __new__(
         cls,
         database: object,
@@ -249,6 +284,8 @@ class Connection(Generic[_RowT_co]):
         pragmas: dict[str, Any] | None = None,
         init_hook: InitHook | None = None,
         detect_types: int = 0,
+        trusted_schema: bool | None = None,
+        defensive: bool | None = None,
     ) -> Self: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __await__(self) -> Generator[Any, None, Self]: ...
@@ -1311,6 +1348,25 @@ class Connection(Generic[_RowT_co]):
             Queued, it never runs. Once it runs it is done at once.
         """
 
+    def set_wal_hook(self, callback: Callable[[str, int], object] | None) -> Operation[None]:
+        """Have a callable told of each COMMIT to a write-ahead log; None removes it.
+
+        As SQLite's C interface, but checkpoints go on as they were: those that the connection makes
+        by itself, and those of a ``PRAGMA wal_autocheckpoint``, which in C take each other's place.
+        It runs after the COMMIT, while its statement is still at work.
+
+        Args:
+            callback: Called with the name of the database, such as ``"main"``, and the number of
+                pages that are in its log now. What it raises goes to `sys.unraisablehook`; what it
+                returns does not matter.
+
+        Raises:
+            TypeError, NotSupportedError, ConnectionClosedError: As `set_authorizer`.
+
+        Cancellation:
+            Queued, it never runs. Once it runs it is done at once.
+        """
+
     def set_rollback_hook(self, callback: Callable[[], object] | None) -> Operation[None]:
         """Have a callable told of each ROLLBACK but that of a close; None removes it.
 
@@ -1404,6 +1460,62 @@ class Connection(Generic[_RowT_co]):
             async with conn.blobopen("photo", "pixels", 1) as blob:
                 header = await blob.read(16)
                 await blob.set(slice(0, 4), b"RIFF")
+            ```
+        """
+
+    def backup(
+        self,
+        target: Connection[Any] | sqlite3.Connection,
+        *,
+        pages: int = -1,
+        progress: Callable[[int, int, int], object] | None = None,
+        name: str = "main",
+        sleep: float = 0.250,
+    ) -> Coroutine[Any, Any, None]:
+        """Copy a database over that of another connection (as `sqlite3`).
+
+        This connection goes on being used. What it writes between two steps goes into the copy too;
+        when another one writes to the file, the copy begins anew. Operations on the target wait
+        until it ends. Until the last page is there the target's file keeps what it had.
+
+        A connection of the stdlib's ``sqlite3`` gets its copy from memory, by a thread, once all
+        pages have been read: let nobody use it meanwhile. Its own exceptions are raised as they
+        are. `sqlite3.Connection.backup` itself takes none of our connections.
+
+        Args:
+            target: Another connection. Its main database must not be read or written just now, by
+                unread rows or an open transaction.
+            pages: To copy in one step, between which others may work; 0 or less for all.
+            progress: Called after each step with SQLite's result code of it, the pages that remain
+                and the pages in all; an awaitable that it returns is awaited. It may use this
+                connection, not the target.
+            name: Of the database to copy: ``"main"``, ``"temp"``, or the name of an attached one.
+            sleep: Seconds between two attempts while somebody's lock is in the way.
+
+        Returns:
+            A coroutine, to be awaited once.
+
+        Raises:
+            TypeError: If the target is no connection, or ``progress`` not callable.
+            ValueError: If the target works on the database itself, or for a negative ``sleep``.
+            OperationalError: If there is no database of that name, the target is in use or is
+                itself being copied, or the disk is full.
+            TimeoutError: If a lock was in the way for longer than the ``timeout`` of this
+                connection, its own uncommitted changes included.
+            ProgrammingError: If one of them is in a transaction block; for this connection, if the
+                block has written.
+            NotSupportedError: Before Python 3.11, for an encrypted database and a target of the
+                stdlib's: its plain text would have to be written to a temporary file.
+            ConnectionClosedError: If one of them is closed, or not open yet.
+
+        Cancellation:
+            The target stays as it was, unless its last page had come; so it does after an exception
+            of ``progress``. Both can be used at once.
+
+        Example:
+            ```python
+            async with aiolibsql.connect("copy.db") as copy:
+                await conn.backup(copy, pages=1000)
             ```
         """
 
@@ -2575,3 +2687,78 @@ class RowIterator(AsyncIterator[_T_co]):
 
     def close(self) -> None:
         """End the wait for a row, as `coroutine.close`."""
+
+@final
+class _Backup:
+    """The parts of `Connection.backup`, in their order."""
+
+    def __new__(
+        cls, source: Connection[Any], target: Connection[Any] | None, name: str
+    ) -> Self: ...
+    @property
+    def timeout(self) -> float:
+        """Seconds that the source waits for locks."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the source is."""
+
+    def begin(self) -> Operation[None]:
+        """Make the source one.
+
+        Cancellation:
+            Queued, it never runs.
+        """
+
+    def borrow_target(self) -> Operation[None]:
+        """Get hold of the target, until the end.
+
+        Cancellation:
+            `finish` gives it back.
+        """
+
+    def step(self, pages: int) -> Operation[tuple[int, int, int]]:
+        """Copy some pages.
+
+        Args:
+            pages: How many; a negative number for all.
+
+        Returns:
+            SQLite's result code, the pages that remain, and the pages in all.
+
+        Cancellation:
+            The step ends soon, somewhere.
+        """
+
+    def answer(self, awaitable: Any) -> Operation[None]:
+        """Await what a progress callback has returned, where the target can't be used.
+
+        Args:
+            awaitable: That.
+
+        Cancellation:
+            The awaitable's.
+        """
+
+    def finish(self) -> Operation[None]:
+        """End it, whether the result is awaited or not.
+
+        Raises:
+            OperationalError: What ended it before it was through.
+
+        Cancellation:
+            It is done all the same.
+        """
+
+    def image(self) -> Operation[bytes]:
+        """End one into memory, and return the bytes of the copy.
+
+        Cancellation:
+            Queued, it never runs.
+        """
+
+@final
+class _MemoryName:
+    """Stands for a path where a database in memory is meant, by its name."""
+
+    def __new__(cls, name: str) -> Self: ...

@@ -1,11 +1,11 @@
-"""`connect`, with the parameters of the drivers whose place it takes."""
+"""`connect` and `connect_memory`, with the parameters of the drivers whose place they take."""
 
 from __future__ import annotations
 
 import warnings
 from typing import TYPE_CHECKING, Any, overload
 
-from aiolibsql._aiolibsql import Connection
+from aiolibsql._aiolibsql import Connection, _MemoryName
 
 if TYPE_CHECKING:
     import os
@@ -83,6 +83,8 @@ def connect(
     text_factory: TextFactory = str,
     pragmas: dict[str, Any] | None = None,
     init_hook: InitHook | None = None,
+    trusted_schema: bool | None = None,
+    defensive: bool | None = None,
     _check_same_thread: bool = True,
     _uri: bool = False,
 ) -> Connection[Any]:
@@ -120,6 +122,11 @@ def connect(
         pragmas: Run as ``PRAGMA name=value`` when the connection is opened, in order.
         init_hook: An async callable that is awaited with the connection when it was opened. If it
             raises, the open is undone.
+        trusted_schema: Whether the schema of a database may use functions and virtual tables that
+            are not known to be harmless; None for SQLite's default, which is True. Say False for
+            files that you did not make yourself.
+        defensive: Whether SQL is refused that could damage the file on purpose, such as writes to
+            shadow tables and to the schema; None for SQLite's default, which is False.
         _check_same_thread: The same as `check_same_thread`.
         _uri: The same as `uri`.
 
@@ -167,4 +174,83 @@ def connect(
         pragmas=pragmas,
         init_hook=init_hook,
         detect_types=detect_types,
+        trusted_schema=trusted_schema,
+        defensive=defensive,
     )
+
+
+@overload
+def connect_memory(
+    name: str | None = None,
+    *,
+    timeout: float = 5.0,
+    isolation_level: IsolationLevel = "",
+    row_factory: Callable[[Cursor[Any], tuple[Any, ...]], _RowT] | None = None,
+    factory: None = None,
+    **options: Unpack[ConnectOptions],
+) -> Connection[_RowT]: ...
+
+
+@overload
+def connect_memory(
+    name: str | None = None,
+    *,
+    timeout: float = 5.0,
+    isolation_level: IsolationLevel = "",
+    row_factory: type[sqlite3.Row],
+    factory: None = None,
+    **options: Unpack[ConnectOptions],
+) -> Connection[Row]: ...
+
+
+@overload
+def connect_memory(
+    name: str | None = None,
+    *,
+    timeout: float = 5.0,
+    isolation_level: IsolationLevel = "",
+    row_factory: RowFactory[Any] = None,
+    factory: Callable[..., _ConnectionT],
+    **options: Unpack[ConnectOptions],
+) -> _ConnectionT: ...
+
+
+def connect_memory(name: str | None = None, **options: Any) -> Connection[Any]:
+    """Return a connection to a database in memory, its own or one that has a name.
+
+    All connections of the process that give the same name have one database, which is made when
+    the first of them is opened and gone when the last one is closed. They share one handle of
+    SQLite, so their operations run one at a time, and what belongs to a handle is of all of them:
+    temporary tables, attached databases, PRAGMAs, functions and hooks, counters such as
+    ``total_changes``. Their own are transaction blocks, cursors, blobs, ``isolation_level`` and
+    ``autocommit``, ``timeout``, row and text factories, adapters and converters, and being closed.
+
+    Use ``transaction()`` blocks where several of them write: a transaction that was begun
+    otherwise, by the first INSERT or ``begin()``, is one that the others' statements get into, as
+    those of several tasks of one connection do. The connection that began it ends it also by being
+    closed.
+
+    Args:
+        name: Any text; None for a database that no other connection has.
+        options: The keywords of `connect`. Of a named database, ``cached_statements`` is that of
+            the connection that named it first; ``pragmas`` and the like are run for each one.
+
+    Returns:
+        The connection, not opened yet.
+
+    Raises:
+        TypeError, ValueError, ProgrammingError: As `connect`.
+
+    Cancellation:
+        Nothing happens before the await. A cancelled open is undone; it may be awaited again.
+
+    Example:
+        ```python
+        async with aiolibsql.connect_memory("cache") as one:
+            await one.execute("CREATE TABLE entry (key TEXT PRIMARY KEY, value)")
+            async with aiolibsql.connect_memory("cache") as other:
+                await other.execute("INSERT INTO entry VALUES ('a', 1)")
+        ```
+    """
+    database = ":memory:" if name is None else _MemoryName(name)
+    return connect(database, **options)

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiolibsql import _counters, _diagnostics, _introspection, _streaming
+from aiolibsql import (
+    _backup,
+    _counters,
+    _diagnostics,
+    _introspection,
+    _streaming,
+    exceptions,
+)
 from aiolibsql._aiolibsql import Connection
 
 if TYPE_CHECKING:
@@ -51,6 +58,7 @@ _METHODS = (
     execute_iter,
     execute_many,
     raw_fetch_scalar,
+    _backup.backup,
     _counters.changes,
     _counters.in_transaction_async,
     _counters.last_insert_rowid,
@@ -68,8 +76,25 @@ _METHODS = (
 )
 
 
+# As sqlite3, which follows PEP 249's optional extensions.
+_EXCEPTIONS = (
+    exceptions.DataError,
+    exceptions.DatabaseError,
+    exceptions.Error,
+    exceptions.IntegrityError,
+    exceptions.InterfaceError,
+    exceptions.InternalError,
+    exceptions.NotSupportedError,
+    exceptions.OperationalError,
+    exceptions.ProgrammingError,
+    exceptions.Warning,
+)
+
+
 def add_to_connection() -> None:
     """Put them on the class."""
+    for exception in _EXCEPTIONS:
+        setattr(Connection, exception.__name__, exception)
     for method in _METHODS:
         # The name that the warning about one that was not awaited has.
         method.__qualname__ = f"Connection.{method.__name__}"

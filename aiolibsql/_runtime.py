@@ -1,4 +1,4 @@
-"""Sleeping, and giving up in time, on whichever event loop runs.
+"""Sleeping, giving up in time, and threads, on whichever event loop runs.
 
 trio is looked up among the modules that are there: whoever runs under it has imported it. asyncio
 is imported when it is needed, for it takes longer than all of this package.
@@ -6,7 +6,9 @@ is imported when it is needed, for it takes longer than all of this package.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -87,3 +89,58 @@ async def _within_task(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
     if task.cancelled():
         raise Expired
     return task.result()
+
+
+async def in_thread(work: Callable[[threading.Event], T]) -> T:
+    """Run something that blocks on a thread, and return what it returns.
+
+    It is given an event that is set when the caller is cancelled, upon which it should end soon:
+    the cancellation waits for that.
+    """
+    stop = threading.Event()
+    trio = _trio()
+    if trio is not None:
+        return await _in_thread_of_trio(trio, work, stop)
+    import asyncio  # noqa: PLC0415 - see above
+
+    future = asyncio.get_running_loop().run_in_executor(None, work, stop)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        stop.set()
+        while not future.done():
+            # Whoever cancels again waits too.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({future})
+        # It was told to stop, and nobody hears how it ended.
+        future.exception()
+        raise
+
+
+async def _in_thread_of_trio(
+    trio: Any, work: Callable[[threading.Event], T], stop: threading.Event
+) -> T:
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work(stop))
+        except BaseException as error:  # noqa: BLE001 - raised by the caller
+            errors.append(error)
+
+    async def watch() -> None:
+        # The caller raises it when the thread has ended, and without a group around it.
+        with contextlib.suppress(trio.Cancelled):
+            await trio.sleep_forever()
+        stop.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(run)
+        nursery.cancel_scope.cancel()
+    await trio.lowlevel.checkpoint_if_cancelled()
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -36,5 +36,7 @@ class ConnectOptions(TypedDict, total=False):
     text_factory: TextFactory
     pragmas: dict[str, Any] | None
     init_hook: InitHook | None
+    trusted_schema: bool | None
+    defensive: bool | None
     _check_same_thread: bool
     _uri: bool

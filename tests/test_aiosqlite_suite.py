@@ -26,11 +26,6 @@ PRIVATE = {
     "test_connect_base_exception": "makes a Connection of a function that calls sqlite3.connect",
     "test_close_blocking_until_transaction_queue_empty": "looks into the queue of its thread",
 }
-# What can't pass yet, with the method that is not there.
-MISSING = {
-    "test_backup_aiosqlite": "backup",
-    "test_backup_sqlite": "backup",
-}
 
 
 @functools.cache
@@ -81,11 +76,11 @@ def has_passed(result: unittest.TestResult) -> bool:
 
 def test_suite_is_the_one_that_is_known() -> None:
     assert len(NAMES) == COUNT
-    assert PRIVATE.keys() | MISSING.keys() <= set(NAMES)
+    assert PRIVATE.keys() <= set(NAMES)
     assert len(PRIVATE) <= 2
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {*PRIVATE, *MISSING}])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in PRIVATE])
 def test_of_aiosqlite_passes(name: str) -> None:
     result = run(name)
     assert [trace for _, trace in result.errors + result.failures] == []
@@ -95,9 +90,3 @@ def test_of_aiosqlite_passes(name: str) -> None:
 @pytest.mark.parametrize("name", PRIVATE)
 def test_of_what_aiosqlite_is_made_of_can_not_pass(name: str) -> None:
     assert not has_passed(run(name)), "it passes: take it off the table"
-
-
-@pytest.mark.parametrize(("name", "method"), MISSING.items())
-def test_of_a_missing_method_does_not_pass_yet(name: str, method: str) -> None:
-    assert not has_passed(run(name)), "it passes: take it off the table"
-    assert not hasattr(aiolibsql.Connection, method), "it is there: let the test pass"

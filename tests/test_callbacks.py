@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import sqlite3
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -480,3 +481,21 @@ async def test_connection_in_a_cycle_with_its_callbacks_is_collected(backend: Ba
     with pytest.warns(ResourceWarning, match="deleted before being closed"):
         gc.collect()
     assert watched() is None
+
+
+async def test_tracebacks_are_reported_when_asked_for(
+    conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda event: reported.append(event.exc_value))
+
+    def fail() -> None:
+        raise LookupError("inside")
+
+    await conn.create_function("fail", 0, fail)
+    for enabled in (True, False):
+        aiolibsql.enable_callback_tracebacks(enabled)
+        with pytest.raises(aiolibsql.OperationalError) as caught:
+            await conn.fetch_scalar("SELECT fail()")
+        assert isinstance(caught.value.__cause__, LookupError)
+    assert [str(error) for error in reported] == ["inside"]

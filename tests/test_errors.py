@@ -412,3 +412,10 @@ async def test_read_only_database_refuses_to_write(tmp_path: Path, sql: str) -> 
         await conn.rollback()
         assert await conn.fetch_all("SELECT * FROM t") == []
         await assert_healthy(conn, is_writable=False)
+
+
+def test_exceptions_are_attributes_of_connection_as_in_sqlite3() -> None:
+    names = [name for name in dir(sqlite3.Connection) if name[0].isupper()]
+    assert len(names) == 10
+    for name in names:
+        assert getattr(aiolibsql.Connection, name) is getattr(aiolibsql, name)

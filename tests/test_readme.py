@@ -20,7 +20,7 @@ EXAMPLE = re.compile(
     r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
 EXAMPLES = EXAMPLE.findall(README)
-MIGRATING = [*sorted((ROOT / "docs" / "migrating").glob("*.md")), ROOT / "docs" / "dbapi.md"]
+PAGES = [*sorted((ROOT / "docs").glob("[gm]*/*.md")), ROOT / "docs" / "dbapi.md"]
 
 
 def run(script: Path, *args: str, cwd: Path) -> str:
@@ -63,8 +63,8 @@ def test_readme_example_prints_what_it_says(code: str, output: str, tmp_path: Pa
         assert printed == output
 
 
-@pytest.mark.parametrize("page", MIGRATING, ids=lambda page: page.stem)
-def test_migration_page_prints_what_it_says(page: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_prints_what_it_says(page: Path, tmp_path: Path) -> None:
     examples = EXAMPLE.findall(page.read_text(encoding="utf-8"))
     assert examples
     for number, (code, output) in enumerate(examples):
@@ -73,8 +73,8 @@ def test_migration_page_prints_what_it_says(page: Path, tmp_path: Path) -> None:
         assert run(script, cwd=tmp_path) == output
 
 
-@pytest.mark.parametrize("page", MIGRATING, ids=lambda page: page.stem)
-def test_migration_page_links_lead_somewhere(page: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
 

@@ -259,6 +259,7 @@ fn round_trip(count: usize) -> Duration {
         cached_statements: 8,
         pins: Pins::default(),
         foreign_keys: false,
+        switches: Vec::new(),
         pragmas: Vec::new(),
         mode: TransactionMode::Autocommit { manual_end: true },
         is_blocking: false,

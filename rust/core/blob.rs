@@ -86,6 +86,8 @@ impl Places {
 pub(super) struct OpenBlob {
     id: BlobId,
     is_writable: bool,
+    /// Whose it is.
+    guest: u64,
 }
 
 impl Session {
@@ -109,7 +111,13 @@ impl Session {
         let (id, length) = self.with_fresh_snapshot(operation, |session, _| {
             Ok(session.handle.open_blob(&place, is_writable)?)
         })?;
-        self.blobs.insert(name, OpenBlob { id, is_writable });
+        let guest = self.company.current;
+        let blob = OpenBlob {
+            id,
+            is_writable,
+            guest,
+        };
+        self.blobs.insert(name, blob);
         Ok(Reply::Length(length))
     }
 
@@ -156,7 +164,18 @@ impl Session {
 
     /// Closes all of them, and with the last one commits what was written outside of a transaction.
     pub(super) fn close_blobs(&mut self) -> Result<()> {
-        let names: Vec<BlobName> = self.blobs.keys().copied().collect();
+        let names = self.blobs.keys().copied().collect();
+        self.close_all(names)
+    }
+
+    /// Closes those of a guest.
+    pub(super) fn close_blobs_of(&mut self, guest: u64) -> Result<()> {
+        let mine = self.blobs.iter().filter(|(_, blob)| blob.guest == guest);
+        let names = mine.map(|(name, _)| *name).collect();
+        self.close_all(names)
+    }
+
+    fn close_all(&mut self, names: Vec<BlobName>) -> Result<()> {
         let mut closed = Ok(());
         for name in names {
             // Each is closed, and the first error reported.

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sqlite::{Handle, Key};
+use crate::sqlite::Key;
 
 use super::batch::RowBatch;
 use super::block::Block;
 use super::channel::Opaque;
 use super::error::Result;
 use super::feed::ParameterFeed;
+use super::guest::Guest;
 use super::operation::{Operation, Shield};
 use super::options::{Begin, ModeChange};
 use super::rows::RowStream;
@@ -29,6 +30,8 @@ pub struct Command {
     pub modes: Vec<ModeChange>,
     /// The transaction block that it takes part in.
     pub block: Option<Arc<Block>>,
+    /// Which of the connections that share the handle it comes from.
+    pub guest: Option<Arc<Guest>>,
     /// What callbacks run in.
     pub surroundings: Option<Opaque>,
     /// It has been waiting for a block to end.
@@ -67,8 +70,6 @@ pub enum Action {
     },
     /// Encrypts the file with another key, or with none.
     Rekey(Option<Key>),
-    /// Sets the connection up: functions, hooks.
-    Configure(Configure),
     /// What is no statement.
     Serve(Service),
     /// Rolls back the transaction with this number, if nothing else ran in it.
@@ -76,17 +77,6 @@ pub enum Action {
     /// Closes what an abandoned open had opened.
     UndoOpen,
     Close,
-}
-
-type Setup = dyn FnOnce(&mut Handle) -> Result<()> + Send + Sync;
-
-/// What to do with the handle.
-pub struct Configure(pub Box<Setup>);
-
-impl std::fmt::Debug for Configure {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Configure")
-    }
 }
 
 /// One statement.
@@ -163,7 +153,6 @@ impl Action {
             | Self::Fetch { .. }
             | Self::Begin(_)
             | Self::SetMode
-            | Self::Configure(_)
             | Self::Enter(_) => Shield::None,
         }
     }
@@ -210,7 +199,6 @@ impl Action {
             | Self::Rollback
             | Self::SetMode
             | Self::Rekey(_)
-            | Self::Configure(_)
             | Self::Enter(_) => true,
             Self::Serve(service) => service.is_gated(),
             Self::Open
@@ -244,6 +232,7 @@ impl Command {
             operation: Arc::new(Operation::new(action.shield())),
             modes,
             block,
+            guest: None,
             surroundings: None,
             was_set_aside: false,
             action,

@@ -48,6 +48,9 @@ impl Session {
         if !self.handle.is_autocommit() {
             return refuse("inside a transaction: commit or roll back first");
         }
+        if self.is_source() {
+            return refuse("while backup() copies from this connection");
+        }
         if self.handle.active_statements() > 0 {
             return refuse("while a cursor has unread rows or a blob is open: close it first");
         }

@@ -276,6 +276,7 @@ impl Session {
                 statement: id,
                 sql: Arc::clone(sql),
                 rows: Arc::clone(rows),
+                guest: self.company.current,
             };
             self.reading.insert(rows.id(), reading);
         }

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::command::{Command, Outcome, Shared};
 use super::error::Result;
+use super::mailbox::{Database, Mailbox};
 use super::operation::{Operation, Shield};
-use super::queue::Queue;
 use super::unheard;
-use super::worker::{Database, Local, Mailbox};
+use super::worker::Local;
 
 /// So long a thread waits, or runs a statement, before it looks whether it must stop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -74,18 +74,6 @@ pub(super) fn look(operation: &Operation<Result<Outcome>>) {
 }
 
 impl Mailbox {
-    pub(super) const fn new(patience: Duration) -> Self {
-        Self {
-            queue: Queue::new(patience),
-            database: Database::Unopened,
-            running: None,
-            claimant: None,
-            waiting: 0,
-            lent: false,
-            idle: false,
-        }
-    }
-
     const fn is_claimed(&self) -> bool {
         matches!(self.database, Database::Claimed)
     }
@@ -174,18 +162,34 @@ impl Local {
             (here.look.replace(look), here.looked.replace(None))
         });
         let database = self.run_contained(database, command);
+        // Lent to a backup: this thread has it still.
+        let is_lent = matches!(database, Database::Claimed);
         HERE.with(|here| {
-            here.running.set(here.running.get() - 1);
+            here.running.set(here.running.get() - u32::from(!is_lent));
             here.look.set(outer);
             here.looked.set(looked);
         });
         let mut mailbox = self.lock();
         mailbox.put_back(database);
         mailbox.running = None;
-        mailbox.claimant = None;
+        if !is_lent {
+            mailbox.claimant = None;
+            if mailbox.waiting > 0 {
+                self.arrived.notify_one();
+            }
+        }
+        mailbox
+    }
+
+    /// The session has come back from a backup.
+    pub(super) fn go_on(&self, mut mailbox: MutexGuard<'_, Mailbox>) {
+        if mailbox.claimant.take() == Some(this_thread()) {
+            HERE.with(|here| here.running.set(here.running.get().saturating_sub(1)));
+        }
         if mailbox.waiting > 0 {
             self.arrived.notify_one();
         }
-        mailbox
+        drop(mailbox);
+        self.settle();
     }
 }

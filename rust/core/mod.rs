@@ -5,6 +5,7 @@
 //! Must not know: Python, event loops.
 
 mod backend;
+mod backup;
 mod batch;
 mod binding;
 mod blob;
@@ -17,8 +18,10 @@ mod encryption;
 mod error;
 mod execute;
 mod feed;
+mod guest;
 mod here;
 mod lookout;
+mod mailbox;
 mod maintenance;
 mod nest;
 mod observer;
@@ -49,15 +52,17 @@ mod worker;
 mod tests;
 
 pub use backend::Backend;
+pub use backup::{BackupName, BackupRequest, Handover};
 pub use batch::{Cell, RowBatch, Span};
 pub use blob::{BlobName, BlobRequest, Places};
 pub use block::{Block, BlockKind};
 pub use channel::{Channel, Opaque};
-pub use command::{Action, Amount, Bindings, Command, Configure, Execute, Outcome, Shared};
+pub use command::{Action, Amount, Bindings, Command, Execute, Outcome, Shared};
 pub use deadline::end_at;
 pub use encryption::KeySlot;
 pub use error::{Error, Kind, Result};
 pub use feed::ParameterFeed;
+pub use guest::Guest;
 pub use here::Look;
 pub use lookout::{look_out, this_processor};
 pub use observer::Observer;
@@ -67,7 +72,7 @@ pub use parameter_names::parameter_names;
 pub use pins::{Pin, Pins};
 pub use process::{Birth, watch_forks};
 pub use rows::{Next, RowStream};
-pub use service::{Reply, Service};
+pub use service::{Reply, Service, Setup};
 pub use status::{Phase, Status};
 pub use unheard::wake_all as wake_unheard;
 pub use wait::wait_for;

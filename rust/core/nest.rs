@@ -58,6 +58,10 @@ impl Nest {
         self.levels.last().map(|level| &level.block)
     }
 
+    pub(super) fn outermost(&self) -> Option<&Arc<Block>> {
+        self.levels.first().map(|level| &level.block)
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.levels.is_empty()
     }

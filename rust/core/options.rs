@@ -5,6 +5,8 @@
 use std::ffi::CString;
 use std::time::Duration;
 
+use crate::sqlite::Switch;
+
 use super::encryption::KeySlot;
 use super::pins::Pins;
 
@@ -23,10 +25,26 @@ pub struct Options {
     pub foreign_keys: bool,
     /// `PRAGMA name=value`, run in this order when the database is opened.
     pub pragmas: Vec<String>,
+    /// Set before the pragmas are run.
+    pub switches: Vec<(Switch, bool)>,
     pub mode: TransactionMode,
     /// Its callers run its commands on their own threads, and it is as forgetful as `sqlite3`: a transaction that
     /// SQLite has rolled back is reported by the error of that statement only.
     pub is_blocking: bool,
+}
+
+impl Options {
+    /// Those of a handle that several connections share, each of which brings what it wants done when it is opened.
+    #[must_use]
+    pub fn for_sharing(&self) -> Self {
+        Self {
+            foreign_keys: false,
+            pragmas: Vec::new(),
+            switches: Vec::new(),
+            mode: TransactionMode::Autocommit { manual_end: true },
+            ..self.clone()
+        }
+    }
 }
 
 /// When BEGIN and COMMIT run by themselves; the semantics of the stdlib's `sqlite3`.

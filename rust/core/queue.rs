@@ -119,6 +119,8 @@ impl Queue {
 impl Level {
     fn set_aside(&mut self, mut command: Command, patience: Duration) {
         if !std::mem::replace(&mut command.was_set_aside, true) {
+            let guest = command.guest.as_ref();
+            let patience = guest.map_or(patience, |guest| guest.patience());
             command.operation.set_aside();
             let limited = deadline::end_waiting(patience, &self.block, &command.operation);
             if let Err(error) = limited

@@ -1,6 +1,7 @@
-//! Service: what a connection does besides statements: limits, switches, checkpoints, images, extensions.
+//! Service: what a connection does besides statements: callbacks, limits, switches, checkpoints, images, extensions.
 //!
-//! Owns the closed list of these requests, as owned data, and of what they answer.
+//! Owns the closed list of these requests, as owned data, and of what they answer. What SQLite is to call comes in
+//! one that is a function, for only the layer above can make it.
 //! Thread: the session's worker.
 //! Invariant: a whole database is replaced only while nothing reads from it.
 //! Must not know: Python.
@@ -9,8 +10,9 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sqlite::{self, CheckpointMode, Checkpointed, Image, Switch, code};
+use crate::sqlite::{self, BackupStep, CheckpointMode, Checkpointed, Handle, Image, Switch, code};
 
+use super::backup::{BackupName, BackupRequest, Handover};
 use super::blob::{BlobName, BlobRequest, Places};
 use super::busy::{Line, Wait, Waiter};
 use super::command::{Outcome, Shared};
@@ -22,9 +24,22 @@ use super::session::Session;
 /// How often a watcher looks by itself, should it miss its call.
 const WATCH: Duration = Duration::from_millis(20);
 
+type Install = dyn FnOnce(&mut Handle) -> Result<()> + Send + Sync;
+
+/// Gives the handle what SQLite is to call, or takes it away.
+pub struct Setup(pub Box<Install>);
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Setup")
+    }
+}
+
 /// A request that is no statement.
 #[derive(Debug)]
 pub enum Service {
+    /// Functions, collations, hooks.
+    Configure(Setup),
     /// Reads a limit and, given a new value, sets it.
     Limit {
         category: i32,
@@ -57,6 +72,14 @@ pub enum Service {
     CloseBlob(BlobName),
     /// The connection is about to be closed.
     CloseBlobs,
+    /// It will be copied: from here on it is not lent as the target of a backup.
+    BeginBackup(BackupName),
+    /// Its session goes to the worker of a backup's source, until the end.
+    Lend(Arc<Handover>),
+    StepBackup(BackupRequest),
+    FinishBackup(BackupName),
+    /// Also ends it.
+    BackupImage(BackupName),
 }
 
 /// What a service answers.
@@ -70,13 +93,14 @@ pub enum Reply {
     /// Of a BLOB that was opened.
     Length(usize),
     Bytes(Arc<Vec<u8>>),
+    Backup(BackupStep),
 }
 
 impl Service {
     /// How far a cancellation may reach.
     pub const fn shield(&self) -> Shield {
         match self {
-            Self::CloseBlob(_) | Self::CloseBlobs => Shield::Always,
+            Self::CloseBlob(_) | Self::CloseBlobs | Self::FinishBackup(_) => Shield::Always,
             _ => Shield::None,
         }
     }
@@ -85,24 +109,29 @@ impl Service {
     pub const fn must_happen(&self) -> Option<Self> {
         match self {
             Self::CloseBlob(name) => Some(Self::CloseBlob(*name)),
+            Self::FinishBackup(name) => Some(Self::FinishBackup(*name)),
             _ => None,
         }
     }
 
     /// Whether it may carry changed modes.
     pub const fn is_heard(&self) -> bool {
-        !matches!(self, Self::CloseBlob(_))
+        !matches!(self, Self::CloseBlob(_) | Self::FinishBackup(_))
     }
 
     /// Whether it has to be part of the open transaction block or wait for its end.
     pub const fn is_gated(&self) -> bool {
-        !matches!(self, Self::CloseBlob(_) | Self::CloseBlobs)
+        !matches!(
+            self,
+            Self::CloseBlob(_) | Self::CloseBlobs | Self::FinishBackup(_)
+        )
     }
 
     /// The method that transaction blocks do not allow.
     pub const fn refused_in_blocks(&self) -> Option<&'static str> {
         match self {
             Self::Deserialize { .. } => Some("deserialize()"),
+            Self::Lend(_) => Some("a connection as the target of backup()"),
             _ => None,
         }
     }
@@ -111,6 +140,10 @@ impl Service {
 impl Session {
     pub(super) fn serve(&mut self, operation: &Shared, service: Service) -> Result<Outcome> {
         let reply = match service {
+            Service::Configure(setup) => {
+                (setup.0)(&mut self.handle)?;
+                None
+            }
             Service::Limit { category, new } => Some(self.limit(category, new)?),
             Service::Switch { switch, new } => {
                 let current = self.handle.switch(switch, new)?;
@@ -151,6 +184,21 @@ impl Session {
                 self.close_blobs()?;
                 None
             }
+            Service::BeginBackup(name) => {
+                self.begin_backup(name)?;
+                None
+            }
+            // The worker hands it over.
+            Service::Lend(_) => {
+                self.check_lending()?;
+                None
+            }
+            Service::StepBackup(request) => Some(self.step_backup(operation, &request)?),
+            Service::FinishBackup(name) => {
+                self.finish_backup(name)?;
+                None
+            }
+            Service::BackupImage(name) => Some(self.backup_image(name)?),
         };
         Ok(Outcome {
             reply,
@@ -205,6 +253,9 @@ impl Session {
             )))
         };
         self.check_transaction()?;
+        if self.is_source() {
+            return refuse("while backup() copies from this connection");
+        }
         // SQLite would close the database under the feet of whoever reads from it.
         if self.handle.active_statements() > 0 {
             return refuse("while a cursor has unread rows or a blob is open: close it first");

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::sqlite::{self, Handle, OpenOptions, StatementId, StatementKind};
 
+use super::backup::{BackupName, Outgoing};
 use super::blob::{BlobName, OpenBlob};
 use super::block::Block;
 use super::busy::{Line, Wait, Waiter};
@@ -21,6 +22,7 @@ use super::command::{Action, Outcome, Shared};
 use super::deadline;
 use super::encryption::KeySlot;
 use super::error::{Error, Result};
+use super::guest::Company;
 use super::here;
 use super::maintenance::Maintenance;
 use super::nest::Nest;
@@ -41,8 +43,10 @@ pub struct Session {
     pub(super) cache: StatementCache,
     pub(super) reading: HashMap<u64, Reading>,
     pub(super) blobs: HashMap<BlobName, OpenBlob>,
+    pub(super) backups: HashMap<BackupName, Outgoing>,
     pub(super) transaction: Transaction,
     pub(super) nest: Nest,
+    pub(super) company: Company,
     pub(super) wait: Arc<Wait>,
     pub(super) observer: Option<Box<dyn Observer>>,
     /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
@@ -60,6 +64,8 @@ pub(super) struct Reading {
     pub(super) statement: StatementId,
     pub(super) sql: Arc<str>,
     pub(super) rows: Arc<RowStream>,
+    /// Whose cursor it is.
+    pub(super) guest: u64,
 }
 
 impl sqlite::Stop for Operation<Result<Outcome>> {
@@ -108,8 +114,10 @@ impl Session {
             cache: StatementCache::new(options.cached_statements, options.pins.clone()),
             reading: HashMap::new(),
             blobs: HashMap::new(),
+            backups: HashMap::new(),
             transaction: Transaction::new(mode, options.is_blocking),
             nest: Nest::default(),
+            company: Company::default(),
             wait,
             observer: None,
             opens: 1,
@@ -118,15 +126,23 @@ impl Session {
             channel: None,
             is_in_memory: false,
         };
-        session.attach(operation);
-        let prepared = session.run_pragmas(options);
-        let ready = prepared.and_then(|()| session.keep_transaction_open());
-        session.detach(false);
-        ready.map_err(|error| explain_stop(operation, error))?;
+        session.prepare_for(options, operation)?;
         Ok(session)
     }
 
-    fn run_pragmas(&mut self, options: &Options) -> Result<()> {
+    /// Does what a connection that opens it wants done first.
+    pub(super) fn prepare_for(&mut self, options: &Options, operation: &Shared) -> Result<()> {
+        self.attach(operation);
+        let prepared = self.set_up(options);
+        let ready = prepared.and_then(|()| self.keep_transaction_open());
+        self.detach(false);
+        ready.map_err(|error| explain_stop(operation, error))
+    }
+
+    fn set_up(&mut self, options: &Options) -> Result<()> {
+        for (switch, value) in &options.switches {
+            self.handle.switch(*switch, Some(*value))?;
+        }
         self.limit_journal()?;
         if options.foreign_keys {
             self.run_sql("PRAGMA foreign_keys=ON")?;
@@ -176,7 +192,7 @@ impl Session {
             Action::Fetch { .. }
                 | Action::CloseRows(_)
                 | Action::UndoBegin(_)
-                | Action::Serve(Service::CloseBlob(_))
+                | Action::Serve(Service::CloseBlob(_) | Service::FinishBackup(_))
         );
         let leaves = matches!(action, Action::Leave { .. });
         let was_open = !self.handle.is_autocommit();
@@ -286,9 +302,6 @@ impl Session {
             Action::Enter(block) => self.enter(operation, &block),
             Action::Leave { block, commits } => self.leave(&block, commits),
             Action::Rekey(key) => self.rekey(key),
-            Action::Configure(configure) => {
-                (configure.0)(&mut self.handle).map(|()| Outcome::default())
-            }
             Action::Serve(service) => self.serve(operation, service),
             // The worker opens and closes; a mode change was applied before.
             Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {

@@ -25,6 +25,7 @@ fn options(mode: TransactionMode) -> Options {
         cached_statements: 8,
         pins: Pins::default(),
         foreign_keys: false,
+        switches: Vec::new(),
         pragmas: Vec::new(),
         mode,
         is_blocking: false,
@@ -248,7 +249,7 @@ fn deadline_ends_a_running_and_a_queued_operation() {
 #[test]
 fn interrupt_stops_the_running_statement_only() {
     let connection = opened(IMPLICIT);
-    connection.interrupt();
+    connection.interrupt(None);
     let running = submit(&connection, execute(ENDLESS, &Arc::default(), Amount::All));
     let queued = submit(
         &connection,
@@ -256,7 +257,7 @@ fn interrupt_stops_the_running_statement_only() {
     );
     let limit = Instant::now() + Duration::from_secs(20);
     let error = loop {
-        connection.interrupt();
+        connection.interrupt(None);
         if let Poll::Ready(Event::Finished(result)) =
             running.poll(&mut Context::from_waker(Waker::noop()))
         {

@@ -16,15 +16,15 @@ use super::block::Block;
 use super::channel::Channel;
 use super::command::{Action, Command, Outcome, Shared};
 use super::error::{Error, Result};
+use super::guest::{Guest, Guests};
 use super::lookout::linger;
+use super::mailbox::{Database, Mailbox};
 use super::options::{ModeChange, Options, TransactionMode};
 use super::pins::Pin;
 use super::process::Birth;
-use super::queue::Queue;
 use super::service::Service;
 use super::session::Session;
 use super::status::{Phase, Status};
-use super::threads;
 use super::unheard;
 use super::wakes;
 
@@ -35,52 +35,17 @@ const LINGER: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Local {
     options: Options,
-    status: Status,
+    pub(super) status: Status,
     channel: Arc<Channel>,
+    /// The connections that share it, if it is one for several.
+    guests: Guests,
     /// The transaction mode that was asked for last; a later open begins with it.
     mode: Mutex<TransactionMode>,
-    birth: Birth,
+    pub(super) birth: Birth,
     mailbox: Mutex<Mailbox>,
     /// How many commands have come, for a worker that looks out for the next.
     commands: AtomicU32,
     pub(super) arrived: Condvar,
-}
-
-#[derive(Debug)]
-pub(super) struct Mailbox {
-    pub(super) queue: Queue,
-    pub(super) database: Database,
-    pub(super) running: Option<Shared>,
-    /// See `here`: the thread that has claimed the session, and how many wait for it.
-    pub(super) claimant: Option<usize>,
-    pub(super) waiting: usize,
-    pub(super) lent: bool,
-    /// The lent worker waits for the next command.
-    pub(super) idle: bool,
-}
-
-#[derive(Debug)]
-pub(super) enum Database {
-    Unopened,
-    Open(Box<Session>),
-    /// With the worker that runs a command.
-    Claimed,
-    Closed,
-    /// A panic was contained; what it left behind is not used again.
-    Poisoned(String),
-}
-
-impl Mailbox {
-    /// Takes the database back from the worker that ran a command.
-    pub(super) fn put_back(&mut self, database: Database) {
-        match &database {
-            Database::Open(session) => self
-                .queue
-                .follow(session.innermost().cloned(), session.timeout()),
-            _ => self.queue.follow(None, Duration::ZERO),
-        }
-        self.database = database;
-    }
 }
 
 impl Local {
@@ -89,12 +54,22 @@ impl Local {
         self.options.pins.pin(sql)
     }
 
+    /// How long a statement waits for locks, unless it was told otherwise since.
+    pub const fn timeout(&self) -> Duration {
+        self.options.timeout
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        self.options.key.get().is_some()
+    }
+
     pub fn new(options: Options) -> Arc<Self> {
         Arc::new(Self {
             mode: Mutex::new(options.mode),
             mailbox: Mutex::new(Mailbox::new(options.timeout)),
             options,
             status: Status::default(),
+            guests: Guests::default(),
             channel: Arc::default(),
             birth: Birth::default(),
             commands: AtomicU32::new(0),
@@ -149,28 +124,18 @@ impl Local {
         }
     }
 
-    /// Whether a command may be queued. Ends it in a child, where nothing that a worker may have held must be touched.
-    pub(super) fn accepts(&self, command: &Command) -> bool {
-        if !self.is_inherited() {
-            self.birth.mark();
-            return true;
-        }
-        let result = match (self.status.phase(), &command.action) {
-            (Phase::Closed, Action::Close) => Ok(Outcome::default()),
-            (Phase::Closed, _) => Err(Error::closed()),
-            _ => Err(Error::inherited()),
-        };
-        if command.operation.claim() {
-            drop(command.operation.finish(result));
-        }
-        false
-    }
-
     /// Runs commands until none has come for a while. Called on a lent thread.
     pub(super) fn serve(&self) {
         let mut mailbox = self.lock();
         let mut lookout = None;
         loop {
+            if matches!(mailbox.database, Database::Claimed) {
+                // A backup has it, and starts a worker when it gives it back.
+                mailbox.lent = false;
+                drop(mailbox);
+                unheard::wake_all();
+                return;
+            }
             let Some(command) = mailbox.queue.next() else {
                 if !unheard::is_empty() {
                     drop(mailbox);
@@ -210,11 +175,14 @@ impl Local {
             let database = std::mem::replace(&mut mailbox.database, Database::Claimed);
             let operation = Arc::clone(&command.operation);
             mailbox.running = Some(Arc::clone(&operation));
+            mailbox.runs_for = command.guest.as_ref().map_or(0, |guest| guest.id());
             drop(mailbox);
             let database = self.run_contained(database, command);
             lookout = operation.lookout();
             mailbox = self.lock();
-            mailbox.put_back(database);
+            if !matches!(database, Database::Claimed) {
+                mailbox.put_back(database);
+            }
             mailbox.running = None;
         }
     }
@@ -253,6 +221,7 @@ impl Local {
     fn poisoned(&self, panic: &(dyn std::any::Any + Send)) -> Database {
         let cause = panic_message(panic);
         self.status.set_phase(Phase::Closed);
+        self.guests.each(|status| status.set_phase(Phase::Closed));
         Database::Poisoned(format!("a panic in the worker of this connection: {cause}"))
     }
 
@@ -262,12 +231,14 @@ impl Local {
             operation,
             modes,
             block,
+            guest,
             surroundings,
             action,
             ..
         } = command;
         if let Some(change) = modes.last() {
-            *self.mode() = change.mode;
+            let mode = guest.as_ref().map_or(&self.mode, |guest| guest.mode());
+            *lock(mode) = change.mode;
         }
         if !operation.claim() {
             return self.skip(database, &operation, &modes);
@@ -276,30 +247,39 @@ impl Local {
         if has_callbacks {
             self.channel.begin(surroundings);
         }
-        let (mut database, mut result) =
-            self.step(database, &operation, action, &modes, block.as_ref());
+        let (mut database, mut result) = match &guest {
+            Some(guest) => {
+                self.step_for(guest, database, &operation, action, &modes, block.as_ref())
+            }
+            None => self.step(database, &operation, action, &modes, block.as_ref()),
+        };
         if has_callbacks {
             let cause = self.channel.end();
             result = result.map_err(|error| Error { cause, ..error });
         }
         if let Database::Open(session) = &database {
-            session.publish(&self.status);
+            self.publish(session);
         }
-        let opened =
-            matches!(database, Database::Open(_)) && self.status.phase() == Phase::Unopened;
+        let opened = result.as_ref().is_ok_and(|outcome| outcome.opened);
         if opened {
             self.status.set_phase(Phase::Open);
+            if let Some(guest) = &guest {
+                guest.status().set_phase(Phase::Open);
+            }
         }
         if let Ok(waker) = operation.finish_unheard(result) {
             waker.into_iter().for_each(unheard::add);
         } else {
             unheard::wake_all();
             if opened {
-                return self.undo_open(database);
+                return match &guest {
+                    Some(guest) => self.see_off(guest, database, Phase::Unopened).0,
+                    None => self.undo_open(database),
+                };
             }
             if let Database::Open(session) = &mut database {
                 session.undo();
-                session.publish(&self.status);
+                self.publish(session);
             }
         }
         if let Database::Open(session) = &mut database {
@@ -309,7 +289,7 @@ impl Local {
         database
     }
 
-    fn step(
+    pub(super) fn step(
         &self,
         database: Database,
         operation: &Shared,
@@ -357,6 +337,15 @@ impl Local {
             (database @ Database::Open(_), Action::UndoOpen) => {
                 (self.undo_open(database), Ok(Outcome::default()))
             }
+            (Database::Open(mut session), Action::Serve(Service::Lend(handover))) => {
+                let lend = Action::Serve(Service::Lend(Arc::clone(&handover)));
+                let result = session.run(operation, lend, modes, block);
+                let kept = match &result {
+                    Ok(_) => handover.put(session),
+                    Err(_) => Some(session),
+                };
+                (kept.map_or(Database::Claimed, Database::Open), result)
+            }
             (Database::Open(mut session), action) => {
                 let result = session.run(operation, action, modes, block);
                 (Database::Open(session), result)
@@ -388,20 +377,36 @@ impl Local {
         if let (Database::Open(session), false) = (&mut database, modes.is_empty()) {
             // Its error has nobody to go to.
             let _ = session.run(operation, Action::Open, modes, None);
-            session.publish(&self.status);
+            self.publish(session);
         }
         database
     }
 
-    fn undo_open(&self, database: Database) -> Database {
+    pub(super) fn set_unopened(&self) {
         self.status.set_phase(Phase::Unopened);
         self.status.publish(false, 0, false);
+    }
+
+    fn undo_open(&self, database: Database) -> Database {
+        self.set_unopened();
         drop(database);
         Database::Unopened
     }
 
+    /// Shows how it is to everybody who uses it.
+    pub(super) fn publish(&self, session: &Session) {
+        session.publish(&self.status);
+        if session.has_guests() {
+            self.guests.each(|status| session.publish(status));
+        }
+    }
+
+    pub(super) const fn guests(&self) -> &Guests {
+        &self.guests
+    }
+
     fn mode(&self) -> MutexGuard<'_, TransactionMode> {
-        self.mode.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.mode)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Mailbox> {
@@ -434,29 +439,17 @@ impl Backend for Arc<Local> {
             }
             return;
         }
-        mailbox.lent = true;
-        drop(mailbox);
-        if let Err(error) = threads::lend(Arc::clone(self)) {
-            let mut mailbox = self.lock();
-            mailbox.lent = false;
-            for command in mailbox.queue.drain() {
-                if let Some(action) = command.action.must_happen() {
-                    // With the next command that finds a worker.
-                    mailbox.queue.push(Command::new(action, Vec::new(), None));
-                }
-                if command.operation.claim() {
-                    let message = format!("can't start a worker thread: {error}");
-                    drop(command.operation.finish(Err(Error::operational(message))));
-                }
-            }
-        }
+        self.start(mailbox);
     }
 
-    fn interrupt(&self) {
+    fn interrupt(&self, guest: Option<&Guest>) {
         if self.is_inherited() {
             return;
         }
-        let running = self.lock().running.clone();
+        let mailbox = self.lock();
+        let is_own = mailbox.runs_for == guest.map_or(0, Guest::id);
+        let running = mailbox.running.clone().filter(|_| is_own);
+        drop(mailbox);
         if let Some(running) = running {
             running.interrupt();
         }
@@ -477,6 +470,10 @@ impl Drop for Local {
             std::mem::forget((database, mailbox.queue.drain()));
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -26,24 +26,26 @@ use super::exit;
 use super::ffi;
 use super::reentrancy::Reentrancy;
 
+/// What callbacks raise is reported to `sys.unraisablehook` too.
+static REPORTS: AtomicBool = AtomicBool::new(false);
+
+/// Report the exceptions of callbacks to `sys.unraisablehook` too, as `sqlite3`.
+#[pyfunction]
+#[pyo3(signature = (enable, /))]
+pub fn enable_callback_tracebacks(enable: bool) {
+    REPORTS.store(enable, Ordering::Relaxed);
+}
+
 /// The callbacks of one connection.
 pub struct Callbacks {
     table: Mutex<HashMap<u64, Py<PyAny>>>,
     next: AtomicU64,
     /// There was one: from then on statements bring the context of their callers along.
-    is_used: AtomicBool,
+    is_used: Arc<AtomicBool>,
     channel: Arc<Channel>,
     reentrancy: Arc<Reentrancy>,
     /// Statements are run by the threads that wait for them.
     is_blocking: bool,
-}
-
-/// Whether exceptions in callbacks of blocking connections are reported.
-static REPORTS: AtomicBool = AtomicBool::new(false);
-
-/// Has exceptions in callbacks of blocking connections reported, which else only their statement's error tells of.
-pub fn report_exceptions(reports: bool) {
-    REPORTS.store(reports, Ordering::Relaxed);
 }
 
 /// A callback's place in its table. SQLite has it, or what SQLite calls.
@@ -53,11 +55,16 @@ pub struct Callback {
 }
 
 impl Callbacks {
-    pub fn new(channel: Arc<Channel>, reentrancy: Arc<Reentrancy>, is_blocking: bool) -> Arc<Self> {
+    pub fn new(
+        channel: Arc<Channel>,
+        reentrancy: Arc<Reentrancy>,
+        is_used: Arc<AtomicBool>,
+        is_blocking: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
             next: AtomicU64::new(0),
-            is_used: AtomicBool::new(false),
+            is_used,
             channel,
             reentrancy,
             is_blocking,
@@ -168,14 +175,14 @@ impl Callback {
 }
 
 impl Callbacks {
-    /// As `sqlite3` does after `enable_callback_tracebacks(True)`. Ctrl-C and the like go to whoever called.
+    /// After `enable_callback_tracebacks(True)`. Ctrl-C and the like go to whoever blocks.
     fn report(&self, object: &Bound<'_, PyAny>, error: &PyErr) {
         let py = object.py();
         if self.is_blocking && !error.is_instance_of::<PyException>(py) {
             blocking::raise_later(error.clone_ref(py));
             return;
         }
-        if !self.is_blocking || !REPORTS.load(Ordering::Relaxed) {
+        if !REPORTS.load(Ordering::Relaxed) {
             return;
         }
         // Of an aggregate its class, which has a name.

@@ -10,7 +10,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::core::{Action, Amount, Local, Phase};
+use crate::core::{Action, Amount, Phase};
 
 use super::adapters::Adapters;
 use super::awaitable::Operation;
@@ -24,8 +24,10 @@ use super::exit;
 use super::factories::{RowFactory, TextFactory};
 use super::lifecycle::{Exit, Open, Simple};
 use super::link::Link;
+use super::memory;
 use super::options::{self, Arguments, Autocommit, Control, Level};
 use super::queries;
+use super::services::Truth;
 use super::settings::Settings;
 use super::statements::ExecuteScript;
 use super::transaction::Transaction;
@@ -61,7 +63,7 @@ impl Connection {
     #[pyo3(signature = (
         database, timeout=5.0, isolation_level=Level::implicit(), *, autocommit=Autocommit::Legacy, cached_statements=128, uri=false,
         encryption_key=None, foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
-        detect_types=0,
+        detect_types=0, trusted_schema=None, defensive=None,
     ))]
     #[allow(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
@@ -79,6 +81,8 @@ impl Connection {
         pragmas: Option<&Bound<'_, PyAny>>,
         init_hook: Option<Py<PyAny>>,
         detect_types: i32,
+        trusted_schema: Option<Truth>,
+        defensive: Option<Truth>,
     ) -> PyResult<Self> {
         let control = Control::new(isolation_level, autocommit);
         let arguments = Arguments {
@@ -89,8 +93,11 @@ impl Connection {
             encryption_key,
             foreign_keys,
             pragmas,
+            trusted_schema,
+            defensive,
         };
         let (options, label) = options::read(&arguments, control.mode())?;
+        let shared = memory::find(database, &options);
         let settings = Settings {
             row_factory: row_factory.map_or(Ok(RowFactory::Tuple), RowFactory::new)?,
             text_factory: text_factory.map_or(Ok(TextFactory::Str), TextFactory::new)?,
@@ -101,7 +108,10 @@ impl Connection {
             chunk: iter_chunk_size.max(1),
             diagnostics: Diagnostics::default(),
         };
-        let link = Arc::new(Link::new(Local::new(options), label, settings));
+        let link = Arc::new(match shared {
+            Some(shared) => Link::shared(shared, options, label, settings),
+            None => Link::new(options, label, settings),
+        });
         exit::remember(&link);
         Ok(Self {
             link,
@@ -419,42 +429,6 @@ impl Connection {
         self.link
             .change_control(|control| control.set_autocommit(value));
         Ok(())
-    }
-
-    #[getter]
-    fn row_factory(&self, py: Python<'_>) -> Py<PyAny> {
-        self.link.settings().row_factory.to_python(py)
-    }
-
-    #[setter]
-    fn set_row_factory(&self, factory: &Bound<'_, PyAny>) -> PyResult<()> {
-        let factory = RowFactory::new(factory)?;
-        let old = std::mem::replace(&mut self.link.settings().row_factory, factory);
-        drop(old);
-        Ok(())
-    }
-
-    #[getter]
-    fn text_factory(&self, py: Python<'_>) -> Py<PyAny> {
-        self.link.settings().text_factory.to_python(py)
-    }
-
-    #[setter]
-    fn set_text_factory(&self, factory: &Bound<'_, PyAny>) -> PyResult<()> {
-        let factory = TextFactory::new(factory)?;
-        let old = std::mem::replace(&mut self.link.settings().text_factory, factory);
-        drop(old);
-        Ok(())
-    }
-
-    #[getter]
-    fn iter_chunk_size(&self) -> usize {
-        self.link.settings().chunk
-    }
-
-    #[setter]
-    fn set_iter_chunk_size(&self, size: usize) {
-        self.link.settings().chunk = size.max(1);
     }
 
     fn __repr__(&self) -> String {

@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use crate::core::{Action, Configure, Error};
+use crate::core::{Error, Service, Setup};
 use crate::sqlite::{
     self, Aggregate, AggregateFactory, Answer, Arguments, Collation, Failure, FunctionOptions,
     Handle, ScalarFunction,
@@ -162,7 +162,8 @@ impl Connection {
         name: &'static str,
         work: impl FnOnce(&mut Handle) -> Result<(), Error> + Send + Sync + 'static,
     ) -> Operation {
-        Self::run(slf, name, Action::Configure(Configure(Box::new(work))))
+        let service = Service::Configure(Setup(Box::new(work)));
+        Self::serve(slf, name, Ok(service), |py, _| Ok(py.None()))
     }
 
     /// The place of a callback; `None`, which removes one, has none.

@@ -3,7 +3,7 @@
 //! Owns what SQLite calls for them; the Python objects are in the connection's table of callbacks.
 //! Thread: the methods on any that is attached; what SQLite calls, on the worker.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -205,6 +205,26 @@ impl Connection {
             Ok(())
         };
         Ok(Self::configure(slf, "Connection.set_commit_hook", work))
+    }
+
+    fn set_wal_hook(
+        slf: &Bound<'_, Self>,
+        callback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Operation> {
+        let callback = Self::callback(slf, callback)?;
+        let work = move |handle: &mut Handle| -> Result<(), Error> {
+            handle.set_wal_hook(callback.map(|callback| {
+                Box::new(move |name: &CStr, pages: u32| {
+                    callback.run_unheard(|hook, call| {
+                        let name = text(hook.py(), Some(name.to_bytes()))?;
+                        let arguments = (name, pages).into_pyobject(hook.py())?;
+                        call.call(hook, arguments).map(drop)
+                    });
+                }) as _
+            }));
+            Ok(())
+        };
+        Ok(Self::configure(slf, "Connection.set_wal_hook", work))
     }
 
     fn set_rollback_hook(

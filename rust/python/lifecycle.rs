@@ -109,6 +109,8 @@ enum Stage {
     Opening(Shared),
     /// The hook runs; a failure of it undoes the open.
     Hooking,
+    /// This opened it; the value may still be lost on its way to the caller.
+    Opened,
     Done,
 }
 
@@ -139,6 +141,9 @@ impl Work for Open {
             };
             self.stage = Stage::Done;
             let outcome = outcome.map_err(|error| exceptions::to_python(py, error))?;
+            if outcome.opened {
+                self.stage = Stage::Opened;
+            }
             if let (true, Some(hook)) = (outcome.opened, self.connection.get().init_hook()) {
                 self.stage = Stage::Hooking;
                 let hook = hook
@@ -164,7 +169,7 @@ impl Work for Open {
                     Cancelled::Undelivered(Ok(Outcome { opened: true, .. }))
                 )
             }
-            Stage::Hooking => true,
+            Stage::Hooking | Stage::Opened => true,
             Stage::Start | Stage::Done => false,
         };
         if undo {
@@ -186,8 +191,9 @@ impl Work for Open {
     fn delegated(&mut self, py: Python<'_>, result: PyResult<Py<PyAny>>) -> PyResult<()> {
         if result.is_err() {
             self.abandon(py);
+        } else {
+            self.stage = Stage::Opened;
         }
-        self.stage = Stage::Done;
         result.map(drop)
     }
 }

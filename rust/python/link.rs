@@ -11,7 +11,8 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 
 use crate::core::{
-    self, Action, Backend, Block, Command, Error, Local, Look, ModeChange, Opaque, Phase, Pin,
+    self, Action, Backend, Block, Command, Error, Guest, Local, Look, ModeChange, Opaque, Options,
+    Phase, Pin,
     Shared, Status,
 };
 
@@ -20,6 +21,7 @@ use super::callbacks::Callbacks;
 use super::converters::Converters;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
+use super::memory::SharedMemory;
 use super::options::Control;
 use super::reentrancy::Reentrancy;
 use super::scope;
@@ -33,6 +35,10 @@ pub struct Link {
     /// What a task's context names the connection by.
     id: u64,
     backend: Arc<Local>,
+    /// Set if others have the backend too.
+    guest: Option<Arc<Guest>>,
+    /// What they share on this side.
+    _shared: Option<Arc<SharedMemory>>,
     callbacks: Arc<Callbacks>,
     label: String,
     reentrancy: Arc<Reentrancy>,
@@ -47,12 +53,46 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(backend: Arc<Local>, label: String, settings: Settings) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let reentrancy = Arc::<Reentrancy>::default();
-        let channel = Arc::clone(backend.channel());
-        let callbacks = Callbacks::new(channel, Arc::clone(&reentrancy), backend.is_blocking());
+    pub fn new(options: Options, label: String, settings: Settings) -> Self {
+        let reentrancy = Arc::default();
+        let callbacks_used = Arc::default();
+        let with = (Local::new(options), reentrancy, callbacks_used);
+        Self::make(with, label, settings)
+    }
+
+    /// One of several connections to a database in memory.
+    pub fn shared(
+        shared: Arc<SharedMemory>,
+        options: Options,
+        label: String,
+        settings: Settings,
+    ) -> Self {
+        let with = (
+            Arc::clone(&shared.backend),
+            Arc::clone(&shared.reentrancy),
+            Arc::clone(&shared.callbacks_used),
+        );
         Self {
+            guest: Some(Guest::new(options)),
+            label: format!("{label} {}", shared.name),
+            _shared: Some(shared),
+            ..Self::make(with, label, settings)
+        }
+    }
+
+    fn make(
+        (backend, reentrancy, callbacks_used): (Arc<Local>, Arc<Reentrancy>, Arc<AtomicBool>),
+        label: String,
+        settings: Settings,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let channel = Arc::clone(backend.channel());
+        let is_blocking = backend.is_blocking();
+        let callbacks =
+            Callbacks::new(channel, Arc::clone(&reentrancy), callbacks_used, is_blocking);
+        Self {
+            guest: None,
+            _shared: None,
             callbacks,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             backend,
@@ -98,6 +138,7 @@ impl Link {
     ) -> Command {
         let modes = self.modes_for(&action);
         let mut command = Command::new(action, modes, block);
+        command.guest.clone_from(&self.guest);
         command.surroundings = surroundings;
         command
     }
@@ -145,13 +186,22 @@ impl Link {
         Ok(if is_inside { here } else { own.cloned() })
     }
 
+    /// Whether both work on one handle.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.backend, &other.backend)
+    }
+
+    pub const fn backend(&self) -> &Arc<Local> {
+        &self.backend
+    }
+
     pub const fn id(&self) -> u64 {
         self.id
     }
 
     /// Stops the statement that runs now.
     pub fn interrupt(&self) {
-        self.backend.interrupt();
+        self.backend.interrupt(self.guest.as_deref());
     }
 
     /// Keeps a statement prepared until the pin is dropped.
@@ -165,7 +215,10 @@ impl Link {
     }
 
     pub fn status(&self) -> &Status {
-        self.backend.status()
+        match &self.guest {
+            Some(guest) => guest.status(),
+            None => self.backend.status(),
+        }
     }
 
     pub fn reentrancy(&self) -> &Reentrancy {
@@ -280,7 +333,8 @@ impl Link {
 
     /// Whether it may have anything open in this process.
     pub fn is_used(&self) -> bool {
-        self.backend.is_used() && !self.is_closed()
+        let is_known = self.guest.is_none() || self.is_open();
+        self.backend.is_used() && is_known && !self.is_closed()
     }
 
     pub fn is_open(&self) -> bool {

@@ -7,6 +7,7 @@
 mod adapters;
 mod asyncio;
 mod awaitable;
+mod backup;
 mod batch;
 mod blob;
 mod blob_works;
@@ -37,6 +38,7 @@ mod iterator;
 mod lifecycle;
 mod link;
 mod machine;
+mod memory;
 mod options;
 mod parameters;
 mod pragmas;
@@ -75,11 +77,17 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<transaction::Transaction>()?;
     module.add_class::<prepared::PreparedQuery>()?;
     module.add_class::<blob::Blob>()?;
+    module.add_class::<backup::_Backup>()?;
+    module.add_class::<memory::_MemoryName>()?;
     module.add_class::<row::Row>()?;
     module.add_class::<awaitable::Operation>()?;
     module.add_class::<iterator::RowIterator>()?;
     module.add_function(wrap_pyfunction!(complete_statement, module)?)?;
     module.add_function(wrap_pyfunction!(introspection::_fetch_plain, module)?)?;
+    module.add_function(wrap_pyfunction!(
+        callbacks::enable_callback_tracebacks,
+        module
+    )?)?;
     adapters::register(module)?;
     converters::register(module)?;
     blocking::register(module)?;

@@ -10,10 +10,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyMapping, PyString};
 
 use crate::core::{Begin, KeySlot, ModeChange, ModeEffect, Options, Pins, TransactionMode};
+use crate::sqlite::Switch;
 
 use super::encryption;
 use super::exceptions;
 use super::parameters::seconds;
+use super::services::Truth;
 
 /// `LEGACY_TRANSACTION_CONTROL`.
 const LEGACY: i64 = -1;
@@ -27,6 +29,8 @@ pub struct Arguments<'a, 'py> {
     pub encryption_key: Option<&'a Bound<'py, PyAny>>,
     pub foreign_keys: bool,
     pub pragmas: Option<&'a Bound<'py, PyAny>>,
+    pub trusted_schema: Option<Truth>,
+    pub defensive: Option<Truth>,
 }
 
 /// The transaction attributes of a connection.
@@ -190,10 +194,22 @@ pub fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(O
         pins: Pins::default(),
         foreign_keys: arguments.foreign_keys,
         pragmas: arguments.pragmas.map_or_else(|| Ok(Vec::new()), pragmas)?,
+        switches: switches(arguments),
         mode,
         is_blocking: false,
     };
     Ok((options, label))
+}
+
+fn switches(arguments: &Arguments<'_, '_>) -> Vec<(Switch, bool)> {
+    let trusted = arguments.trusted_schema;
+    let given = [
+        (Switch::trusted_schema(), trusted),
+        (Switch::defensive(), arguments.defensive),
+    ];
+    let set = given.into_iter();
+    set.filter_map(|(switch, value)| Some((switch, value?.0)))
+        .collect()
 }
 
 fn path(database: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, String)> {

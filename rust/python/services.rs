@@ -100,7 +100,7 @@ pub fn c_string(text: &str) -> PyResult<CString> {
 
 /// What Python takes for true.
 #[derive(Clone, Copy)]
-struct Truth(bool);
+pub struct Truth(pub bool);
 
 impl<'py> FromPyObject<'_, 'py> for Truth {
     type Error = PyErr;
@@ -124,7 +124,7 @@ fn value(py: Python<'_>, reply: Option<Reply>) -> PyResult<Py<PyAny>> {
         }
         Some(Reply::Length(length)) => length.into_pyobject(py)?.into_any().unbind(),
         Some(Reply::Bytes(bytes)) => PyBytes::new(py, &bytes).into_any().unbind(),
-        None => py.None(),
+        Some(Reply::Backup(_)) | None => py.None(),
     })
 }
 

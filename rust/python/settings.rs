@@ -4,10 +4,12 @@
 //! Thread: under the connection's lock. Must not know: backends.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
 
 use crate::core::{Action, ModeChange};
 
 use super::adapters::Adapters;
+use super::connection::Connection;
 use super::converters::Converters;
 use super::diagnostics::Diagnostics;
 use super::factories::{RowFactory, TextFactory};
@@ -53,5 +55,44 @@ impl Settings {
             std::mem::take(&mut self.converters),
             std::mem::take(&mut self.diagnostics),
         )
+    }
+}
+
+#[pymethods]
+impl Connection {
+    #[getter]
+    fn row_factory(&self, py: Python<'_>) -> Py<PyAny> {
+        self.link().settings().row_factory.to_python(py)
+    }
+
+    #[setter]
+    fn set_row_factory(&self, factory: &Bound<'_, PyAny>) -> PyResult<()> {
+        let factory = RowFactory::new(factory)?;
+        let old = std::mem::replace(&mut self.link().settings().row_factory, factory);
+        drop(old);
+        Ok(())
+    }
+
+    #[getter]
+    fn text_factory(&self, py: Python<'_>) -> Py<PyAny> {
+        self.link().settings().text_factory.to_python(py)
+    }
+
+    #[setter]
+    fn set_text_factory(&self, factory: &Bound<'_, PyAny>) -> PyResult<()> {
+        let factory = TextFactory::new(factory)?;
+        let old = std::mem::replace(&mut self.link().settings().text_factory, factory);
+        drop(old);
+        Ok(())
+    }
+
+    #[getter]
+    fn iter_chunk_size(&self) -> usize {
+        self.link().settings().chunk
+    }
+
+    #[setter]
+    fn set_iter_chunk_size(&self, size: usize) {
+        self.link().settings().chunk = size.max(1);
     }
 }

@@ -126,23 +126,6 @@ pub(super) unsafe extern "C" fn busy_callback(context: *mut c_void, attempts: c_
 /// # Safety
 ///
 /// To be called by SQLite only, while the hooks exist.
-pub(super) unsafe extern "C" fn wal_callback(
-    context: *mut c_void,
-    _db: *mut ffi::sqlite3,
-    schema: *const c_char,
-    pages: c_int,
-) -> c_int {
-    // SAFETY: SQLite passes the context that it was given.
-    let state = unsafe { state_of(context) };
-    // SAFETY: the name of a database, which SQLite keeps through this call.
-    let schema = unsafe { CStr::from_ptr(schema) };
-    state.contain((), || state.wal_lengths.note(schema, pages));
-    ffi::SQLITE_OK
-}
-
-/// # Safety
-///
-/// To be called by SQLite only, while the hooks exist.
 pub(super) unsafe extern "C" fn authorize_callback(
     context: *mut c_void,
     code: c_int,

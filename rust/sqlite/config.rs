@@ -43,6 +43,16 @@ impl Switch {
         SWITCHES.contains(&option).then_some(Self(option))
     }
 
+    /// Whether what a schema says may call functions and use virtual tables that are not known to be harmless.
+    pub const fn trusted_schema() -> Self {
+        Self(ffi::SQLITE_DBCONFIG_TRUSTED_SCHEMA)
+    }
+
+    /// Whether SQL is kept from what could damage the file.
+    pub const fn defensive() -> Self {
+        Self(ffi::SQLITE_DBCONFIG_DEFENSIVE)
+    }
+
     /// Whether libraries can be loaded, by the C function and not from SQL.
     pub const fn load_extension() -> Self {
         Self(ffi::SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION)

@@ -61,11 +61,7 @@ impl Database {
         if extended & 0xff != rc & 0xff {
             // A misuse is reported without being stored; what the handle remembers is an older
             // error.
-            // SAFETY: takes any number, returns a static string.
-            let text = unsafe { ffi::sqlite3_errstr(rc) };
-            // SAFETY: the string is static and ends with NUL.
-            let text = unsafe { CStr::from_ptr(text) };
-            return Error::new(rc, text.to_string_lossy());
+            return Error::of_code(rc);
         }
         if extended & 0xff == code::CANTOPEN && files::take_refusal() {
             return Error::new(extended, INHERITED);

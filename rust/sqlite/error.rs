@@ -5,7 +5,10 @@
 //! Invariant: `code` is the extended code, its lowest byte the primary one.
 //! Must not know: which exception a code becomes.
 
+use std::ffi::CStr;
 use std::fmt;
+
+use libsql::ffi;
 
 /// What SQLite had to say when a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,15 @@ impl Error {
             message: message.into(),
             offset: None,
         }
+    }
+
+    /// The error that a code stands for, with SQLite's words for it.
+    pub fn of_code(code: i32) -> Self {
+        // SAFETY: takes any number, returns a static string.
+        let text = unsafe { ffi::sqlite3_errstr(code) };
+        // SAFETY: the string is static and ends with NUL.
+        let text = unsafe { CStr::from_ptr(text) };
+        Self::new(code, text.to_string_lossy())
     }
 
     /// The primary result code, such as 19 for the extended code 2067.

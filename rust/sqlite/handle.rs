@@ -15,6 +15,7 @@ use std::sync::Arc;
 use libsql::ffi;
 use slab::Slab;
 
+use super::backup::Backups;
 use super::blob::Blobs;
 use super::database::Database;
 use super::entry::Entry;
@@ -43,6 +44,7 @@ pub struct Handle {
     pub(super) database: Database,
     statements: Slab<Entry>,
     pub(super) blobs: Blobs,
+    pub(super) backups: Backups,
     next_serial: u32,
     pub(super) hooks: Hooks,
     is_closed: bool,
@@ -82,6 +84,7 @@ impl Handle {
             database,
             statements: Slab::new(),
             blobs: Blobs::default(),
+            backups: Backups::default(),
             next_serial: 0,
             hooks: Hooks::new(database),
             is_closed: false,
@@ -130,6 +133,9 @@ impl Handle {
         if recording.is_busy_timeout() {
             // It has happened already: SQLite executes this pragma while it compiles it.
             self.hooks.install_busy();
+        }
+        if recording.is_wal_autocheckpoint() {
+            self.hooks.keep_wal_hook();
         }
         let entry = NonNull::new(raw).map(|raw| {
             // SAFETY: SQLite has just made it; the slab is emptied before the connection is closed.
@@ -325,6 +331,7 @@ impl Handle {
         if std::mem::replace(&mut self.is_closed, true) {
             return ffi::SQLITE_OK;
         }
+        self.backups.clear();
         self.hooks.remove();
         self.blobs.clear();
         self.statements.clear();

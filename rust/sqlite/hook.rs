@@ -18,7 +18,7 @@ use libsql::ffi;
 
 use super::callback::{
     Authorization, AuthorizerAction, TraceEvent, authorize_callback, busy_callback,
-    progress_callback, trace_callback, wal_callback,
+    progress_callback, trace_callback,
 };
 use super::change_callback::{
     CommitCallback, RollbackCallback, Update, UpdateCallback, commit_callback, rollback_callback,
@@ -27,7 +27,7 @@ use super::change_callback::{
 use super::database::Database;
 use super::error::{Error, code};
 use super::kind::Recorder;
-use super::wal::WalLengths;
+use super::wal::Wal;
 
 /// Steps of SQLite's virtual machine between two looks at the [`Stop`]: some ten microseconds.
 const STOP_INTERVAL: u32 = 500;
@@ -73,12 +73,12 @@ struct UserProgress {
 /// What C's context pointer points at. Shared with C, hence cells; a callback borrows only the one
 /// it needs.
 pub(super) struct HookState {
-    database: Database,
+    pub(super) database: Database,
     panicked: Cell<bool>,
     is_muted: Cell<bool>,
     pub(super) is_impatient: Cell<bool>,
     pub(super) recorder: Recorder,
-    pub(super) wal_lengths: WalLengths,
+    pub(super) wal: Wal,
     /// Steps between two calls of the progress callback, and since the last look at `stop`.
     interval: Cell<u32>,
     since_stop: Cell<u32>,
@@ -140,6 +140,9 @@ impl HookState {
 
     pub(super) fn on_authorize(&self, action: &AuthorizerAction<'_>) -> c_int {
         self.recorder.note(action.code, action.first, action.second);
+        if self.is_muted.get() {
+            return ffi::SQLITE_OK;
+        }
         match self
             .authorizer
             .borrow_mut()
@@ -222,7 +225,7 @@ impl Hooks {
             is_muted: Cell::new(false),
             is_impatient: Cell::new(false),
             recorder: Recorder::default(),
-            wal_lengths: WalLengths::default(),
+            wal: Wal::default(),
             interval: Cell::new(STOP_INTERVAL),
             since_stop: Cell::new(0),
             stop: RefCell::new(None),
@@ -238,7 +241,7 @@ impl Hooks {
         Self(NonNull::from(Box::leak(state)))
     }
 
-    fn context(&self) -> *mut c_void {
+    pub(super) fn context(&self) -> *mut c_void {
         self.0.as_ptr().cast()
     }
 
@@ -304,29 +307,6 @@ impl Hooks {
         unsafe {
             ffi::sqlite3_busy_handler(self.database.as_ptr(), Some(busy_callback), self.context())
         };
-    }
-
-    /// Puts our callback into the slot that SQLite uses for the checkpoints within a COMMIT.
-    pub(super) fn install_wal(&self) {
-        // SAFETY: the handle is open; the context outlives it.
-        unsafe {
-            ffi::sqlite3_wal_hook(self.database.as_ptr(), Some(wal_callback), self.context());
-        }
-    }
-
-    /// Whether our callback is still there. SQLite tells it only to who puts another one in.
-    pub(super) fn has_wal(&self) -> bool {
-        let db = self.database.as_ptr();
-        // SAFETY: as in `install_wal`.
-        let before = unsafe { ffi::sqlite3_wal_hook(db, Some(wal_callback), self.context()) };
-        if before == self.context() {
-            return true;
-        }
-        // What SQLite keeps there for itself is the number of pages; null is none.
-        let pages = c_int::try_from(before.addr()).unwrap_or(0);
-        // SAFETY: the handle is open; any number may be set, and 0 empties the slot.
-        unsafe { ffi::sqlite3_wal_autocheckpoint(db, pages) };
-        false
     }
 
     pub(super) fn set_stop(&self, stop: Option<Arc<dyn Stop>>) {
@@ -402,11 +382,16 @@ impl Hooks {
         unsafe { ffi::sqlite3_rollback_hook(self.database.as_ptr(), call, self.context()) };
     }
 
-    /// Keeps the user's trace callback from what we do on our own account.
+    /// Whether the user's trace callback and authorizer are kept from what happens; says what was before.
+    pub(super) fn set_muted(&self, is_muted: bool) -> bool {
+        self.is_muted.replace(is_muted)
+    }
+
+    /// Keeps the user's trace callback and authorizer from what we do on our own account.
     pub(super) fn untraced<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.is_muted.set(true);
+        let was_muted = self.is_muted.replace(true);
         let result = work();
-        self.is_muted.set(false);
+        self.is_muted.set(was_muted);
         result
     }
 

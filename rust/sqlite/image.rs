@@ -71,7 +71,7 @@ impl Image {
     }
 
     /// Makes the image of a WAL database one that can be read from memory, where no WAL can be.
-    fn leave_wal_mode(&mut self) {
+    pub fn leave_wal_mode(&mut self) {
         let bytes = self.as_bytes_mut();
         if !bytes.starts_with(MAGIC) {
             return;

@@ -111,6 +111,10 @@ impl Recording {
         self.pragma_name() == Some("busy_timeout")
     }
 
+    pub(super) fn is_wal_autocheckpoint(&self) -> bool {
+        self.pragma_name() == Some("wal_autocheckpoint")
+    }
+
     pub(super) fn busy_timeout_argument(&self) -> Option<&str> {
         self.pragma.as_ref()?.busy_timeout.as_deref()
     }

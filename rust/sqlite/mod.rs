@@ -6,6 +6,7 @@
 //! Invariant: no pointer from C leaves this module, and none outlives the `Handle` it came from.
 //! Must not know: commands, operations, time-outs, Python.
 
+mod backup;
 mod blob;
 mod callback;
 mod change_callback;
@@ -37,6 +38,7 @@ mod wal;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{BackupId, BackupStep, BackupTarget};
 pub use blob::{BlobId, BlobPlace};
 pub use callback::{Authorization, AuthorizerAction, Expanded, TraceEvent};
 pub use change_callback::{Change, Update};
@@ -60,4 +62,4 @@ pub use limit::Limit;
 pub use open_options::OpenOptions;
 pub use statement::{Statement, StatementId};
 pub use value::{ValueRef, real_text};
-pub use wal::{CheckpointMode, Checkpointed, WalLength};
+pub use wal::{CheckpointMode, Checkpointed, WalHook, WalLength};

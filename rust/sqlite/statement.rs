@@ -75,6 +75,9 @@ impl Statement<'_> {
             // The step may have compiled it again, and with that set the time-out again.
             self.hooks.install_busy();
         }
+        if self.entry.recording().is_wal_autocheckpoint() {
+            self.hooks.keep_wal_hook();
+        }
         self.hooks.take_panic().map_or(result, Err)
     }
 

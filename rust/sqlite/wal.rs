@@ -1,18 +1,22 @@
 //! Write-ahead logs: how long they are, and writing them back into their databases.
 //!
-//! Owns the lengths that SQLite's hook has told since they were last asked for.
+//! Owns SQLite's one slot for what hears of commits to a log: the lengths that it has told since they were last asked
+//! for, the user's hook, and the checkpoints that SQLite itself would make there.
 //! Thread: the one that uses the handle.
-//! Invariant: as long as our hook is installed, no COMMIT makes a checkpoint. A
-//! `PRAGMA wal_autocheckpoint = …` takes its place.
+//! Invariant: as long as our hook is installed by itself, no COMMIT makes a checkpoint. A
+//! `PRAGMA wal_autocheckpoint = …` takes its place; where the user has a hook too, ours comes back and does what the
+//! pragma asks for.
 //! Must not know: when a checkpoint is due.
 
-use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_int};
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use libsql::ffi;
 
+use super::callback::state_of;
 use super::error::{Error, code};
 use super::handle::Handle;
+use super::hook::Hooks;
 
 /// The log of one database of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +36,21 @@ pub struct Checkpointed {
     pub written: u32,
 }
 
-/// The lengths, shared with C.
-#[derive(Debug, Default)]
-pub(super) struct WalLengths(RefCell<Vec<WalLength>>);
+/// A user's hook; gets the name of the database and the pages in its log.
+pub type WalHook = Box<dyn FnMut(&CStr, u32) + Send>;
 
-impl WalLengths {
-    pub(super) fn note(&self, schema: &CStr, pages: c_int) {
-        let pages = u32::try_from(pages).unwrap_or(0);
-        let mut lengths = self.0.borrow_mut();
+/// What belongs to the slot, shared with C.
+#[derive(Default)]
+pub(super) struct Wal {
+    lengths: RefCell<Vec<WalLength>>,
+    hook: RefCell<Option<WalHook>>,
+    /// Pages that make a checkpoint due within the COMMIT, as SQLite had it in the slot before us; 0: none.
+    autocheckpoint: Cell<Option<c_int>>,
+}
+
+impl Wal {
+    fn note(&self, schema: &CStr, pages: u32) {
+        let mut lengths = self.lengths.borrow_mut();
         match lengths
             .iter_mut()
             .find(|length| length.schema.as_c_str() == schema)
@@ -51,6 +62,95 @@ impl WalLengths {
             }),
         }
     }
+
+    fn tell(&self, schema: &CStr, pages: u32) {
+        if let Some(hook) = self.hook.borrow_mut().as_mut() {
+            hook(schema, pages);
+        }
+    }
+}
+
+/// # Safety
+///
+/// To be called by SQLite only, while the hooks exist.
+unsafe extern "C" fn wal_callback(
+    context: *mut c_void,
+    db: *mut ffi::sqlite3,
+    schema: *const c_char,
+    pages: c_int,
+) -> c_int {
+    // SAFETY: SQLite passes the context that it was given.
+    let state = unsafe { state_of(context) };
+    // SAFETY: the name of a database, which SQLite keeps through this call.
+    let schema = unsafe { CStr::from_ptr(schema) };
+    let wal = &state.wal;
+    let autocheckpoint = wal.autocheckpoint.get();
+    let counted = u32::try_from(pages).unwrap_or(0);
+    if autocheckpoint.is_none() {
+        state.contain((), || wal.note(schema, counted));
+    }
+    state.contain((), || wal.tell(schema, counted));
+    if autocheckpoint.is_some_and(|due| due > 0 && pages >= due) {
+        // Its failure is nobody's, as in SQLite's own hook.
+        // SAFETY: SQLite passes the handle and one of its databases, and allows this call here.
+        unsafe { ffi::sqlite3_wal_checkpoint(db, schema.as_ptr()) };
+    }
+    ffi::SQLITE_OK
+}
+
+impl Hooks {
+    /// Puts our callback into the slot that SQLite uses for the checkpoints within a COMMIT; gives what was there.
+    fn take_wal_slot(&self) -> *mut c_void {
+        let db = self.database.as_ptr();
+        // SAFETY: the handle is open; the context outlives it.
+        unsafe { ffi::sqlite3_wal_hook(db, Some(wal_callback), self.context()) }
+    }
+
+    /// Lets SQLite have the slot, for a checkpoint every so many pages.
+    fn leave_wal_slot(&self, pages: c_int) {
+        // SAFETY: the handle is open; any number may be set, and 0 empties the slot.
+        unsafe { ffi::sqlite3_wal_autocheckpoint(self.database.as_ptr(), pages) };
+    }
+
+    /// Whether the checkpoints are ours to make. SQLite tells who has the slot only to who puts another one in.
+    fn has_wal(&self) -> bool {
+        if self.wal.autocheckpoint.get().is_some() {
+            return false;
+        }
+        let before = self.take_wal_slot();
+        if before == self.context() {
+            return true;
+        }
+        self.leave_wal_slot(pages_of(before));
+        false
+    }
+
+    /// Takes the slot back from SQLite for the user's hook, if there is one: a `PRAGMA wal_autocheckpoint` was
+    /// prepared or run.
+    pub(super) fn keep_wal_hook(&self) {
+        if self.wal.hook.borrow().is_none() {
+            return;
+        }
+        let before = self.take_wal_slot();
+        if before != self.context() {
+            self.wal.autocheckpoint.set(Some(pages_of(before)));
+        }
+    }
+
+    fn set_wal_hook(&self, hook: Option<WalHook>) {
+        let is_set = hook.is_some();
+        self.wal.hook.replace(hook);
+        if is_set {
+            self.keep_wal_hook();
+        } else if let Some(pages) = self.wal.autocheckpoint.take() {
+            self.leave_wal_slot(pages);
+        }
+    }
+}
+
+/// What SQLite keeps in the slot for itself is the number of pages; null is none.
+fn pages_of(slot: *mut c_void) -> c_int {
+    c_int::try_from(slot.addr()).unwrap_or(0)
 }
 
 /// How far a checkpoint goes, and for whom it waits.
@@ -70,7 +170,13 @@ pub enum CheckpointMode {
 impl Handle {
     /// Lets commits tell the length of the log, in place of SQLite's checkpoints within them.
     pub fn watch_wals(&mut self) {
-        self.hooks.install_wal();
+        self.hooks.take_wal_slot();
+        self.hooks.wal.autocheckpoint.set(None);
+    }
+
+    /// Sets the user's hook: it hears of each COMMIT to a log, whoever makes the checkpoints.
+    pub fn set_wal_hook(&mut self, hook: Option<WalHook>) {
+        self.hooks.set_wal_hook(hook);
     }
 
     /// Whether nobody has set `PRAGMA wal_autocheckpoint` since `watch_wals`.
@@ -80,7 +186,7 @@ impl Handle {
 
     /// Hands out each length that was told since the last call.
     pub fn take_wal_lengths(&mut self, take: impl FnMut(WalLength)) {
-        let mut lengths = self.hooks.wal_lengths.0.borrow_mut();
+        let mut lengths = self.hooks.wal.lengths.borrow_mut();
         if !lengths.is_empty() {
             lengths.drain(..).for_each(take);
         }
@@ -112,6 +218,14 @@ impl Handle {
         self.hooks.is_impatient.set(true);
         let result = work(self);
         self.hooks.is_impatient.set(false);
+        result
+    }
+
+    /// Runs something of our own, which the user's trace callback and authorizer do not hear of.
+    pub(super) fn unobserved<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let was_muted = self.hooks.set_muted(true);
+        let result = work(self);
+        self.hooks.set_muted(was_muted);
         result
     }
 

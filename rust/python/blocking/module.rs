@@ -7,7 +7,6 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::core::Local;
 use crate::python::adapters::Adapters;
 use crate::python::callbacks;
 use crate::python::connection::Connection as Inner;
@@ -44,6 +43,8 @@ impl Inner {
             encryption_key,
             foreign_keys,
             pragmas,
+            trusted_schema: None,
+            defensive: None,
         };
         let (mut options, label) = options::read(&arguments, control.mode())?;
         options.is_blocking = true;
@@ -58,7 +59,7 @@ impl Inner {
             diagnostics: Diagnostics::default(),
         };
         Ok(Self {
-            link: Arc::new(Link::new(Local::new(options), label, settings)),
+            link: Arc::new(Link::new(options, label, settings)),
             init_hook: None,
             view: None,
         })
@@ -89,7 +90,7 @@ fn connect<'py>(
 #[pyfunction]
 #[pyo3(signature = (enable, /))]
 fn enable_callback_tracebacks(enable: &Bound<'_, PyAny>) -> PyResult<()> {
-    callbacks::report_exceptions(enable.is_truthy()?);
+    callbacks::enable_callback_tracebacks(enable.is_truthy()?);
     Ok(())
 }
 
