@@ -12,8 +12,7 @@ use pyo3::prelude::*;
 
 use crate::core::{
     self, Action, Backend, Block, Command, Error, Guest, Local, Look, ModeChange, Opaque, Options,
-    Phase, Pin,
-    Shared, Status,
+    Phase, Pin, Shared, Status,
 };
 
 use super::adapters::Adapters;
@@ -88,8 +87,12 @@ impl Link {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let channel = Arc::clone(backend.channel());
         let is_blocking = backend.is_blocking();
-        let callbacks =
-            Callbacks::new(channel, Arc::clone(&reentrancy), callbacks_used, is_blocking);
+        let callbacks = Callbacks::new(
+            channel,
+            Arc::clone(&reentrancy),
+            callbacks_used,
+            is_blocking,
+        );
         Self {
             guest: None,
             _shared: None,

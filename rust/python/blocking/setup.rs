@@ -93,11 +93,7 @@ impl Connection {
 #[pymethods]
 impl Connection {
     /// The parts of `backup`, which is written in Python; `_finish` brings their operations to their ends.
-    fn _backup<'py>(
-        &self,
-        target: &Bound<'py, Self>,
-        name: &str,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    fn _backup<'py>(&self, target: &Bound<'py, Self>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let py = target.py();
         self.usable(py)?;
         target.get().usable(py)?;
