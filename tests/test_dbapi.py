@@ -455,6 +455,38 @@ def test_a_closed_connection_says_nothing() -> None:
         gc.collect()
 
 
+def test_backup_leaves_both_connections_usable(conn: dbapi.Connection) -> None:
+    conn.executemany("INSERT INTO t VALUES (zeroblob(3000))", [()] * 20)
+    conn.commit()
+    steps: list[tuple[int, int, int]] = []
+    with contextlib.closing(dbapi.connect(":memory:")) as target:
+        conn.backup(target, pages=5, progress=lambda *step: steps.append(step))
+        assert steps[-1][:2] == (101, 0)
+        assert len(steps) > 2
+        assert target.execute("SELECT count(*) FROM t").fetchone() == (20,)
+        target.execute("INSERT INTO t VALUES (1)")
+    assert conn.execute("SELECT count(*) FROM t").fetchone() == (20,)
+
+
+def test_the_target_of_a_backup_can_not_be_used_meanwhile(conn: dbapi.Connection) -> None:
+    conn.executemany("INSERT INTO t VALUES (zeroblob(3000))", [()] * 20)
+    conn.commit()
+    with contextlib.closing(dbapi.connect(":memory:", check_same_thread=False)) as target:
+        with pytest.raises(dbapi.ProgrammingError, match="a callback can't use the connection"):
+            conn.backup(target, pages=5, progress=lambda *_: target.execute("SELECT 1"))
+        assert target.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        # Other threads wait for its end.
+        others: list[Thread] = []
+
+        def progress(*_: int) -> None:
+            if not others:
+                others.append(Thread(lambda: target.execute("SELECT count(*) FROM t").fetchone()))
+            assert others[0].is_alive()
+
+        conn.backup(target, pages=5, progress=progress)
+        assert others[0].result() == (20,)
+
+
 def test_errors_are_those_of_sqlite3_too(conn: dbapi.Connection) -> None:
     with pytest.raises(sqlite3.OperationalError):
         conn.execute("SELECT * FROM nothing")

@@ -79,4 +79,3 @@ def __getattr__(name: str) -> _Any:
             _warnings.warn(message, DeprecationWarning, stacklevel=2)
         return _VERSION if name == "version" else tuple(map(int, _VERSION.split(".")))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-

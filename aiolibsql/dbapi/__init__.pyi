@@ -502,6 +502,33 @@ class Connection:
             OperationalError: If there is no such BLOB.
         """
 
+    def backup(
+        self,
+        target: Connection,
+        *,
+        pages: int = -1,
+        progress: Callable[[int, int, int], object] | None = None,
+        name: str = "main",
+        sleep: float = 0.25,
+    ) -> None:
+        """Copy a database into another connection's (as `sqlite3`).
+
+        Args:
+            target: Another connection of this module. What it had is overwritten.
+            pages: How many to copy at a time; 0 or a negative number for all.
+            progress: Told after each step SQLite's status, the pages that remain, and all pages. It
+                may use the source, and not the target.
+            name: The database to copy: ``"main"``, ``"temp"``, or an attached one.
+            sleep: Seconds to wait where another connection has locked the source or the target.
+
+        Raises:
+            OperationalError: If the target is in a transaction, or a lock does not become free
+                within the source's timeout.
+            Exception: Whatever `progress` raises; the target is as it was.
+        """
+
+    def _backup(self, target: Connection, name: str) -> Any: ...
+    def _finish(self, operation: Any) -> Any: ...
     def iterdump(self, *, filter: str | None = None) -> Iterator[str]:
         """Iterate over the SQL text that makes the database again, as Python 3.13 has it.
 

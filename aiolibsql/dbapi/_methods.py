@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiolibsql import _dump, exceptions
 from aiolibsql._aiolibsql import _dbapi
+from aiolibsql.dbapi._backup import backup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -143,6 +144,8 @@ def add_to_connection() -> None:
         setattr(_dbapi.Connection, name, getattr(exceptions, name))
     iterdump.__qualname__ = "Connection.iterdump"
     _dbapi.Connection.iterdump = iterdump
+    backup.__qualname__ = "Connection.backup"
+    _dbapi.Connection.backup = backup
     if DEPRECATES:
         _dbapi.Connection.__init__ = functools.wraps(_init)(_initialise)
         for name in _BY_POSITION:

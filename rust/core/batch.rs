@@ -65,10 +65,9 @@ impl RowBatch {
         let more = rows.saturating_sub(self.rows);
         let cells = more.saturating_mul(self.width).min(LARGEST_ALLOCATION);
         self.cells.reserve(cells);
-        if self.rows > 0 {
-            let bytes = (self.bytes.len() / self.rows).saturating_mul(more);
-            self.bytes.reserve(bytes.min(most_bytes));
-        }
+        let in_a_row = self.bytes.len().checked_div(self.rows).unwrap_or(0);
+        let bytes = in_a_row.saturating_mul(more);
+        self.bytes.reserve(bytes.min(most_bytes));
     }
 
     /// Values in each row.

@@ -157,18 +157,34 @@ impl Local {
             (here.look.replace(look), here.looked.replace(None))
         });
         let database = self.run_contained(database, command);
+        // Lent to a backup: this thread has it still.
+        let is_lent = matches!(database, Database::Claimed);
         HERE.with(|here| {
-            here.running.set(here.running.get() - 1);
+            here.running.set(here.running.get() - u32::from(!is_lent));
             here.look.set(outer);
             here.looked.set(looked);
         });
         let mut mailbox = self.lock();
         mailbox.put_back(database);
         mailbox.running = None;
-        mailbox.claimant = None;
+        if !is_lent {
+            mailbox.claimant = None;
+            if mailbox.waiting > 0 {
+                self.arrived.notify_one();
+            }
+        }
+        mailbox
+    }
+
+    /// The session has come back from a backup.
+    pub(super) fn go_on(&self, mut mailbox: MutexGuard<'_, Mailbox>) {
+        if mailbox.claimant.take() == Some(this_thread()) {
+            HERE.with(|here| here.running.set(here.running.get().saturating_sub(1)));
+        }
         if mailbox.waiting > 0 {
             self.arrived.notify_one();
         }
-        mailbox
+        drop(mailbox);
+        self.settle();
     }
 }

@@ -7,10 +7,11 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use super::command::{Command, Shared};
+use super::command::{Action, Command, Outcome, Shared};
 use super::error::Error;
 use super::queue::Queue;
 use super::session::Session;
+use super::status::Phase;
 use super::threads;
 use super::worker::Local;
 
@@ -80,6 +81,25 @@ impl Mailbox {
 }
 
 impl Local {
+    /// Whether a command may be queued. Ends it in a child, where nothing that a worker may have held must be touched.
+    pub(super) fn accepts(&self, command: &Command) -> bool {
+        if !self.is_inherited() {
+            self.birth.mark();
+            return true;
+        }
+        let guest = command.guest.as_ref();
+        let status = guest.map_or(&self.status, |guest| guest.status());
+        let result = match (status.phase(), &command.action) {
+            (Phase::Closed, Action::Close) => Ok(Outcome::default()),
+            (Phase::Closed, _) => Err(Error::closed()),
+            _ => Err(Error::inherited()),
+        };
+        if command.operation.claim() {
+            drop(command.operation.finish(result));
+        }
+        false
+    }
+
     /// Has a worker run what waits.
     pub(super) fn start(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) {
         mailbox.lent = true;
@@ -105,6 +125,10 @@ impl Local {
         self.publish(&session);
         let mut mailbox = self.lock();
         mailbox.put_back(Database::Open(session));
+        if self.is_blocking() {
+            self.go_on(mailbox);
+            return;
+        }
         // A worker that is still here looks by itself.
         if self.pool.get().is_some() {
             drop(mailbox);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::backend::Backend;
 use super::block::Block;
 use super::channel::Channel;
-use super::command::{Action, Command, Outcome, Shared};
+use super::command::{Action, Command, Shared};
 use super::error::Error;
 use super::guest::{Guest, Guests};
 use super::lookout::linger;
@@ -42,7 +42,7 @@ pub struct Local {
     guests: Guests,
     /// The transaction mode that was asked for last; a later open begins with it.
     mode: Mutex<TransactionMode>,
-    birth: Birth,
+    pub(super) birth: Birth,
     mailbox: Mutex<Mailbox>,
     /// How many commands have come, for a worker that looks out for the next.
     pub(super) commands: AtomicU32,
@@ -131,25 +131,6 @@ impl Local {
             // And that for a callback's answer, which nobody gives any more.
             running.dialogue().set_attended(false);
         }
-    }
-
-    /// Whether a command may be queued. Ends it in a child, where nothing that a worker may have held must be touched.
-    pub(super) fn accepts(&self, command: &Command) -> bool {
-        if !self.is_inherited() {
-            self.birth.mark();
-            return true;
-        }
-        let guest = command.guest.as_ref();
-        let status = guest.map_or(&self.status, |guest| guest.status());
-        let result = match (status.phase(), &command.action) {
-            (Phase::Closed, Action::Close) => Ok(Outcome::default()),
-            (Phase::Closed, _) => Err(Error::closed()),
-            _ => Err(Error::inherited()),
-        };
-        if command.operation.claim() {
-            drop(command.operation.finish(result));
-        }
-        false
     }
 
     /// Runs commands until none has come for a while. Called on a lent thread.

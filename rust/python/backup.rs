@@ -214,6 +214,7 @@ impl Drop for _Backup {
         let source = self.source.get().link();
         if !self.has_ended.load(Ordering::Relaxed) && !source.is_inherited() {
             drop(source.submit(self.end(), None));
+            source.settle_in_destructor();
         }
     }
 }

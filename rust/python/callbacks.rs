@@ -222,7 +222,7 @@ impl Callback {
 }
 
 impl Callbacks {
-    /// As `sqlite3` does after `enable_callback_tracebacks(True)`. Ctrl-C and the like go to whoever called.
+    /// After `enable_callback_tracebacks(True)`. Ctrl-C and the like go to whoever blocks.
     fn report(&self, object: &Bound<'_, PyAny>, error: &PyErr) {
         let py = object.py();
         if self.is_blocking && !error.is_instance_of::<PyException>(py) {

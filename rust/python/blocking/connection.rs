@@ -164,7 +164,7 @@ impl Connection {
         }
     }
 
-    fn inner(&self, py: Python<'_>) -> PyResult<Py<Inner>> {
+    pub fn inner(&self, py: Python<'_>) -> PyResult<Py<Inner>> {
         let inner = self
             .state()
             .as_ref()

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyMemoryView, PyString, PyTuple};
 
+use crate::python::backup::_Backup;
 use crate::python::blob::Blob as InnerBlob;
 use crate::python::cached::{cached_attribute, interned};
 use crate::python::exceptions;
@@ -17,6 +18,7 @@ use crate::python::parameters::check_contiguous;
 
 use super::blob::Blob;
 use super::connection::Connection;
+use super::runner;
 
 /// SQLITE_LIMIT_SQL_LENGTH.
 const SQL_LENGTH: i32 = 1;
@@ -90,6 +92,20 @@ impl Connection {
 
 #[pymethods]
 impl Connection {
+    /// The parts of `backup`, which is written in Python; `_finish` brings their operations to their ends.
+    fn _backup<'py>(&self, target: &Bound<'py, Self>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        let py = target.py();
+        self.usable(py)?;
+        target.get().usable(py)?;
+        let parts = (self.inner(py)?, target.get().inner(py)?, name);
+        py.get_type::<_Backup>().call1(parts)
+    }
+
+    fn _finish(&self, operation: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let py = operation.py();
+        runner::finish(py, &*self.link(py)?, operation)
+    }
+
     #[pyo3(signature = (name, narg, func, *, deterministic=None))]
     fn create_function<'py>(
         &self,
