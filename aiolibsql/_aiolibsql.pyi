@@ -2433,7 +2433,8 @@ class Cursor(Generic[_RowT_co]):
                 be fetched.
 
         Cancellation:
-            The statement is stopped, and rows that were taken are lost.
+            Queued, it loses no row. Running, it stops the statement, and rows that were taken are
+            lost.
         """
 
     def close(self) -> Operation[None]:
