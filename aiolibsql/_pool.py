@@ -67,6 +67,8 @@ class ConnectionPool(_Pool):
     Args:
         database: As for `connect`.
         size: Connections: one writer and ``size - 1`` readers. 2 at least.
+        timeout: Seconds that a statement waits for a lock of another process, as for `connect`.
+        encryption_key: The passphrase of an encrypted file, as for `connect`.
         acquire_timeout: Seconds that anybody waits for a connection.
         max_waiting: How many may wait, for readers and for the writer each; None: any number.
         init: An async callable that is awaited with each connection when it was opened, to create
@@ -92,6 +94,8 @@ class ConnectionPool(_Pool):
         self,
         database: object,
         size: int = 10,
+        timeout: float = 5.0,
+        encryption_key: str | bytes | None = None,
         *,
         acquire_timeout: float = 30.0,  # noqa: ARG002 - `__new__` takes them
         max_waiting: int | None = None,  # noqa: ARG002
@@ -110,7 +114,12 @@ class ConnectionPool(_Pool):
             if place:
                 pragmas.pop("journal_mode", None)
             connection: Connection[Any] = Connection(
-                database, **options, pragmas=pragmas, init_hook=init
+                database,
+                timeout,
+                encryption_key=encryption_key,
+                pragmas=pragmas,
+                init_hook=init,
+                **options,
             )
             self._join(connection, place > 0)
             self._connections.append(connection)
@@ -119,6 +128,8 @@ class ConnectionPool(_Pool):
         cls,
         database: object,
         size: int = 10,
+        timeout: float = 5.0,  # noqa: ARG004 - `__init__` takes these
+        encryption_key: str | bytes | None = None,  # noqa: ARG004
         *,
         acquire_timeout: float = 30.0,
         max_waiting: int | None = None,
@@ -413,12 +424,20 @@ class _PoolTransaction:
             await self._loan.__aexit__(Error, None, None)
 
 
-def create_pool(database: object, size: int = 10, **options: Any) -> ConnectionPool:
+def create_pool(
+    database: object,
+    size: int = 10,
+    timeout: float = 5.0,
+    encryption_key: str | bytes | None = None,
+    **options: Any,
+) -> ConnectionPool:
     """Return a `ConnectionPool`, which is opened when it is awaited or entered with ``async with``.
 
     Args:
         database: As for `connect`.
         size: Connections: one that writes, the others read.
+        timeout: Seconds that a statement waits for a lock of another process.
+        encryption_key: The passphrase of an encrypted file.
         **options: Those of `ConnectionPool` and of `connect`.
 
     Raises:
@@ -429,4 +448,4 @@ def create_pool(database: object, size: int = 10, **options: Any) -> ConnectionP
         Nothing happens before the await. Connections that a cancelled one has opened are closed by
         `close`; it may be awaited again.
     """
-    return ConnectionPool(database, size, **options)
+    return ConnectionPool(database, size, timeout, encryption_key, **options)

@@ -380,8 +380,6 @@ def asking(method: str, value: Any, *arguments: str) -> Use:
 def callback(method: str, *arguments: object) -> Use:
     """Return a use of a method that takes a callback."""
 
-    async def is_no_callback() -> None: ...
-
     def make(w: World, function: object) -> Any:
         given = [function if argument is ... else argument for argument in arguments]
         return getattr(w.conn, method)(*given)
@@ -391,10 +389,7 @@ def callback(method: str, *arguments: object) -> Use:
         lambda w: make(w, w.hears(method)),
         changes="busy" if is_busy else "heard",
         on_file=is_busy,
-        bad=(
-            (lambda w: make(w, 5), TypeError),
-            (lambda w: make(w, is_no_callback), aiolibsql.NotSupportedError),
-        ),
+        bad=((lambda w: make(w, 5), TypeError),),
     )
 
 
@@ -553,6 +548,10 @@ TABLE: dict[str, Use] = {
     "Connection.set_busy_handler": callback("set_busy_handler", ...),
     "Connection.set_update_hook": callback("set_update_hook", ...),
     "Connection.set_commit_hook": callback("set_commit_hook", ...),
+    "Connection.set_wal_hook": Use(
+        lambda w: w.conn.set_wal_hook(w.hears("set_wal_hook")),
+        bad=((lambda w: w.conn.set_wal_hook(5), TypeError),),
+    ),
     "Connection.set_rollback_hook": callback("set_rollback_hook", ...),
     "Connection.register_adapter": Use(
         lambda w: w.conn.register_adapter(Some, str), unopened=None,
@@ -615,6 +614,11 @@ TABLE: dict[str, Use] = {
         lambda w: w.conn.serialize(), lambda value: value[:6] == b"SQLite", waits=True,
         bad=((lambda w: w.conn.serialize(name="nowhere"), OperationalError),
              (lambda w: w.conn.serialize(name="a\0b"), ValueError)),
+    ),
+    "Connection.backup": Use(
+        lambda w: w.conn.backup(sqlite3.connect(":memory:")), waits=True,
+        bad=((lambda w: w.conn.backup(5), TypeError),
+             (lambda w: w.conn.backup(w.base), ValueError)),
     ),
     "Connection.deserialize": Use(
         lambda w: w.conn.deserialize(serialized()), changes="rows", in_block=IN_BLOCK,
@@ -932,6 +936,13 @@ TABLE: dict[str, Use] = {
 # Names whose objects have nothing to do with a connection or an event loop, and the methods of the
 # coroutine protocol, which every use above goes through: where they are tested.
 ELSEWHERE = {
+    "ConnectionPool": ("test_pool.py", "ConnectionPool"),
+    "PoolStats": ("test_pool.py", "pool.stats()"),
+    "connect_memory": ("test_memory.py", "connect_memory("),
+    "create_pool": ("test_pool.py", "create_pool("),
+    "enable_callback_tracebacks": ("test_callbacks.py", "enable_callback_tracebacks("),
+    "vector32": ("test_vectors.py", "vector32("),
+    "vector64": ("test_vectors.py", "vector64("),
     "Operation": ("test_operation.py", "operation.send"),
     "RowIterator": ("test_cursor.py", "async for"),
     "Row": ("test_row.py", "Row"),

@@ -25,15 +25,9 @@ if TYPE_CHECKING:
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "migrating"
 
 # What is being made: a name, and the page that says so.
-ON_THEIR_WAY = {
-    "Connection.backup": "from-sqlite3",
-    "connect_memory": "from-rapsqlite",
-    "dbapi": "from-rapsqlite",
-}
+ON_THEIR_WAY: dict[str, str] = {}
 # What comes later.
 LATER = {
-    "ConnectionPool": "from-upstream",
-    "create_pool": "from-upstream",
     "Connection.sync": "from-upstream",
     "connect(sync_url)": "from-upstream",
     "connect(sync_interval)": "from-upstream",
@@ -311,7 +305,6 @@ PEERS = {
         SQLITE3,
         {
             "OptimizedUnicode": "`OptimizedUnicode`",
-            "enable_callback_tracebacks": "enable_callback_tracebacks",
             "enable_shared_cache": "enable_shared_cache",
             "version": "`version`",
             "version_info": "`version_info`",
@@ -413,6 +406,9 @@ def parameters_missing(name: str, theirs: inspect.Signature) -> Iterator[str]:
         for parameter in ours.parameters.values()
         if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
     ]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in ours.parameters.values()):
+        # What it hands on to `connect`.
+        by_name |= inspect.signature(aiolibsql.connect).parameters
     for place, their in enumerate(theirs.parameters.values()):
         if their.kind in {their.VAR_KEYWORD, their.VAR_POSITIONAL}:
             continue
