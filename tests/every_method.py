@@ -617,6 +617,7 @@ TABLE: dict[str, Use] = {
     ),
     "Connection.backup": Use(
         lambda w: w.conn.backup(sqlite3.connect(":memory:")), waits=True,
+        in_block=ProgrammingError,
         bad=((lambda w: w.conn.backup(5), TypeError),
              (lambda w: w.conn.backup(w.base), ValueError)),
     ),

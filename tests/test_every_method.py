@@ -564,6 +564,8 @@ def test_use_cancelled_while_it_waits_for_a_lock(
                     outcome = await runtime.cancel(use.make(w), lambda: anyio.sleep(0.01), nothing)
                     assert outcome.is_cancelled, outcome
                     assert outcome.seconds < 1
+                    # Behind it, and without a lock: when this is done it has given up.
+                    assert await w.base.fetch_scalar("SELECT 1") == 1
                 else:
                     found = await result(use, lambda: use.make(w))
                     assert agrees(found, use.value), repr(found)

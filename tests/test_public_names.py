@@ -326,6 +326,7 @@ PEERS = {
         "from-rapsqlite",
         RAPSQLITE,
         {
+            "dbapi": "`aiolibsql.dbapi` is",
             "connect(path)": "path=…",
             "(idle_timeout)": "`idle_timeout`",
             "(aiosqlite_compat)": "`aiosqlite_compat`",
@@ -408,7 +409,7 @@ def parameters_missing(name: str, theirs: inspect.Signature) -> Iterator[str]:
     ]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in ours.parameters.values()):
         # What it hands on to `connect`.
-        by_name |= inspect.signature(aiolibsql.connect).parameters
+        by_name = {**inspect.signature(aiolibsql.connect).parameters, **by_name}
     for place, their in enumerate(theirs.parameters.values()):
         if their.kind in {their.VAR_KEYWORD, their.VAR_POSITIONAL}:
             continue
