@@ -114,7 +114,7 @@ impl Observer for Log {
 #[test]
 fn observer_sees_start_rows_end_and_error_of_every_step_of_work() {
     let opening = Command::new(Action::Open, Vec::new(), None).operation;
-    let mut session = Session::open(&options(IMPLICIT), IMPLICIT, &opening).unwrap();
+    let mut session = Session::open(&options(IMPLICIT), false, IMPLICIT, &opening).unwrap();
     let log = Log::default();
     session.observer = Some(Box::new(log.clone()));
     let operation = Command::new(Action::SetMode, Vec::new(), None).operation;
@@ -299,7 +299,7 @@ fn pinned_statement_stays_prepared_beyond_the_capacity_until_it_is_unpinned() {
         cached_statements: 1,
         ..options(IMPLICIT)
     };
-    let mut session = Session::open(&options, IMPLICIT, &opening).unwrap();
+    let mut session = Session::open(&options, false, IMPLICIT, &opening).unwrap();
     let operation = Command::new(Action::SetMode, Vec::new(), None).operation;
     let run = |session: &mut Session, sql: &str| {
         let statement = execute(sql, &Arc::default(), Amount::All);
