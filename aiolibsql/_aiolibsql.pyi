@@ -50,6 +50,7 @@ __all__ = [
     "Transaction",
     "_Backup",
     "_MemoryName",
+    "_Pool",
     "_dbapi",
     "_error_for_code",
     "_fetch_plain",
@@ -2003,6 +2004,7 @@ class Transaction(Connection[_RowT_co]):
             Nothing is submitted.
         """
 
+@disjoint_base
 class _Pool:
     """What `aiolibsql.ConnectionPool` is made of."""
 

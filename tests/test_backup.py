@@ -809,9 +809,7 @@ async def main(path):
                 if child == 0:
                     status = 1
                     try:
-                        steps = use(target).send
-                        steps(None)
-                    except StopIteration:
+                        asyncio.run(use(target))
                         status = 0
                     finally:
                         os._exit(status)
