@@ -230,7 +230,8 @@ class ConnectionPool(_Pool):
 
     def _held(self) -> Connection[Any] | None:
         for pool, connection, _ in reversed(_held.get()):
-            if pool is self:
+            # A task that was started in a block may outlive it.
+            if pool is self and self._is_lent(connection):
                 return connection
         return None
 
@@ -368,7 +369,8 @@ class _Loan:
         if self._connection is not None:
             raise ProgrammingError("a block of read() or write() can be entered once")
         for pool, connection, readonly in reversed(_held.get()):
-            if pool is self._pool and (self._readonly or not readonly):
+            is_here = pool is self._pool and self._pool._is_lent(connection)  # noqa: SLF001
+            if is_here and (self._readonly or not readonly):
                 self._connection = connection
                 return connection
         self._connection = await self._pool.acquire(self._readonly)

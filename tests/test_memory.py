@@ -393,3 +393,34 @@ def test_child_has_a_database_of_its_own() -> None:
     command = [sys.executable, "-W", "ignore", "-c", FORK]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("[('t',)]\n", "")
+
+
+async def test_callbacks_of_a_connection_that_is_gone_work_on(one: Conn) -> None:
+    other = await aiolibsql.connect_memory(NAME)
+    await other.create_collation("backwards", lambda a, b: (a < b) - (a > b))
+    await other.create_function("twice", 1, lambda x: 2 * x)
+    await other.set_authorizer(lambda *_: aiolibsql.SQLITE_OK)
+    await other.set_commit_hook(lambda: False)
+    await other.close()
+    del other
+    gc.collect()
+    await one.execute("CREATE TABLE names (name TEXT COLLATE backwards UNIQUE)")
+    await one.executemany("INSERT INTO names VALUES (?)", [("a",), ("b",), ("c",)])
+    await one.commit()
+    assert await one.fetch_all("SELECT name, twice(1) FROM names ORDER BY name") == [
+        ("c", 2),
+        ("b", 2),
+        ("a", 2),
+    ]
+
+
+async def test_what_a_connection_has_not_committed_goes_with_it(one: Conn) -> None:
+    await one.execute("CREATE TABLE mine (x)")
+    await one.execute("INSERT INTO mine VALUES (1)")
+    other = await aiolibsql.connect_memory(NAME, autocommit=False)
+    # Ends the transaction of the first one, and begins its own.
+    await other.commit()
+    await other.execute("INSERT INTO mine VALUES (2)")
+    with pytest.warns(ResourceWarning, match="uncommitted"):
+        await other.close()
+    assert await one.fetch_all("SELECT x FROM mine") == [(1,)]

@@ -372,3 +372,79 @@ async def test_executemany_and_batches(pool: Pool) -> None:
     with pytest.raises(aiolibsql.IntegrityError):
         await pool.executemany("INSERT INTO t VALUES (?, 0)", [(100,), (2,)])
     assert await pool.fetch_scalar("SELECT count(*) FROM t WHERE id = 100") == 0
+
+
+async def test_what_is_refused_has_not_happened(pool: Pool) -> None:
+    """SQLite executes some PRAGMAs while it compiles them."""
+    for name in ("foreign_keys", "Query_Only", "reverse_unordered_selects"):
+        for _ in range(3):
+            with pytest.raises(aiolibsql.ProgrammingError, match="init="):
+                await pool.execute(f"PRAGMA {name} = 1")
+    lent = [await pool.acquire(readonly=True) for _ in range(pool.reader_count)]
+    lent.append(await pool.acquire())
+    for connection in lent:
+        assert await connection.fetch_scalar("PRAGMA foreign_keys") == 0
+        assert await connection.fetch_scalar("PRAGMA query_only") == 0
+        assert await connection.fetch_scalar("PRAGMA reverse_unordered_selects") == 0
+        await pool.release(connection)
+
+
+async def test_a_task_that_outlives_its_block_uses_the_pool_again(file_pool: Pool) -> None:
+    is_left, is_lent = anyio.Event(), anyio.Event()
+
+    async def later() -> None:
+        await is_left.wait()
+        await is_lent.wait()
+        await file_pool.execute("INSERT INTO t (x) VALUES (2)")
+        async with file_pool.read() as connection:
+            assert await connection.fetch_scalar("SELECT count(*) FROM t") == 2
+
+    async with anyio.create_task_group() as group:
+        async with file_pool.write() as connection:
+            await connection.execute("INSERT INTO t (x) VALUES (1)")
+            group.start_soon(later)
+            await anyio.sleep(0.01)
+        is_left.set()
+        async with file_pool.read():
+            is_lent.set()
+            await anyio.sleep(0.05)
+
+
+async def test_the_writer_runs_what_a_reader_does_not_know(file_pool: Pool) -> None:
+    async with file_pool.write() as connection:
+        await connection.execute("CREATE TEMP TABLE only_here (x)")
+        await connection.execute("INSERT INTO only_here VALUES (7)")
+    for _ in range(2):
+        assert await file_pool.fetch_scalar("SELECT x FROM only_here") == 7
+
+
+async def test_a_borrowed_connection_is_not_the_borrowers_to_close(file_pool: Pool) -> None:
+    connection = await file_pool.acquire()
+    for attempt in (connection.close, connection.__aenter__):
+        with pytest.raises(aiolibsql.ProgrammingError, match="release"):
+            await attempt()
+    with pytest.raises(aiolibsql.ProgrammingError, match="release"):
+        connection.stop()
+    await file_pool.release(connection)
+    with pytest.raises(aiolibsql.ProgrammingError, match="given back"):
+        await connection.interrupt()
+    await file_pool.execute("INSERT INTO t (x) VALUES (1)")
+
+
+async def test_a_borrower_that_is_collected_leaves_the_functions(file_backend: Backend) -> None:
+    async def init(connection: aiolibsql.Connection[Any]) -> None:
+        await connection.create_function("one", 0, lambda: 1)
+
+    class Holder:
+        itself: Any = None
+        connection: Any = None
+
+    async with aiolibsql.create_pool(file_backend.path, 2, init=init) as pool:
+        for readonly in (True, False):
+            holder = Holder()
+            holder.itself = holder
+            holder.connection = await pool.acquire(readonly)
+            await pool.release(holder.connection)
+            del holder
+            gc.collect()
+            assert await pool.fetch_scalar("SELECT one()") == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from typing import TYPE_CHECKING
 
 from aiolibsql._aiolibsql import _dbapi
+from aiolibsql.exceptions import NotSupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +31,8 @@ def backup(
         raise TypeError(f"target must be a Connection of aiolibsql.dbapi, not {type(target)}")
     if progress is not None and not callable(progress):
         raise TypeError("progress argument must be a callable")
+    if inspect.iscoroutinefunction(progress):
+        raise NotSupportedError("progress can't be async: nobody could await it")
     if not sleep >= 0:
         raise ValueError("sleep must be greater-than or equal to zero")
     parts = self._backup(target, name)

@@ -223,7 +223,7 @@ const fn refuses(action: &Action) -> bool {
 /// What a command found.
 #[derive(Clone, Copy)]
 pub(super) struct Found {
-    is_autocommit: bool,
+    transaction: u64,
     has_block: bool,
 }
 
@@ -240,13 +240,14 @@ impl Session {
             self.transaction.mode = *mode.unwrap_or_else(PoisonError::into_inner);
         }
         Found {
-            is_autocommit: self.handle.is_autocommit(),
+            transaction: self.transaction.serial(),
             has_block: !self.nest.is_empty(),
         }
     }
 
     fn note_owner(&mut self, guest: &Guest, before: Found) {
-        if before.is_autocommit && !self.handle.is_autocommit() {
+        // It may have ended one and begun the next.
+        if before.transaction != self.transaction.serial() && !self.handle.is_autocommit() {
             self.company.transaction = guest.id;
         }
         if !before.has_block && !self.nest.is_empty() {

@@ -125,6 +125,9 @@ impl Local {
 
     /// Runs what nobody waits for. Never waits: who has claimed the session does it after.
     pub fn settle(&self) {
+        if self.is_inherited() {
+            return;
+        }
         self.settle_in(self.lock());
         unheard::wake_all();
     }

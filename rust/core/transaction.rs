@@ -79,6 +79,11 @@ impl Transaction {
         self.forgives
     }
 
+    /// Of the transaction that was begun last.
+    pub(super) const fn serial(&self) -> u64 {
+        self.serial
+    }
+
     pub(super) const fn is_lost(&self) -> bool {
         self.lost.is_some()
     }

@@ -170,8 +170,8 @@ impl Local {
                     .wait_timeout(mailbox, rest.unwrap_or(LINGER))
                     .unwrap_or_else(PoisonError::into_inner);
                 mailbox = guard;
-                mailbox.idle = false;
-                if waited.timed_out() && mailbox.queue.is_empty() {
+                let is_kicked = !std::mem::replace(&mut mailbox.idle, false);
+                if waited.timed_out() && !is_kicked && mailbox.queue.is_empty() {
                     if rest.is_some() {
                         mailbox = self.maintain(mailbox);
                         continue;
@@ -224,6 +224,8 @@ impl Local {
         ran.unwrap_or_else(|panic| {
             let database = self.poisoned(&*panic);
             if let Database::Poisoned(message) = &database {
+                // It may not have come that far.
+                let _ = operation.claim();
                 drop(operation.finish(Err(Error::internal(message.clone()))));
                 operation.leave();
             }
@@ -294,6 +296,7 @@ impl Local {
         has_callbacks: bool,
     ) -> Database {
         let acquires = matches!(action, Action::Serve(Service::Acquire(_)));
+        let may_leave_rows = matches!(action, Action::Execute(_));
         let (mut database, mut result) = match guest {
             Some(guest) => self.step_for(guest, database, operation, action, modes, block),
             None => self.step(database, operation, action, modes, block),
@@ -327,7 +330,7 @@ impl Local {
             } else if let Database::Open(session) = &mut database {
                 session.undo();
                 if self.pool.get().is_some() {
-                    session.undo_for_pool(acquires);
+                    session.undo_for_pool(acquires, may_leave_rows);
                 }
                 self.publish(session);
             }

@@ -133,6 +133,9 @@ impl Connection {
     }
 
     fn __aenter__(slf: &Bound<'_, Self>) -> Operation {
+        if let Err(error) = slf.get().check_own(slf.py()) {
+            return Operation::ready("Connection.__aenter__", Err(error));
+        }
         Operation::new(Box::new(Open::new(
             "Connection.__aenter__",
             slf.clone().unbind(),
@@ -359,10 +362,14 @@ impl Connection {
     }
 
     fn close(slf: &Bound<'_, Self>) -> Operation {
+        if let Err(error) = slf.get().check_own(slf.py()) {
+            return Operation::ready("Connection.close", Err(error));
+        }
         Self::run(slf, "Connection.close", Action::Close)
     }
 
     fn stop(slf: &Bound<'_, Self>) -> PyResult<Operation> {
+        slf.get().check_own(slf.py())?;
         let mut close = Simple::new("Connection.stop", slf.clone().unbind(), Action::Close);
         close.submit_now(slf.py())?;
         slf.get().link.set_stopped();
@@ -370,8 +377,12 @@ impl Connection {
     }
 
     fn interrupt(&self, py: Python<'_>) -> Operation {
-        self.link.interrupt();
-        let done = self.link.check_not_inherited(py).map(|()| py.None());
+        let checked = self.check_lease(py);
+        if checked.is_ok() {
+            self.link.interrupt();
+        }
+        let done = checked.and_then(|()| self.link.check_not_inherited(py));
+        let done = done.map(|()| py.None());
         Operation::new(Box::new(Ready::done("Connection.interrupt", done)))
     }
 
@@ -449,6 +460,10 @@ impl Connection {
             // The settings are the connection's; it shows them to the collector itself.
             return visit.call(&view.root);
         }
+        if self.lease.is_some() {
+            // Those of the pool's connection, which shows them itself.
+            return Ok(());
+        }
         self.link.callbacks().traverse(visit)?;
         match self.link.settings_lock().try_lock() {
             Ok(settings) => settings.traverse(visit),
@@ -457,7 +472,7 @@ impl Connection {
     }
 
     fn __clear__(&self) {
-        if self.view.is_some() {
+        if self.view.is_some() || self.lease.is_some() {
             return;
         }
         let objects = self.link.settings().take_objects();

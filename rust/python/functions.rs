@@ -116,10 +116,12 @@ fn factory(callbacks: &Arc<Callbacks>, callback: Callback) -> AggregateFactory {
 
 fn collation(callback: Callback) -> Collation {
     Box::new(move |left, right| {
-        let mut order = Some(Ordering::Equal);
-        // SQLite has no way to fail here: after an exception two texts are equal.
+        // None, and its statement fails, if it can't be called.
+        let mut order = None;
         callback.run_unheard(|compare, call| {
             let py = compare.py();
+            // SQLite has no way to fail here: after an exception two texts are equal.
+            order = Some(Ordering::Equal);
             let texts = [
                 PyString::from_bytes(py, left)?,
                 PyString::from_bytes(py, right)?,

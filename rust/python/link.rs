@@ -71,11 +71,20 @@ impl Link {
             Arc::clone(&shared.reentrancy),
             Arc::clone(&shared.uses),
         );
-        Self {
+        let this = Self {
             guest: Some(Guest::new(options)),
             label: format!("{label} {}", shared.name),
-            _shared: Some(shared),
             ..Self::make(with, label, settings)
+        };
+        let mut all = shared
+            .callbacks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.push(Arc::clone(&this.callbacks));
+        drop(all);
+        Self {
+            _shared: Some(shared),
+            ..this
         }
     }
 
@@ -169,6 +178,9 @@ impl Link {
         command.surroundings = self.callbacks.surroundings(py);
         command.is_pooled = true;
         command.is_held = true;
+        if command.surroundings.is_some() {
+            command.operation.dialogue().set_attended(true);
+        }
         let shared = Arc::clone(&command.operation);
         self.backend.submit(command);
         shared

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use crate::core::{Backend, Local, Options, Phase};
 
-use super::callbacks::Uses;
+use super::callbacks::{Callbacks, Uses};
 use super::reentrancy::Reentrancy;
 
 static KNOWN: Mutex<Vec<Weak<SharedMemory>>> = Mutex::new(Vec::new());
@@ -21,6 +21,8 @@ pub struct SharedMemory {
     pub backend: Arc<Local>,
     pub reentrancy: Arc<Reentrancy>,
     pub uses: Arc<Uses>,
+    /// Those of every connection, for as long as the handle may call them.
+    pub callbacks: Mutex<Vec<Arc<Callbacks>>>,
 }
 
 impl SharedMemory {
@@ -68,6 +70,7 @@ pub fn find(database: &Bound<'_, PyAny>, options: &Options) -> Option<Arc<Shared
         backend: Local::new(options.for_sharing()),
         reentrancy: Arc::default(),
         uses: Arc::default(),
+        callbacks: Mutex::default(),
     });
     known.push(Arc::downgrade(&shared));
     Some(shared)

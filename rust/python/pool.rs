@@ -218,7 +218,7 @@ impl Pool {
 
     /// Let the connection at a place take commands of the pool.
     fn _serve(&self, py: Python<'_>, index: u32) -> PyResult<()> {
-        self.member(py, index)?.get().link().local().kick();
+        self.member(py, index)?.get().link().local().serve_pool();
         Ok(())
     }
 
@@ -230,6 +230,13 @@ impl Pool {
     /// Return how many connections are lent.
     fn _borrowed(&self) -> usize {
         self.loans.count()
+    }
+
+    /// Return whether a connection has not been given back.
+    #[allow(clippy::unused_self, reason = "a method, as its neighbours")]
+    fn _is_lent(&self, connection: &Bound<'_, Connection>) -> bool {
+        let lease = connection.get().lease();
+        lease.is_some_and(|lease| !lease.is_over())
     }
 
     /// Refuse what waits, and what comes.

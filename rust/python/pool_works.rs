@@ -94,14 +94,17 @@ impl Pooled {
             command.surroundings = link.callbacks().surroundings(py);
             command.is_pooled = true;
             let shared = Arc::clone(&command.operation);
+            if command.surroundings.is_some() {
+                shared.dialogue().set_attended(true);
+            }
             pool.get().core().submit(command, pool.get().limits());
             shared
         };
+        self.pending.adopt(Arc::clone(&shared));
         if let Some(timeout) = self.timeout {
             end_at(Instant::now() + timeout, &shared)
                 .map_err(|error| exceptions::to_python(py, error))?;
         }
-        self.pending.adopt(shared);
         Ok(())
     }
 }
@@ -125,9 +128,10 @@ impl Work for Pooled {
                 Poll::Ready(Ok(Some(mut outcome))) => {
                     let index = outcome.member.unwrap_or_default();
                     let connection = self.pool.get().member(py, index)?;
-                    let converters = self.converters.read(py, &mut outcome)?;
                     let cursor = Py::new(py, Cursor::create(py, &connection))?;
+                    // From here on the rows end with the cursor, whatever comes.
                     cursor.get().begin(Some(Arc::clone(&self.rows)), None);
+                    let converters = self.converters.read(py, &mut outcome)?;
                     cursor.get().executed(outcome, converters);
                     let next = self.next.take();
                     let then = next.and_then(|next| next(cursor.clone_ref(py)));

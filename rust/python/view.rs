@@ -53,8 +53,17 @@ impl Connection {
         }
     }
 
+    /// Refuses to close what was borrowed.
+    pub fn check_own(&self, py: Python<'_>) -> PyResult<()> {
+        if self.lease.is_none() {
+            return Ok(());
+        }
+        let message = "a borrowed connection can't be closed: give it back with release(), or borrow it with 'async with                        pool.read()' or 'pool.write()'";
+        Err(exceptions::programming(py, message))
+    }
+
     /// Refuses to use what was given back.
-    fn check_lease(&self, py: Python<'_>) -> PyResult<()> {
+    pub fn check_lease(&self, py: Python<'_>) -> PyResult<()> {
         if self.lease().is_some_and(Lease::is_over) {
             let message = "the connection was given back to its pool";
             return Err(exceptions::programming(py, message));

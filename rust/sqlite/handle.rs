@@ -151,6 +151,12 @@ impl Handle {
         Ok(Prepared { id, tail })
     }
 
+    /// Refuses to compile PRAGMAs but those that `allows` names, as some act when they are compiled. Tells whether one was
+    /// refused since the last call.
+    pub fn guard_pragmas(&mut self, allows: Option<fn(&[u8]) -> bool>) -> bool {
+        self.hooks.recorder.guard_pragmas(allows)
+    }
+
     fn keep(&mut self, entry: Entry) -> Result<StatementId, Error> {
         let serial = self.next_serial;
         self.next_serial = serial.wrapping_add(1);

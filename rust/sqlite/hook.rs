@@ -146,7 +146,9 @@ impl HookState {
     }
 
     pub(super) fn on_authorize(&self, action: &AuthorizerAction<'_>) -> c_int {
-        self.recorder.note(action.code, action.first, action.second);
+        if !self.recorder.note(action.code, action.first, action.second) {
+            return ffi::SQLITE_DENY;
+        }
         if self.is_muted.get() {
             return ffi::SQLITE_OK;
         }

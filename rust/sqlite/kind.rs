@@ -177,12 +177,20 @@ pub(super) struct Recorder {
     pragma: RefCell<Option<Pragma>>,
     savepoint: RefCell<Option<(SavepointAction, Box<str>)>>,
     is_tied: Cell<bool>,
+    /// Which PRAGMAs may be compiled, for some act at that; and whether one was refused.
+    allows_pragma: Cell<Option<fn(&[u8]) -> bool>>,
+    has_refused: Cell<bool>,
 }
 
 /// Functions that tell about the connection that they run on.
 const OF_THE_CONNECTION: [&[u8]; 3] = [b"last_insert_rowid", b"changes", b"total_changes"];
 
 impl Recorder {
+    pub(super) fn guard_pragmas(&self, allows: Option<fn(&[u8]) -> bool>) -> bool {
+        self.allows_pragma.set(allows);
+        self.has_refused.replace(false)
+    }
+
     pub(super) fn start(&self) {
         self.is_on.set(true);
         self.events.set(Events::default());
@@ -201,11 +209,25 @@ impl Recorder {
         }
     }
 
-    /// Takes note of one question; cheap, for there is one for every column that a statement reads.
-    pub(super) fn note(&self, action: i32, first: Option<&[u8]>, second: Option<&[u8]>) {
+    /// Takes note of one question; cheap, for there is one for every column that a statement reads. `false`: it is not
+    /// to be compiled.
+    pub(super) fn note(&self, action: i32, first: Option<&[u8]>, second: Option<&[u8]>) -> bool {
         if !self.is_on.get() {
-            return;
+            return true;
         }
+        if action == ffi::SQLITE_PRAGMA
+            && self.events.get().0 == 0
+            && let (Some(allows), Some(name)) = (self.allows_pragma.get(), first)
+            && !allows(name)
+        {
+            self.has_refused.set(true);
+            return false;
+        }
+        self.record(action, first, second);
+        true
+    }
+
+    fn record(&self, action: i32, first: Option<&[u8]>, second: Option<&[u8]>) {
         let heard = self.events.get();
         let event = match action {
             ffi::SQLITE_FUNCTION => {

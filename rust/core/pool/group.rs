@@ -38,11 +38,16 @@ pub(in super::super) struct Ended {
 #[derive(Debug)]
 struct Patience {
     until: Instant,
+    /// Told to stop when the whole group is.
+    group: Shared,
     current: Mutex<Option<Shared>>,
 }
 
 impl sqlite::Stop for Patience {
     fn stop_requested(&self) -> bool {
+        if self.group.stop().is_some() {
+            return true;
+        }
         if Instant::now() < self.until {
             return false;
         }
@@ -60,8 +65,9 @@ impl Session {
         self.attach(group);
         let mut ended = Ended::default();
         match self.run_sql("BEGIN IMMEDIATE") {
-            Ok(()) => self.run_members(commands, &mut ended),
+            Ok(()) => self.run_members(group, commands, &mut ended),
             Err(error) => {
+                let error = explain_stop(group, error);
                 for command in commands {
                     if command.operation.claim() {
                         ended.done.push((command.operation, Err(error.clone())));
@@ -74,9 +80,10 @@ impl Session {
         ended
     }
 
-    fn run_members(&mut self, commands: Vec<Command>, ended: &mut Ended) {
+    fn run_members(&mut self, group: &Shared, commands: Vec<Command>, ended: &mut Ended) {
         let patience = Arc::new(Patience {
             until: Instant::now() + LONGEST,
+            group: Arc::clone(group),
             current: Mutex::default(),
         });
         self.handle

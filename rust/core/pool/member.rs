@@ -62,8 +62,8 @@ impl Session {
     }
 
     /// Undoes what nobody will hear of: a loan, or a cursor.
-    pub(in super::super) fn undo_for_pool(&mut self, acquires: bool) {
-        if acquires || !self.is_lent {
+    pub(in super::super) fn undo_for_pool(&mut self, acquires: bool, may_leave_rows: bool) {
+        if acquires || may_leave_rows && !self.is_lent {
             self.is_lent = true;
             // Nobody is left to hear of an error.
             let _ = self.release();
@@ -75,7 +75,12 @@ impl Session {
     /// # Errors
     /// SQLite's, of a text that it can't compile.
     pub(in super::super) fn route(&mut self, sql: &Arc<str>) -> Result<Route> {
-        let Some(id) = self.prepare(sql)? else {
+        self.handle.guard_pragmas(Some(Route::allows_pragma));
+        let prepared = self.prepare(sql);
+        if self.handle.guard_pragmas(None) {
+            return Ok(Route::OF_ONE_CONNECTION);
+        }
+        let Some(id) = prepared? else {
             return Ok(Route::Reader);
         };
         let route = Route::of(&self.handle.statement(id));

@@ -104,6 +104,11 @@ impl Default for PoolQueue {
 }
 
 impl PoolQueue {
+    /// A handle takes part, in this process.
+    pub(super) fn mark(&self) {
+        self.birth.mark();
+    }
+
     /// Queues a command for the next handle that is free.
     pub fn submit(&self, command: Command, limits: Limits) {
         if self.birth.is_inherited() {
@@ -153,6 +158,8 @@ impl PoolQueue {
         tells: &Waker,
     ) -> Pulled {
         let mut state = self.lock();
+        // It is awake, whoever may have seen it idle.
+        state.idle.retain(|idle| idle.index != member.index);
         if is_free {
             while let Some(Waiting { command, .. }) = state.waiting.pop_front() {
                 if command.operation.is_done() {
@@ -167,12 +174,9 @@ impl PoolQueue {
                 }
                 return Pulled::One(command);
             }
-            if !state.idle.iter().any(|idle| idle.index == member.index) {
-                state.idle.push(member.clone());
-            }
+            state.idle.push(member.clone());
             return Pulled::Nothing;
         }
-        state.idle.retain(|idle| idle.index != member.index);
         Self::wake_another(state);
         Pulled::Nothing
     }
@@ -193,16 +197,20 @@ impl PoolQueue {
             drop(state);
             other.kick();
         } else {
-            let unlimited = state.waiting.iter_mut().rev();
-            unlimited
-                .take_while(|waiting| !waiting.is_limited)
-                .for_each(Waiting::limit);
+            state.waiting.iter_mut().for_each(Waiting::limit);
         }
     }
 
     /// Gives commands back that were not run, before all others.
     pub(in super::super) fn give_back(&self, commands: Vec<Command>, limits: Limits) {
         let mut state = self.lock();
+        if state.is_closed {
+            drop(state);
+            for command in &commands {
+                end(command, Err(Error::pool_closed()));
+            }
+            return;
+        }
         for command in commands.into_iter().rev() {
             state.waiting.push_front(Waiting {
                 command,
@@ -222,8 +230,16 @@ impl PoolQueue {
         !state.idle.is_empty() || state.waiting.len() < PER_QUICK * state.quick.len()
     }
 
+    /// A member that could not be woken may be asked again.
+    pub(super) fn put_back(&self, member: &Member) {
+        self.lock().idle.push(member.clone());
+    }
+
     /// How many commands wait.
     pub fn waiting(&self) -> usize {
+        if self.birth.is_inherited() {
+            return 0;
+        }
         let state = self.lock();
         let waiting = state.waiting.iter();
         waiting

@@ -62,13 +62,23 @@ const OF_THE_FILE: [&str; 9] = [
     "page_count",
 ];
 
+/// What only one connection would notice.
+const ON_ONE: &str = "it acts on one connection: use pool.write(), or init= for every connection";
+
 impl Route {
+    /// Of a PRAGMA that is about one connection.
+    pub const OF_ONE_CONNECTION: Self = Self::Refused(ON_ONE);
+
+    /// Whether a PRAGMA is about the database.
+    pub fn allows_pragma(name: &[u8]) -> bool {
+        let mut known = QUESTIONS.iter().chain(&OF_THE_FILE);
+        known.any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    }
+
     /// Where a prepared statement belongs.
     pub fn of(statement: &Statement<'_>) -> Self {
         const IN_TRANSACTION: &str =
             "a transaction needs a connection of its own: use pool.transaction() or pool.write()";
-        const ON_ONE: &str =
-            "it acts on one connection: use pool.write(), or init= for every connection";
         if statement.is_tied() {
             return Self::Refused(
                 "it asks about, or makes, what belongs to one connection: use pool.write()",

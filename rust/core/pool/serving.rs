@@ -4,7 +4,7 @@
 //! Must not know: Python.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
@@ -37,6 +37,8 @@ pub(in super::super) struct Membership {
     pub limits: Limits,
     /// Tells the queue that this handle is about to do what is not known to be quick.
     slows: Waker,
+    /// It is ready for the pool's commands.
+    serves: AtomicBool,
 }
 
 struct Slows {
@@ -97,17 +99,30 @@ impl Local {
             role,
             index,
         }));
+        pool.queue(role == Role::Reader).mark();
         let _ = self.pool.set(Membership {
             pool: Arc::clone(pool),
             member: Member { index, local },
             role,
             limits,
             slows,
+            serves: AtomicBool::new(false),
         });
     }
 
+    /// From now on it takes commands of the pool.
+    pub fn serve_pool(self: &Arc<Self>) {
+        if let Some(pool) = self.pool.get() {
+            pool.serves.store(true, Ordering::Release);
+            self.kick();
+        }
+    }
+
     /// Has its worker look for commands of the pool.
-    pub fn kick(self: &Arc<Self>) {
+    pub(in super::super) fn kick(self: &Arc<Self>) {
+        if self.is_inherited() {
+            return;
+        }
         let mut mailbox = self.lock();
         self.commands.fetch_add(1, Ordering::Relaxed);
         if mailbox.lent {
@@ -123,6 +138,7 @@ impl Local {
         if let Err(error) = threads::lend(Arc::clone(self)) {
             self.lock().lent = false;
             if let Some(pool) = self.pool.get() {
+                pool.queue().put_back(&pool.member);
                 let message = format!("can't start a worker thread: {error}");
                 pool.queue().refuse(&Error::operational(message));
             }
@@ -135,6 +151,9 @@ impl Local {
             return Some(Job::One(command));
         }
         let pool = self.pool.get()?;
+        if !pool.serves.load(Ordering::Acquire) {
+            return None;
+        }
         let is_free = matches!(&mailbox.database, Database::Open(session) if session.is_free());
         let groups = pool.role == Role::Writer;
         match pool
@@ -167,7 +186,14 @@ impl Local {
         match session.route(&execute.sql) {
             // The writer may know what a reader does not; of its own errors the statement tells.
             Err(_) if is_writer => return Some(command),
-            Err(_) => {}
+            Err(_) => {
+                // There it runs, or tells of its error.
+                command.is_held = true;
+                command.block = None;
+                pool.pool.submit_to(false, command, pool.limits);
+                return None;
+            }
+            Ok(Route::Reader) if is_writer && command.is_held => return Some(command),
             Ok(route) => {
                 pool.pool.routes.learn(Arc::clone(&execute.sql), route);
                 command.route = Some(route.with(&command));
@@ -239,7 +265,14 @@ impl Local {
         let mut database = Database::Open(session);
         for (operation, execute) in again {
             let action = Action::Execute(execute);
-            database = self.run_claimed(database, &operation, action, &[], None, None, false);
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                self.run_claimed(database, &operation, action, &[], None, None, false)
+            }));
+            database = ran.unwrap_or_else(|panic| {
+                let error = Error::internal("a panic in the worker of this connection");
+                drop(operation.finish(Err(error)));
+                self.poisoned(&*panic)
+            });
         }
         if let Database::Open(session) = &mut database {
             session.maintain_overdue();
