@@ -228,7 +228,8 @@ def connect_memory(name: str | None = None, **options: Any) -> Connection[Any]:
     Use ``transaction()`` blocks where several of them write: a transaction that was begun
     otherwise, by the first INSERT or ``begin()``, is one that the others' statements get into, as
     those of several tasks of one connection do. The connection that began it ends it also by being
-    closed.
+    closed. With ``autocommit=False`` a transaction is open at all times, so the other connections
+    can't enter blocks: use it where there is one connection.
 
     Args:
         name: Any text; None for a database that no other connection has.
@@ -240,6 +241,8 @@ def connect_memory(name: str | None = None, **options: Any) -> Connection[Any]:
 
     Raises:
         TypeError, ValueError, ProgrammingError: As `connect`.
+        OperationalError: From the await, if there are ``foreign_keys`` or ``pragmas`` to set while
+            another connection has a transaction open.
 
     Cancellation:
         Nothing happens before the await. A cancelled open is undone; it may be awaited again.

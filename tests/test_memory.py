@@ -424,3 +424,14 @@ async def test_what_a_connection_has_not_committed_goes_with_it(one: Conn) -> No
     with pytest.warns(ResourceWarning, match="uncommitted"):
         await other.close()
     assert await one.fetch_all("SELECT x FROM mine") == [(1,)]
+
+
+async def test_switches_are_not_lost_in_the_transaction_of_another(one: Conn) -> None:
+    async with one.transaction():
+        other = aiolibsql.connect_memory(NAME, foreign_keys=True)
+        with pytest.raises(aiolibsql.OperationalError, match="transaction open"):
+            await other
+        plain = await aiolibsql.connect_memory(NAME)
+        await plain.close()
+    async with other:
+        assert await other.fetch_scalar("PRAGMA foreign_keys") == 1

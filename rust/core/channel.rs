@@ -1,7 +1,7 @@
 //! Channel: what a statement and the callbacks that it calls have to tell each other.
 //!
 //! Owns the surroundings of the caller, which callbacks run in, the operation that asks the caller for them, and why a
-//! callback failed, which its statement's error names. What is told is opaque here. There is one for each connection, for
+//! callback failed, which its statement's error names. What is told is opaque here. There is one for each handle, for
 //! one statement of it runs at a time.
 //! Thread: the worker that runs the statement; callbacks run on it too.
 //! Must not know: Python, what a callback does.

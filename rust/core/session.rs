@@ -148,6 +148,12 @@ impl Session {
     }
 
     fn set_up(&mut self, options: &Options) -> Result<()> {
+        let has_pragmas = options.foreign_keys || !options.pragmas.is_empty();
+        if has_pragmas && !self.handle.is_autocommit() {
+            // Some would do nothing, and others would be rolled back with it.
+            let message = "foreign_keys and pragmas can't be set while another connection has a transaction open in this database";
+            return Err(Error::operational(message));
+        }
         for (switch, value) in &options.switches {
             self.handle.switch(*switch, Some(*value))?;
         }

@@ -2,7 +2,7 @@
 //!
 //! To wake one may be a system call and, where the loop has to share the processor with us, two switches of threads.
 //! So commands that are known to be quick follow each other first.
-//! Owns a worker thread's list. Thread: that worker.
+//! Owns the list of a thread that runs commands: a worker's, or that of a blocking connection's caller.
 //! Invariant: nobody is in the list while the worker sleeps, waits for a lock, or runs what is not known to be quick.
 //! Must not know: Python, sessions.
 

@@ -2,7 +2,8 @@
 //!
 //! Owns the list of connections, held weakly, and the count of threads that are inside our code.
 //! Thread: attached; `at_exit` on the one that ends the interpreter, before anything of it is gone.
-//! Invariant: worker threads never attach, so none of them is hurt by the end of the interpreter.
+//! Invariant: a worker thread attaches for a callback only, and is counted while it does; none begins once the
+//! interpreter ends, so none is hurt by its end.
 //! Must not know: backends.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,7 +1,7 @@
 //! The callbacks that SQLite makes while it works, and what they are connected to.
 //!
-//! Owns the state of all four slots of a handle (authorizer, progress, busy, trace) at an address
-//! that does not move.
+//! Owns the state of a handle's slots (authorizer, progress, busy, trace and the hooks) at an
+//! address that does not move.
 //! Thread: the one that uses the handle; SQLite calls back on the thread that called it.
 //! Invariant: no panic enters C. A callback that panics gives the answer that stops the statement,
 //! and the panic is remembered until [`Hooks::take_failure`].
