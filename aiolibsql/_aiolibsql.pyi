@@ -1535,8 +1535,8 @@ class Connection(Generic[_RowT_co]):
             ConnectionClosedError: If one of them is closed, or not open yet.
 
         Cancellation:
-            The target stays as it was, unless its last page had come; so it does after an exception
-            of ``progress``. Both can be used at once.
+            Queued, it never runs. The target stays as it was, unless its last page had come; so it
+            does after an exception of ``progress``. Both can be used at once.
 
         Example:
             ```python

@@ -60,13 +60,12 @@ def _folder_for_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def run(name: str) -> unittest.TestResult:
     """Run one test of the suite."""
     result = unittest.TestResult()
-    load_suite()(name).run(result)
+    with warnings.catch_warnings():
+        # Some leave a connection of sqlite3's open, and so may a test that failed half-way.
+        warnings.filterwarnings("ignore", r"unclosed database in <sqlite3\.", ResourceWarning)
+        load_suite()(name).run(result)
+        gc.collect()
     assert result.testsRun == 1
-    if not result.wasSuccessful():
-        # A test that failed half-way may have left a connection of sqlite3's open.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
     return result
 
 

@@ -18,6 +18,7 @@ import aiosqlite
 import pytest
 
 import aiolibsql
+import aiolibsql.dbapi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -326,7 +327,6 @@ PEERS = {
         "from-rapsqlite",
         RAPSQLITE,
         {
-            "dbapi": "`aiolibsql.dbapi` is",
             "connect(path)": "path=…",
             "(idle_timeout)": "`idle_timeout`",
             "(aiosqlite_compat)": "`aiosqlite_compat`",
