@@ -39,8 +39,9 @@ pub struct Command {
     pub was_set_aside: bool,
     /// Any handle of a pool may run it that it is for.
     pub is_pooled: bool,
-    /// It came to the handle that its caller has borrowed.
-    pub is_held: bool,
+    /// If it comes to a pool's writer it runs there, also if it only reads: its caller has borrowed that, or the readers
+    /// can't compile it.
+    pub stays_with_writer: bool,
     /// Which of a pool's handles it belongs to; `None`: that is not known, or it is not of a pool.
     pub route: Option<Route>,
     pub action: Action,
@@ -245,7 +246,7 @@ impl Command {
             surroundings: None,
             was_set_aside: false,
             is_pooled: false,
-            is_held: false,
+            stays_with_writer: false,
             route: None,
             action,
         }

@@ -177,7 +177,7 @@ impl Link {
         command.guest.clone_from(&self.guest);
         command.surroundings = self.callbacks.surroundings(py);
         command.is_pooled = true;
-        command.is_held = true;
+        command.stays_with_writer = true;
         if command.surroundings.is_some() {
             command.operation.dialogue().set_attended(true);
         }

@@ -188,12 +188,12 @@ impl Local {
             Err(_) if is_writer => return Some(command),
             Err(_) => {
                 // There it runs, or tells of its error.
-                command.is_held = true;
+                command.stays_with_writer = true;
                 command.block = None;
                 pool.pool.submit_to(false, command, pool.limits);
                 return None;
             }
-            Ok(Route::Reader) if is_writer && command.is_held => return Some(command),
+            Ok(Route::Reader) if is_writer && command.stays_with_writer => return Some(command),
             Ok(route) => {
                 pool.pool.routes.learn(Arc::clone(&execute.sql), route);
                 command.route = Some(route.with(&command));
@@ -204,7 +204,7 @@ impl Local {
                 end(&command, Err(Route::refusal(why)));
                 None
             }
-            Some(Route::Reader) if is_writer && !command.is_held && !pool.pool.is_single => {
+            Some(Route::Reader) if is_writer && !pool.pool.is_single => {
                 pool.pool.submit_to(true, command, pool.limits);
                 None
             }
