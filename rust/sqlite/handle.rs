@@ -27,6 +27,7 @@ use super::hook::{
 };
 use super::init::initialize;
 use super::key::Key;
+use super::kind::AllowsPragma;
 use super::open_options::OpenOptions;
 use super::statement::{Statement, StatementId};
 
@@ -153,7 +154,7 @@ impl Handle {
 
     /// Refuses to compile PRAGMAs but those that `allows` names, as some act when they are compiled. Tells whether one was
     /// refused since the last call.
-    pub fn guard_pragmas(&mut self, allows: Option<fn(&[u8]) -> bool>) -> bool {
+    pub fn guard_pragmas(&mut self, allows: Option<AllowsPragma>) -> bool {
         self.hooks.recorder.guard_pragmas(allows)
     }
 

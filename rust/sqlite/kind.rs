@@ -178,15 +178,18 @@ pub(super) struct Recorder {
     savepoint: RefCell<Option<(SavepointAction, Box<str>)>>,
     is_tied: Cell<bool>,
     /// Which PRAGMAs may be compiled, for some act at that; and whether one was refused.
-    allows_pragma: Cell<Option<fn(&[u8]) -> bool>>,
+    allows_pragma: Cell<Option<AllowsPragma>>,
     has_refused: Cell<bool>,
 }
+
+/// Whether a PRAGMA of this name may be compiled.
+pub type AllowsPragma = fn(&[u8]) -> bool;
 
 /// Functions that tell about the connection that they run on.
 const OF_THE_CONNECTION: [&[u8]; 3] = [b"last_insert_rowid", b"changes", b"total_changes"];
 
 impl Recorder {
-    pub(super) fn guard_pragmas(&self, allows: Option<fn(&[u8]) -> bool>) -> bool {
+    pub(super) fn guard_pragmas(&self, allows: Option<AllowsPragma>) -> bool {
         self.allows_pragma.set(allows);
         self.has_refused.replace(false)
     }
