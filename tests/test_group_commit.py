@@ -54,7 +54,7 @@ async def together(pool: Pool, *statements: tuple[str, tuple[Any, ...]]) -> list
             # A task that was started inside of the block would take part in it.
             contextvars.Context().run(group.start_soon, execute, place, sql, parameters)
             with anyio.fail_after(5):
-                while pool.stats().waiting <= place:
+                while pool._waiting()[1] <= place:
                     await anyio.lowlevel.checkpoint()
     return results
 
