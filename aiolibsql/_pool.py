@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from aiolibsql._aiolibsql import Connection, _Pool
 from aiolibsql.exceptions import (
     Error,
+    PoolClosed,
     ProgrammingError,
     TimeoutError,  # noqa: A004 - this package's own
 )
@@ -144,11 +145,18 @@ class ConnectionPool(_Pool):
 
     async def _open(self) -> Self:
         if self._closed:
+            raise PoolClosed("the pool is closed")
+        try:
+            # The writer first: it makes the file, and the log that readers need.
+            for place, connection in enumerate(self._connections):
+                await connection
+                self._serve(place)
+        except BaseException:
+            self._closed = True
             self._shut()
-        # The writer first: it makes the file, and the log that readers need.
-        for place, connection in enumerate(self._connections):
-            await connection
-            self._serve(place)
+            for connection in reversed(self._connections):
+                connection.stop()
+            raise
         return self
 
     def __await__(self) -> Generator[Any, Any, Self]:
@@ -446,8 +454,9 @@ def create_pool(
         ValueError: For a size below 2.
         TypeError: For an unknown keyword.
 
+        Error: From the await, as `connect`; the pool is closed then.
+
     Cancellation:
-        Nothing happens before the await. Connections that a cancelled one has opened are closed by
-        `close`; it may be awaited again.
+        Nothing happens before the await. A pool whose open was cancelled is closed.
     """
     return ConnectionPool(database, size, timeout, encryption_key, **options)

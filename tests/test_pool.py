@@ -14,6 +14,7 @@ import aiolibsql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from conftest import Backend
 
@@ -448,3 +449,35 @@ async def test_a_borrower_that_is_collected_leaves_the_functions(file_backend: B
             del holder
             gc.collect()
             assert await pool.fetch_scalar("SELECT one()") == 1
+
+
+async def test_an_open_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    path = tmp_path / "test.db"
+    opened: list[aiolibsql.Connection[Any]] = []
+
+    async def init(connection: aiolibsql.Connection[Any]) -> None:
+        opened.append(connection)
+        if len(opened) == 3:
+            raise KeyError("the third")
+
+    pool = aiolibsql.create_pool(path, 4, init=init)
+    with pytest.raises(KeyError):
+        await pool
+    for use in (pool.acquire, pool.__aenter__, lambda: pool.execute("SELECT 1")):
+        with pytest.raises(aiolibsql.PoolClosed):
+            await use()
+    await pool.close()
+    assert all(connection.closed for connection in opened)
+
+
+async def test_a_cancelled_open_leaves_nothing_open(tmp_path: Path) -> None:
+    for turns in range(20):
+        pool = aiolibsql.create_pool(tmp_path / "test.db", 4)
+        async with anyio.create_task_group() as group:
+            group.start_soon(pool.__aenter__)
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        await pool.close()
+        assert pool.stats().in_use == 0
+    assert not (tmp_path / "test.db-wal").exists()
