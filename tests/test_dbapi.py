@@ -179,9 +179,12 @@ class Alarm(Exception):  # noqa: N818 - it is no error
 
 @contextlib.contextmanager
 def alarm(seconds: float, handler: Callable[[], object]) -> Iterator[None]:
-    """Have the handler of a signal called in the main thread, after a while."""
+    """Have the handler of a signal called in the main thread, after a while.
+
+    And again: Python loses an exception that a handler raises while a destructor happens to run.
+    """
     before = signal.signal(signal.SIGALRM, lambda *_: handler())
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
     finally:
