@@ -65,6 +65,13 @@ def serialized() -> bytes:
         return path.read_bytes()
 
 
+class Target(sqlite3.Connection):
+    """A connection of the stdlib's that nobody has to close."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 @dataclass
 class World:
     """An open connection with some data, and what its methods have made."""
@@ -616,7 +623,7 @@ TABLE: dict[str, Use] = {
              (lambda w: w.conn.serialize(name="a\0b"), ValueError)),
     ),
     "Connection.backup": Use(
-        lambda w: w.conn.backup(sqlite3.connect(":memory:")), waits=True,
+        lambda w: w.conn.backup(Target(":memory:", check_same_thread=False)), waits=True,
         in_block=ProgrammingError,
         bad=((lambda w: w.conn.backup(5), TypeError),
              (lambda w: w.conn.backup(w.base), ValueError)),
