@@ -16,6 +16,7 @@ use crate::python::parameters::{Converter, Shape};
 
 use super::cursor::Cursor;
 use super::runner;
+use super::signals;
 
 /// Rows in a command, at most.
 const BATCH_ROWS: usize = 1000;
@@ -64,7 +65,7 @@ impl Rows<'_> {
         };
         let outcome = runner::run(py, self.link, action)?;
         self.changed += outcome.rowcount.unwrap_or(0);
-        py.check_signals()
+        signals::check(py)
     }
 
     fn run(&mut self, converter: &mut Converter, rows: &Bound<'_, PyIterator>) -> PyResult<()> {

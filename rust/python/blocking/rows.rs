@@ -17,6 +17,7 @@ use crate::python::results::{Found, Piece};
 
 use super::cursor::Cursor;
 use super::runner;
+use super::signals;
 
 /// Rows that are read at a time, at most.
 const MOST_ROWS: usize = 1024;
@@ -64,7 +65,7 @@ impl Cursor {
         drop(results);
         runner::run(py, &link, Action::Fetch { rows, amount })?;
         // Each command may be a short one, and there be no end of them.
-        py.check_signals()
+        signals::check(py)
     }
 
     fn maker(slf: &Bound<'_, Self>, link: &Link) -> RowMaker {
