@@ -179,12 +179,9 @@ class Alarm(Exception):  # noqa: N818 - it is no error
 
 @contextlib.contextmanager
 def alarm(seconds: float, handler: Callable[[], object]) -> Iterator[None]:
-    """Have the handler of a signal called in the main thread, after a while.
-
-    And again: Python loses an exception that a handler raises while a destructor happens to run.
-    """
+    """Have the handler of a signal called in the main thread, after a while."""
     before = signal.signal(signal.SIGALRM, lambda *_: handler())
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
@@ -208,6 +205,18 @@ def test_a_signal_stops_what_has_no_end(conn: dbapi.Connection) -> None:
     with alarm(0.1, raise_alarm), pytest.raises(Alarm):
         conn.executemany("INSERT INTO t VALUES (?)", itertools.repeat((1,)))
     assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_signal_is_not_lost_in_a_callback_of_the_collector(conn: dbapi.Connection) -> None:
+    def callback(_phase: str, _info: dict[str, int]) -> None:
+        """Be Python code, in which a handler may be called."""
+
+    gc.callbacks.append(callback)
+    try:
+        with alarm(0.1, raise_alarm), pytest.raises(Alarm):
+            conn.execute(f"{NUMBERS} SELECT i FROM n").fetchall()
+    finally:
+        gc.callbacks.remove(callback)
 
 
 def test_a_signal_whose_handler_returns_stops_nothing(conn: dbapi.Connection) -> None:
