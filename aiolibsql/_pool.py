@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextvars
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiolibsql._aiolibsql import Connection, _Pool
-from aiolibsql.exceptions import (
-    Error,
-    PoolClosed,
-    ProgrammingError,
-    TimeoutError,  # noqa: A004 - this package's own
-)
+from aiolibsql._loan import Loan, PoolTransaction, held_of
+from aiolibsql.exceptions import PoolClosed, TimeoutError  # noqa: A004 - this package's own
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
@@ -20,15 +15,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from aiolibsql._aiolibsql import Cursor, Transaction
-
-    _Mode = Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"]
+    from aiolibsql._aiolibsql import Cursor
+    from aiolibsql._loan import Mode
 
 _SMALLEST = 2
-
-_Held = tuple[tuple["ConnectionPool", Connection[Any], bool], ...]
-# What the running task has borrowed: pool, connection, and whether it is a reader.
-_held: contextvars.ContextVar[_Held] = contextvars.ContextVar("aiolibsql.held", default=())
 
 
 class PoolStats(NamedTuple):
@@ -237,10 +227,8 @@ class ConnectionPool(_Pool):
         return f"<aiolibsql.ConnectionPool '{self._database}' of {stats.size} ({state})>"
 
     def _held(self) -> Connection[Any] | None:
-        for pool, connection, _ in reversed(_held.get()):
-            # A task that was started in a block may outlive it.
-            if pool is self and self._is_lent(connection):
-                return connection
+        for connection, _ in held_of(self):
+            return connection
         return None
 
     async def acquire(
@@ -282,7 +270,7 @@ class ConnectionPool(_Pool):
         """
         await self._release(connection)
 
-    def read(self) -> _Loan:
+    def read(self) -> Loan:
         """Borrow a connection that only reads, for a block.
 
         Returns:
@@ -291,9 +279,9 @@ class ConnectionPool(_Pool):
         Raises:
             PoolTimeout: From entering it, as `acquire`.
         """
-        return _Loan(self, True)
+        return Loan(self, True)
 
-    def write(self) -> _Loan:
+    def write(self) -> Loan:
         """Borrow the connection that writes, for a block.
 
         Leaving it normally commits a transaction that is open, leaving by exception or cancellation
@@ -306,9 +294,9 @@ class ConnectionPool(_Pool):
         Raises:
             PoolTimeout: From entering it, as `acquire`.
         """
-        return _Loan(self, False)
+        return Loan(self, False)
 
-    def transaction(self, mode: _Mode = "IMMEDIATE") -> _PoolTransaction:
+    def transaction(self, mode: Mode = "IMMEDIATE") -> PoolTransaction:
         """Borrow a connection for a transaction block, as `Connection.transaction`.
 
         Args:
@@ -321,7 +309,7 @@ class ConnectionPool(_Pool):
         Raises:
             PoolTimeout: From entering it, as `acquire`.
         """
-        return _PoolTransaction(self, mode)
+        return PoolTransaction(self, mode)
 
     async def executemany(
         self, sql: str, parameters: Iterable[Any] | AsyncIterable[Any]
@@ -362,76 +350,6 @@ class ConnectionPool(_Pool):
             return await connection.batch(operations)
 
     batch = executebatch
-
-
-class _Loan:
-    """A connection that is borrowed for a block."""
-
-    def __init__(self, pool: ConnectionPool, readonly: bool) -> None:
-        self._pool = pool
-        self._readonly = readonly
-        self._connection: Connection[Any] | None = None
-        self._is_own = False
-
-    async def __aenter__(self) -> Connection[Any]:
-        if self._connection is not None:
-            raise ProgrammingError("a block of read() or write() can be entered once")
-        for pool, connection, readonly in reversed(_held.get()):
-            is_here = pool is self._pool and self._pool._is_lent(connection)  # noqa: SLF001
-            if is_here and (self._readonly or not readonly):
-                self._connection = connection
-                return connection
-        self._connection = await self._pool.acquire(self._readonly)
-        self._is_own = True
-        _held.set((*_held.get(), (self._pool, self._connection, self._readonly)))
-        return self._connection
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        connection = self._connection
-        if not self._is_own or connection is None:
-            return
-        _held.set(tuple(held for held in _held.get() if held[1] is not connection))
-        try:
-            if exc_type is None and not connection.closed and connection.in_transaction:
-                await connection.commit()
-        finally:
-            await self._pool.release(connection)
-
-
-class _PoolTransaction:
-    """A transaction block on a borrowed connection."""
-
-    def __init__(self, pool: ConnectionPool, mode: _Mode) -> None:
-        self._loan = _Loan(pool, mode == "READ")
-        self._mode = mode
-        self._block: Transaction[Any] | None = None
-
-    async def __aenter__(self) -> Transaction[Any]:
-        connection = await self._loan.__aenter__()
-        try:
-            self._block = connection.transaction(self._mode)
-            return await self._block.__aenter__()
-        except BaseException as error:
-            await self._loan.__aexit__(type(error), error, error.__traceback__)
-            raise
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        if self._block is None:
-            return
-        try:
-            await self._block.__aexit__(exc_type, exc, tb)
-        finally:
-            await self._loan.__aexit__(Error, None, None)
 
 
 def create_pool(
