@@ -77,7 +77,7 @@ impl Session {
             self.give_back(sql, id);
             return Err(refused.with_sql(sql));
         }
-        let executed = self.observed(&sql.clone(), |session| {
+        let executed = self.observed(sql, |session| {
             session.with_fresh_snapshot(operation, |session, again| {
                 if again {
                     session.handle.statement(id).reset();
@@ -155,7 +155,7 @@ impl Session {
             self.give_back(sql, id);
             return Err(refused.with_sql(sql));
         }
-        let changed = self.observed(&sql.clone(), |session| {
+        let changed = self.observed(sql, |session| {
             let changed = if is_atomic {
                 session.atomically(operation, |session| session.run_rows(operation, id, feed))?
             } else {

@@ -217,13 +217,13 @@ impl Local {
         mailbox
     }
 
-    /// Runs one command; a panic poisons this connection only.
+    /// Runs one command, which the mailbox names as running; a panic poisons this connection only.
     pub(super) fn run_contained(&self, database: Database, command: Command) -> Database {
-        let operation = Arc::clone(&command.operation);
         let ran = catch_unwind(AssertUnwindSafe(|| self.run(database, command)));
         ran.unwrap_or_else(|panic| {
             let database = self.poisoned(&*panic);
-            if let Database::Poisoned(message) = &database {
+            let running = self.lock().running.clone();
+            if let (Database::Poisoned(message), Some(operation)) = (&database, running) {
                 // It may not have come that far.
                 let _ = operation.claim();
                 drop(operation.finish(Err(Error::internal(message.clone()))));

@@ -109,6 +109,7 @@ impl Connection {
             control,
             modes: Vec::new(),
             chunk: iter_chunk_size.max(1),
+            last_text: None,
             diagnostics: Diagnostics::default(),
         };
         let link = Arc::new(match shared {

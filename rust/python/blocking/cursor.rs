@@ -19,7 +19,7 @@ use crate::python::converters::Converters;
 use crate::python::exceptions;
 use crate::python::factories::RowFactory;
 use crate::python::link::Link;
-use crate::python::parameters::{self, Converter};
+use crate::python::parameters::Converter;
 use crate::python::results::{State, describe};
 
 use super::connection::{Connection, check_not_closed};
@@ -42,8 +42,6 @@ pub struct Results {
     /// The database that the rows come from.
     pub(super) source: Option<Arc<Link>>,
     pub(super) state: State,
-    /// The text of the last execution, and what was made of it.
-    last: Option<(Py<PyString>, Arc<str>)>,
 }
 
 /// While it lives, no other method of the cursor may work.
@@ -63,7 +61,6 @@ impl Cursor {
             connection: Some(connection.clone().unbind()),
             source: None,
             state: State::new(row_factory, FIRST_ROWS),
-            last: None,
         };
         Self {
             state: Mutex::new(results),
@@ -131,29 +128,6 @@ impl Cursor {
         Ok((connection, link))
     }
 
-    /// SQL as the core takes it; of the same object as the last one, the same.
-    pub(super) fn text(
-        &self,
-        connection: &Connection,
-        sql: &Bound<'_, PyAny>,
-    ) -> PyResult<Arc<str>> {
-        let py = sql.py();
-        if let Some((last, text)) = &self.state().last
-            && last.is(sql)
-        {
-            let text = Arc::clone(text);
-            connection.check_length(py, &text)?;
-            return Ok(text);
-        }
-        let sql = sql.cast::<PyString>()?;
-        let text = parameters::sql(sql)?;
-        connection.check_length(py, &text)?;
-        let last = (sql.clone().unbind(), Arc::clone(&text));
-        let before = self.state().last.replace(last);
-        drop(before);
-        Ok(text)
-    }
-
     /// Starts an execution; the rows of the last one end.
     pub(super) fn begin(&self, next: Option<(Arc<RowStream>, Arc<Link>)>) {
         let (rows, source) = next.unzip();
@@ -190,8 +164,8 @@ impl Cursor {
         let (py, this) = (slf.py(), slf.get());
         let (connection, link) = this.usable(py)?;
         let _taken = this.take(py)?;
-        let sql = this.text(connection.get(), sql)?;
-        let (adapters, converters) = link.types_of(py);
+        let (sql, adapters, converters) = link.request(sql.cast()?)?;
+        connection.get().check_length(py, &sql)?;
         let bindings = Converter::new(Arc::clone(&sql), adapters)
             .one(parameters)
             .map_err(|error| reworded(py, error))?;
@@ -258,7 +232,6 @@ impl Cursor {
             connection: None,
             source: None,
             state: State::new(RowFactory::Tuple, FIRST_ROWS),
-            last: None,
         };
         Self {
             state: Mutex::new(results),

@@ -56,6 +56,7 @@ impl Inner {
             control,
             modes: Vec::new(),
             chunk: 1,
+            last_text: None,
             diagnostics: Diagnostics::default(),
         };
         Ok(Self {
