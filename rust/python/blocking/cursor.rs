@@ -155,17 +155,18 @@ impl Cursor {
         drop(replaced);
     }
 
-    /// Executes one statement.
+    /// Executes one statement on its connection, which can be used.
     pub fn run_one(
-        slf: &Bound<'_, Self>,
+        &self,
+        connection: &Connection,
+        link: Arc<Link>,
         sql: &Bound<'_, PyAny>,
         parameters: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let (py, this) = (slf.py(), slf.get());
-        let (connection, link) = this.usable(py)?;
-        let _taken = this.take(py)?;
+        let py = sql.py();
+        let _taken = self.take(py)?;
         let (sql, adapters, converters) = link.request(sql.cast()?)?;
-        connection.get().check_length(py, &sql)?;
+        connection.check_length(py, &sql)?;
         let bindings = Converter::new(Arc::clone(&sql), adapters)
             .one(parameters)
             .map_err(|error| reworded(py, error))?;
@@ -178,10 +179,10 @@ impl Cursor {
             wants_decltypes: converters.want_decltypes(),
             is_timed: false,
         };
-        this.begin(Some((rows, Arc::clone(&link))));
-        let result = this.run_execute(py, &link, execute, &converters);
+        self.begin(Some((rows, Arc::clone(&link))));
+        let result = self.run_execute(py, &link, execute, &converters);
         if result.is_err() {
-            this.begin(None);
+            self.begin(None);
         }
         result
     }
@@ -262,7 +263,8 @@ impl Cursor {
         sql: &Bound<'_, PyAny>,
         parameters: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, Self>> {
-        Self::run_one(slf, sql, parameters)?;
+        let (connection, link) = slf.get().usable(slf.py())?;
+        slf.get().run_one(connection.get(), link, sql, parameters)?;
         Ok(slf.clone())
     }
 
