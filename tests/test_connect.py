@@ -223,6 +223,10 @@ async def test_corrupt_file_fails_at_open_and_stays_as_it_was(tmp_path: Path) ->
     assert path.read_bytes() == content
 
 
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 async def test_connection_that_reads_nothing_makes_no_files(tmp_path: Path) -> None:
     path = tmp_path / "wal.db"
     async with aiolibsql.connect(path) as conn:
@@ -230,10 +234,9 @@ async def test_connection_that_reads_nothing_makes_no_files(tmp_path: Path) -> N
         await conn.execute("CREATE TABLE t (a)")
     async with aiolibsql.connect(path) as conn:
         assert await conn.fetch_scalar("SELECT 1") == 1
-        assert [file.name for file in tmp_path.iterdir()] == ["wal.db"]
+        assert names_in(tmp_path) == {"wal.db"}
         assert await conn.fetch_all("SELECT * FROM t") == []
-        names = {file.name for file in tmp_path.iterdir()}
-        assert names == {"wal.db", "wal.db-wal", "wal.db-shm"}
+        assert names_in(tmp_path) == {"wal.db", "wal.db-wal", "wal.db-shm"}
 
 
 async def test_empty_file_is_a_database(tmp_path: Path) -> None:
