@@ -50,6 +50,7 @@ impl Session {
             ..
         } = execute;
         let started = execute.is_timed.then(Instant::now);
+        self.was_quick = false;
         let prepared = self.prepare(sql).map_err(|error| error.with_sql(sql));
         match prepared {
             Ok(Some(id)) if self.handle.statement(id).is_marked() => unheard::wake_if_many(),
@@ -393,6 +394,7 @@ impl Session {
             && statement.kind() == StatementKind::Select
             && started.is_some_and(|started| started.elapsed() < QUICK);
         statement.mark(is_quick);
+        self.was_quick = is_quick;
         ended.map(|done| Read { done, rows: read })
     }
 

@@ -58,6 +58,8 @@ pub struct Session {
     pub(super) is_in_memory: bool,
     /// Somebody has it, of those who share a pool.
     pub(super) is_lent: bool,
+    /// The last statement was a query that took little time.
+    pub(super) was_quick: bool,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -133,6 +135,7 @@ impl Session {
             channel: None,
             is_in_memory: false,
             is_lent: false,
+            was_quick: false,
         };
         session.prepare_for(options, operation)?;
         Ok(session)

@@ -44,6 +44,14 @@ impl StatementCache {
         last.chain(others).for_each(|(_, id)| handle.finalize(id));
     }
 
+    /// The idle statement for `sql`.
+    pub fn peek(&self, sql: &Arc<str>) -> Option<StatementId> {
+        match &self.last {
+            Some((last, id)) if last == sql => Some(*id),
+            _ => self.idle.peek(&**sql).copied(),
+        }
+    }
+
     /// Takes the idle statement for `sql` out of the cache.
     pub fn take(&mut self, sql: &Arc<str>) -> Option<StatementId> {
         let is_last = |(last, _): &mut (Arc<str>, _)| Arc::ptr_eq(last, sql) || *last == *sql;

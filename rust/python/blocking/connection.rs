@@ -290,7 +290,7 @@ impl Connection {
         if slf.is_exact_instance_of::<Self>() {
             let link = slf.get().usable(slf.py())?;
             let cursor = Bound::new(slf.py(), Cursor::of(slf, &link))?;
-            cursor.get().run_one(slf.get(), link, sql, parameters)?;
+            cursor.get().run_one(slf.get(), &link, sql, parameters)?;
             return Ok(cursor.into_any());
         }
         let cursor = Self::new_cursor(slf)?;

@@ -159,7 +159,7 @@ impl Cursor {
     pub fn run_one(
         &self,
         connection: &Connection,
-        link: Arc<Link>,
+        link: &Arc<Link>,
         sql: &Bound<'_, PyAny>,
         parameters: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
@@ -179,8 +179,8 @@ impl Cursor {
             wants_decltypes: converters.want_decltypes(),
             is_timed: false,
         };
-        self.begin(Some((rows, Arc::clone(&link))));
-        let result = self.run_execute(py, &link, execute, &converters);
+        self.begin(Some((rows, Arc::clone(link))));
+        let result = self.run_execute(py, link, execute, &converters);
         if result.is_err() {
             self.begin(None);
         }
@@ -264,7 +264,8 @@ impl Cursor {
         parameters: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, Self>> {
         let (connection, link) = slf.get().usable(slf.py())?;
-        slf.get().run_one(connection.get(), link, sql, parameters)?;
+        slf.get()
+            .run_one(connection.get(), &link, sql, parameters)?;
         Ok(slf.clone())
     }
 
