@@ -433,7 +433,11 @@ impl Backend for Arc<Local> {
             }
             return;
         }
-        if may_wait && self.is_quick() && !mailbox.is_claimed() {
+        if mailbox.is_claimed() {
+            // Whoever has the session looks at the queue after.
+            return;
+        }
+        if may_wait && self.is_quick() {
             drop(mailbox);
             wakes::submitted(self, true);
             return;
