@@ -5,17 +5,17 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiolibsql._aiolibsql import Connection, _Pool
+from aiolibsql._aiolibsql import Connection
 from aiolibsql._loan import Loan, PoolTransaction, held_of
+from aiolibsql._pool_statements import PoolStatements
 from aiolibsql.exceptions import PoolClosed, TimeoutError  # noqa: A004 - this package's own
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
+    from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from aiolibsql._aiolibsql import Cursor
     from aiolibsql._loan import Mode
 
 _SMALLEST = 2
@@ -44,7 +44,7 @@ def _is_in_memory(database: object, uri: bool) -> bool:
     return name in {":memory:", ""}
 
 
-class ConnectionPool(_Pool):
+class ConnectionPool(PoolStatements):
     """Connections to one database for any number of tasks: one writes, the others read.
 
     Statements go to a connection that is free and may run them: those that only read to one of the
@@ -310,46 +310,6 @@ class ConnectionPool(_Pool):
             PoolTimeout: From entering it, as `acquire`.
         """
         return PoolTransaction(self, mode)
-
-    async def executemany(
-        self, sql: str, parameters: Iterable[Any] | AsyncIterable[Any]
-    ) -> Cursor[Any]:
-        """Execute a statement for each row of parameters, as `Connection.executemany`.
-
-        Args:
-            sql: An INSERT, UPDATE, DELETE or REPLACE.
-            parameters: An iterable or async iterable of sequences or mappings.
-
-        Returns:
-            A cursor with the sum of the changed rows.
-
-        Raises:
-            PoolTimeout: As `acquire`.
-            Error: As `Connection.executemany`.
-
-        Cancellation:
-            All of them or none.
-        """
-        async with self.write() as connection:
-            return await connection.executemany(sql, parameters)
-
-    async def executebatch(self, operations: Iterable[Any]) -> Any:
-        """Execute several statements, all of them or none, as `Connection.batch`.
-
-        Args:
-            operations: Statements, or pairs of a statement and its parameters.
-
-        Raises:
-            PoolTimeout: As `acquire`.
-            Error: As `Connection.batch`.
-
-        Cancellation:
-            All of them or none.
-        """
-        async with self.write() as connection:
-            return await connection.batch(operations)
-
-    batch = executebatch
 
 
 def create_pool(

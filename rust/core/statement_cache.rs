@@ -40,6 +40,11 @@ impl StatementCache {
         }
     }
 
+    /// Whether it has one for `sql`.
+    pub fn has(&self, sql: &str) -> bool {
+        self.idle.contains(sql)
+    }
+
     /// Takes the idle statement for `sql` out of the cache.
     pub fn take(&mut self, sql: &str) -> Option<StatementId> {
         self.idle.pop(sql)

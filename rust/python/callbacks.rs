@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -56,6 +56,8 @@ pub struct Callbacks {
     next: AtomicU64,
     /// What those who share the database have of them.
     uses: Arc<Uses>,
+    /// The same of a pool, for a statement may run on any of its connections.
+    uses_of_pool: OnceLock<Arc<Uses>>,
     channel: Arc<Channel>,
     reentrancy: Arc<Reentrancy>,
     /// Statements are run by the threads that wait for them.
@@ -86,10 +88,20 @@ impl Callbacks {
             table: Mutex::default(),
             next: AtomicU64::new(0),
             uses,
+            uses_of_pool: OnceLock::new(),
             channel,
             reentrancy,
             is_blocking,
         })
+    }
+
+    /// Its connection becomes one of a pool's; nothing has called it yet.
+    pub fn join_pool(&self, uses: &Arc<Uses>) {
+        let _ = self.uses_of_pool.set(Arc::clone(uses));
+    }
+
+    fn uses(&self) -> &Uses {
+        self.uses_of_pool.get().unwrap_or(&self.uses)
     }
 
     /// Adds a callback, and looks whether it will return something to be awaited.
@@ -98,7 +110,7 @@ impl Callbacks {
     /// Those of looking.
     pub fn add_callable(self: &Arc<Self>, callable: &Bound<'_, PyAny>) -> PyResult<Callback> {
         if is_async(callable)? {
-            self.uses.awaits.store(true, Ordering::Release);
+            self.uses().awaits.store(true, Ordering::Release);
         }
         Ok(self.add(callable.clone().unbind()))
     }
@@ -106,7 +118,7 @@ impl Callbacks {
     /// Adds a callback, or an object that one works on.
     pub fn add(self: &Arc<Self>, object: Py<PyAny>) -> Callback {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.uses.is_used.store(true, Ordering::Release);
+        self.uses().is_used.store(true, Ordering::Release);
         self.table().insert(id, object);
         Callback {
             callbacks: Arc::downgrade(self),
@@ -121,12 +133,12 @@ impl Callbacks {
 
     /// Whether a statement may need its caller while it runs.
     pub fn may_await(&self) -> bool {
-        self.uses.awaits.load(Ordering::Acquire)
+        self.uses().awaits.load(Ordering::Acquire)
     }
 
     /// What callbacks of a statement run in, which is awaited here.
     pub fn surroundings(&self, py: Python<'_>) -> Option<Opaque> {
-        if !self.uses.is_used.load(Ordering::Acquire) {
+        if !self.uses().is_used.load(Ordering::Acquire) {
             return None;
         }
         if self.is_blocking {
@@ -293,7 +305,7 @@ impl<'py> Call<'_, 'py> {
     ) -> PyResult<Bound<'py, PyAny>> {
         let value = ffi::call_all_in(self.context, callable, arguments)?;
         if is_awaitable(&value)? {
-            self.callbacks.uses.awaits.store(true, Ordering::Release);
+            self.callbacks.uses().awaits.store(true, Ordering::Release);
             self.wait_for(value)
         } else {
             Ok(value)

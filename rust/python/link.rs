@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use pyo3::exceptions::PyResourceWarning;
@@ -18,6 +18,7 @@ use crate::core::{
 use super::adapters::Adapters;
 use super::callbacks::{Callbacks, Uses};
 use super::converters::Converters;
+use super::diagnostics::Watch;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::memory::SharedMemory;
@@ -44,8 +45,9 @@ pub struct Link {
     settings: Mutex<Settings>,
     /// There are mode changes in the settings.
     has_modes: AtomicBool,
-    /// Somebody wants to know of executions.
-    watched: AtomicBool,
+    watch: Watch,
+    /// The same of its pool.
+    watch_of_pool: OnceLock<Arc<Watch>>,
     reported: AtomicBool,
     /// A close was submitted that nobody need wait for.
     stopped: AtomicBool,
@@ -107,7 +109,8 @@ impl Link {
             reentrancy,
             settings: Mutex::new(settings),
             has_modes: AtomicBool::new(false),
-            watched: AtomicBool::new(false),
+            watch: Watch::default(),
+            watch_of_pool: OnceLock::new(),
             reported: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
@@ -269,12 +272,23 @@ impl Link {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Relaxed)
+    /// Who looks at its statements.
+    pub fn watch(&self) -> &Watch {
+        match self.watch_of_pool.get() {
+            Some(watch) => watch,
+            None => &self.watch,
+        }
     }
 
-    pub fn set_watched(&self, watched: bool) {
-        self.watched.store(watched, Ordering::Relaxed);
+    /// That of its own, which shows its objects to the collector.
+    pub const fn own_watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Becomes one of a pool's; nothing has used it yet.
+    pub fn join_pool(&self, uses: &Arc<Uses>, watch: &Arc<Watch>) {
+        self.callbacks.join_pool(uses);
+        let _ = self.watch_of_pool.set(Arc::clone(watch));
     }
 
     /// Refuses to change how transactions begin and end in the middle of a block.

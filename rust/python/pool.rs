@@ -16,8 +16,10 @@ use crate::core::{self, Amount, Error, Limits, Outcome, Role, Service, Shared, S
 
 use super::awaitable::Operation;
 use super::cached::interned;
+use super::callbacks::Uses;
 use super::connection::Connection;
 use super::cursor::{Cursor, FIRST_ROWS};
+use super::diagnostics::Watch;
 use super::exceptions;
 use super::fetch::{FetchAll, FetchOne};
 use super::parameters;
@@ -121,6 +123,10 @@ pub struct Pool {
     members: Mutex<Vec<Py<Connection>>>,
     limits: Limits,
     loans: Arc<Loans>,
+    /// What its connections have of callbacks.
+    uses: Arc<Uses>,
+    /// Who looks at their statements.
+    watch: Arc<Watch>,
 }
 
 /// A statement as the methods take it.
@@ -137,6 +143,10 @@ impl Pool {
 
     pub const fn limits(&self) -> Limits {
         self.limits
+    }
+
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     pub fn loans(&self) -> &Loans {
@@ -174,7 +184,7 @@ impl Pool {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn execute_then(
+    pub fn execute_then(
         slf: &Bound<'_, Self>,
         name: &'static str,
         request: Request<'_, '_>,
@@ -201,6 +211,8 @@ impl Pool {
                 most: max_waiting,
             },
             loans: Arc::default(),
+            uses: Arc::default(),
+            watch: Arc::default(),
         })
     }
 
@@ -212,6 +224,7 @@ impl Pool {
             .map_err(|_| PyValueError::new_err("too many connections"))?;
         let link = connection.get().link();
         link.local().join_pool(&self.core, index, role, self.limits);
+        link.join_pool(&self.uses, &self.watch);
         members.push(connection.clone().unbind());
         Ok(())
     }
@@ -357,6 +370,7 @@ impl Pool {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.watch.traverse(visit)?;
         match self.members.try_lock() {
             Ok(members) => members.iter().try_for_each(|member| visit.call(member)),
             Err(_) => Ok(()),
@@ -366,6 +380,7 @@ impl Pool {
     fn __clear__(&self) {
         let members = std::mem::take(&mut *self.members());
         drop(members);
+        self.watch.clear();
     }
 }
 

@@ -11,7 +11,6 @@ use crate::core::{Action, ModeChange};
 use super::adapters::Adapters;
 use super::connection::Connection;
 use super::converters::Converters;
-use super::diagnostics::Diagnostics;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
 
@@ -25,7 +24,6 @@ pub struct Settings {
     /// Assignments to `isolation_level` and `autocommit` that the next command applies.
     pub modes: Vec<ModeChange>,
     pub chunk: usize,
-    pub diagnostics: Diagnostics,
 }
 
 impl Settings {
@@ -42,18 +40,16 @@ impl Settings {
         self.row_factory.traverse(visit)?;
         self.text_factory.traverse(visit)?;
         self.adapters.traverse(visit)?;
-        self.converters.traverse(visit)?;
-        self.diagnostics.traverse(visit)
+        self.converters.traverse(visit)
     }
 
     /// Takes what is Python's out, to be dropped without the lock.
-    pub fn take_objects(&mut self) -> (RowFactory, TextFactory, Adapters, Converters, Diagnostics) {
+    pub fn take_objects(&mut self) -> (RowFactory, TextFactory, Adapters, Converters) {
         (
             std::mem::replace(&mut self.row_factory, RowFactory::Tuple),
             std::mem::replace(&mut self.text_factory, TextFactory::Str),
             std::mem::take(&mut self.adapters),
             std::mem::take(&mut self.converters),
-            std::mem::take(&mut self.diagnostics),
         )
     }
 }

@@ -170,6 +170,23 @@ impl Local {
         }
     }
 
+    /// Whether a command of the pool may not be for this handle: nobody knows, or it is for a reader that has not
+    /// compiled it and may not be able to, for the schema and the functions may be others by now.
+    pub(in super::super) fn needs_direction(&self, database: &Database, command: &Command) -> bool {
+        if !command.is_pooled {
+            return false;
+        }
+        let (Some(Route::Reader), Some(pool)) = (command.route, self.pool.get()) else {
+            return command.route.is_none();
+        };
+        match (database, &command.action) {
+            (Database::Open(session), Action::Execute(execute)) => {
+                pool.role == Role::Reader && !session.cache.has(&execute.sql)
+            }
+            _ => false,
+        }
+    }
+
     /// Finds out where a command of the pool belongs, and sends it there. `Some`: it is for this handle.
     pub(in super::super) fn direct(
         &self,
