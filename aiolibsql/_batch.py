@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from aiolibsql._aiolibsql import Connection, Cursor
     from aiolibsql._types import BatchOperation, Parameters
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 def _read_one(operation: BatchOperation, position: int) -> tuple[str, Parameters | None]:
     if isinstance(operation, str):
         return operation, None
-    parts = tuple(operation)
+    parts = tuple(operation) if isinstance(operation, Iterable) else ()
     if not 1 <= len(parts) <= 2 or not isinstance(parts[0], str):  # noqa: PLR2004 - SQL, parameters
         message = f"operation {position} of a batch must be SQL, or a tuple of SQL and parameters"
         raise TypeError(message)

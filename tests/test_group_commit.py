@@ -110,12 +110,12 @@ async def test_deferred_foreign_keys(pool: Pool) -> None:
     )
     # As each alone: a later parent does not help.
     assert [type(result).__name__ for result in results] == [
-        "Cursor",
+        "PoolCursor",
         "IntegrityError",
-        "Cursor",
-        "Cursor",
+        "PoolCursor",
+        "PoolCursor",
         "IntegrityError",
-        "Cursor",
+        "PoolCursor",
     ]
     assert results[1].sqlite_errorname == "SQLITE_CONSTRAINT_FOREIGNKEY"
     assert await pool.fetch_all("SELECT parent FROM child") == [(8,)]
@@ -133,12 +133,12 @@ async def test_or_rollback_ends_only_its_own_statement(pool: Pool) -> None:
         (INSERT, (4,)),
     )
     assert [type(result).__name__ for result in results] == [
-        "Cursor",
-        "Cursor",
+        "PoolCursor",
+        "PoolCursor",
         "IntegrityError",
-        "Cursor",
+        "PoolCursor",
         "IntegrityError",
-        "Cursor",
+        "PoolCursor",
     ]
     # It ran twice, and is told once.
     assert await results[1].fetchall() == [(2,)]
@@ -184,9 +184,9 @@ async def test_a_full_disk(pool: Pool) -> None:
     large = "INSERT INTO t (x) VALUES (zeroblob(?))"
     results = await together(pool, (INSERT, (1,)), (large, (1_000_000,)), (INSERT, (2,)))
     assert [type(result).__name__ for result in results] == [
-        "Cursor",
+        "PoolCursor",
         "OperationalError",
-        "Cursor",
+        "PoolCursor",
     ]
     assert results[1].sqlite_errorname == "SQLITE_FULL"
     assert await pool.fetch_all("SELECT x FROM t ORDER BY x") == [(1,), (2,)]

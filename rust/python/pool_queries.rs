@@ -21,6 +21,15 @@ use super::work::Inserted;
 const MODULE: &str = "aiolibsql._pool_statements";
 
 impl Pool {
+    fn batch_as(
+        name: &'static str,
+        slf: &Bound<'_, Self>,
+        operations: &Bound<'_, PyAny>,
+    ) -> PyResult<Operation> {
+        let arguments = (slf, operations).into_pyobject(slf.py())?;
+        Ok(Coroutine::operation(name, (MODULE, "executebatch"), arguments))
+    }
+
     /// All rows of a question of the driver's own, as tuples with str.
     pub fn fetch_plain(
         slf: &Bound<'_, Self>,
@@ -81,10 +90,11 @@ impl Pool {
     }
 
     fn executebatch(slf: &Bound<'_, Self>, operations: &Bound<'_, PyAny>) -> PyResult<Operation> {
-        let arguments = (slf, operations).into_pyobject(slf.py())?;
-        let function = (MODULE, "executebatch");
-        let name = "ConnectionPool.executebatch";
-        Ok(Coroutine::operation(name, function, arguments))
+        Self::batch_as("ConnectionPool.executebatch", slf, operations)
+    }
+
+    fn batch(slf: &Bound<'_, Self>, operations: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        Self::batch_as("ConnectionPool.batch", slf, operations)
     }
 
     /// Make a cursor for what is executed on a connection that is lent.
