@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from aiolibsql._types import BatchOperation, Parameters
 
 
-def _read_one(operation: BatchOperation, position: int) -> tuple[str, Parameters | None]:
+def _read_one(operation: object, position: int) -> tuple[str, Parameters | None]:
     if isinstance(operation, str):
         return operation, None
     parts = tuple(operation) if isinstance(operation, Iterable) else ()

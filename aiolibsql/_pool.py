@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiolibsql._aiolibsql import Connection
+from aiolibsql._database_name import is_in_memory, is_read_only
 from aiolibsql._loan import Loan, PoolTransaction, held_of
 from aiolibsql._pool_statements import PoolStatements
 from aiolibsql.exceptions import PoolClosed, TimeoutError  # noqa: A004 - this package's own
@@ -35,13 +36,6 @@ class PoolStats(NamedTuple):
     readers: int
     in_use: int
     waiting: int
-
-
-def _is_in_memory(database: object, uri: bool) -> bool:
-    name = database.decode() if isinstance(database, bytes) else str(database)
-    if name.startswith("file:") or uri:
-        return ":memory:" in name or "mode=memory" in name
-    return name in {":memory:", ""}
 
 
 class ConnectionPool(PoolStatements):
@@ -94,9 +88,9 @@ class ConnectionPool(PoolStatements):
         **options: Any,
     ) -> None:
         self._database = database
-        self._is_single = _is_in_memory(database, options.get("uri", False))
+        self._is_single = is_in_memory(database)
         pragmas = dict(options.pop("pragmas", None) or {})
-        if not self._is_single:
+        if not (self._is_single or is_read_only(database)):
             pragmas = {"journal_mode": "wal", "synchronous": "NORMAL", **pragmas}
         self._connections: list[Connection[Any]] = []
         self._closed = False
@@ -125,13 +119,11 @@ class ConnectionPool(PoolStatements):
         acquire_timeout: float = 30.0,
         max_waiting: int | None = None,
         init: Callable[[Connection[Any]], Awaitable[object]] | None = None,  # noqa: ARG004
-        **options: Any,
+        **options: Any,  # noqa: ARG004
     ) -> Self:
         if size < _SMALLEST:
             raise ValueError("size must be at least 2: one connection writes, the others read")
-        return super().__new__(
-            cls, acquire_timeout, max_waiting, _is_in_memory(database, options.get("uri", False))
-        )
+        return super().__new__(cls, acquire_timeout, max_waiting, is_in_memory(database))
 
     async def _open(self) -> Self:
         if self._closed:

@@ -203,7 +203,7 @@ async def test_cancelled_execute_is_no_leak(pool: Pool) -> None:
         await assert_free(pool)
 
 
-async def test_cursor_of_a_closed_pool(pool: Pool, backend: Backend) -> None:
+async def test_cursor_of_a_closed_pool(backend: Backend) -> None:
     database = backend.path or ":memory:"
     other = await aiolibsql.create_pool(database, 2, encryption_key=backend.key)
     whole = await other.execute("SELECT 1")

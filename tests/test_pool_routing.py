@@ -130,7 +130,9 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("sql", READS + ERRORS)
-async def test_statement_says_what_it_says_to_a_connection(pool: Pool, alone: Any, sql: str) -> None:
+async def test_statement_says_what_it_says_to_a_connection(
+    pool: Pool, alone: Any, sql: str
+) -> None:
     expected = await say(alone, sql)
     # Nobody knows its route at first.
     assert [await say(pool, sql) for _ in range(3)] == [expected] * 3
@@ -336,9 +338,7 @@ async def test_statement_that_some_readers_know_no_more_runs_on_the_writer(
         await connection.create_function("twice", 1, lambda x: 2 * x)
 
     # Nothing is kept compiled, so that each execution has to find out.
-    async with aiolibsql.create_pool(
-        file_backend.path, 3, init=init, cached_statements=0
-    ) as pool:
+    async with aiolibsql.create_pool(file_backend.path, 3, init=init, cached_statements=0) as pool:
         sql = "SELECT twice(21)"
         assert await pool.fetch_scalar(sql) == 42
         lent = [await pool.acquire(readonly=True) for _ in range(2)]
@@ -353,8 +353,12 @@ async def test_function_that_writes_runs_beside_the_pool(pool: Pool) -> None:
     """What a SELECT calls may do what it likes, but not with the connection that calls it."""
     written: list[int] = []
 
+    def note(value: int) -> int:
+        written.append(value)
+        return value
+
     async def init(connection: aiolibsql.Connection[Any]) -> None:
-        await connection.create_function("note", 1, lambda x: written.append(x) or x)
+        await connection.create_function("note", 1, note)
 
     async with pool.read() as connection:
         await init(connection)

@@ -8,6 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from situations import ENDLESS, NUMBERS, SLOW
 
@@ -108,7 +109,7 @@ async def test_executemany(pool: Pool) -> None:
 
     async def rows() -> AsyncIterator[tuple[int]]:
         for i in range(5, 8):
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             yield (i,)
 
     async with pool.executemany("INSERT INTO t (x) VALUES (?)", rows()) as cursor:
@@ -262,7 +263,7 @@ async def test_cache_in_a_pool(pool: Pool) -> None:
             group.start_soon(count, name)
 
 
-async def test_introspection_and_query_plan(pool: Pool, backend: Backend) -> None:
+async def test_introspection_and_query_plan(pool: Pool) -> None:
     await pool.execute("CREATE TABLE child (t INTEGER REFERENCES t (id), y)")
     await pool.execute("CREATE INDEX by_y ON child (y)")
     await pool.execute("CREATE VIEW v AS SELECT x FROM t")
@@ -288,7 +289,7 @@ async def test_introspection_and_query_plan(pool: Pool, backend: Backend) -> Non
     assert await pool.get_tables() == ["child", "t"]
 
 
-async def test_own_questions_are_plain(backend: Backend) -> None:
+async def test_own_questions_are_plain() -> None:
     """Whatever the factories say."""
     async with aiolibsql.create_pool(
         ":memory:", 2, row_factory=lambda *_: None, text_factory=bytes

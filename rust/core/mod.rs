@@ -21,6 +21,7 @@ mod execute;
 mod feed;
 mod guest;
 mod here;
+mod log_files;
 mod lookout;
 mod mailbox;
 mod maintenance;

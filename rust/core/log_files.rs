@@ -1,0 +1,46 @@
+//! Why a database with a write-ahead log can't be opened: its log needs files beside it, and to write to the database.
+//!
+//! Owns no state. Thread: the one that opens.
+//! Must not know: Python, sessions.
+
+use std::path::Path;
+
+use crate::sqlite::code;
+
+use super::error::{Error, Kind};
+
+/// Adds to the error of an open what there is to do, if that is in the way.
+pub fn explain(error: Error, path: Option<&Path>) -> Error {
+    let is_about_log = error.primary_code() == Some(code::CANTOPEN)
+        || matches!(
+            error.kind,
+            Kind::Sqlite(
+                code::READONLY_RECOVERY | code::READONLY_CANTINIT | code::READONLY_DIRECTORY
+            )
+        );
+    // SQLite had opened the file itself before it looked for its log.
+    let Some(path) = path.filter(|path| is_about_log && path.is_file()) else {
+        return error;
+    };
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let message = format!(
+        "{}: its log needs files beside it, which can't be made or written in the directory {}; a database that \
+         nobody changes can be opened without them, by a file: URI with immutable=1",
+        error.message,
+        folder.display(),
+    );
+    Error { message, ..error }
+}
+
+/// Adds to the error of what is done at an open, if the database can't be written.
+pub fn explain_set_up(error: Error, path: Option<&[u8]>) -> Error {
+    if error.kind != Kind::Sqlite(code::READONLY) {
+        return error;
+    }
+    let message = format!(
+        "{}: {}; to read it only, open it by a file: URI with mode=ro, or with immutable=1 if nobody changes it",
+        error.message,
+        String::from_utf8_lossy(path.unwrap_or_default()),
+    );
+    Error { message, ..error }
+}
