@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiolibsql import _pool_rekey
 from aiolibsql._aiolibsql import Connection
 from aiolibsql._database_name import is_in_memory, is_read_only
 from aiolibsql._loan import Loan, PoolTransaction, held_of
@@ -88,6 +89,7 @@ class ConnectionPool(PoolStatements):
         **options: Any,
     ) -> None:
         self._database = database
+        self._init = init
         self._is_single = is_in_memory(database)
         pragmas = dict(options.pop("pragmas", None) or {})
         if not (self._is_single or is_read_only(database)):
@@ -193,6 +195,7 @@ class ConnectionPool(PoolStatements):
         # The writer last, whose part it is to remove the log.
         for connection in reversed(self._connections):
             await connection.close()
+        self._forget_key()
 
     @property
     def closed(self) -> bool:
@@ -287,6 +290,33 @@ class ConnectionPool(PoolStatements):
             PoolTimeout: From entering it, as `acquire`.
         """
         return Loan(self, False)
+
+    async def rekey(self, new_key: str | bytes | None) -> None:
+        """Encrypt the file with another key, encrypt a plain one, or decrypt it for good.
+
+        It borrows all connections, waiting for what runs and for what is lent, closes the readers,
+        changes the key as `Connection.rekey`, and opens the readers again, on which ``init`` runs
+        once more. Statements wait meanwhile. All or nothing: if the key can't be changed, the pool
+        goes on with the old one; if it was, all of the pool has the new one.
+
+        Args:
+            new_key: As `connect`'s ``encryption_key``; None for plain text.
+
+        Raises:
+            TypeError: If the key is neither str nor bytes.
+            ValueError: If it is empty or longer than 32 bytes.
+            ProgrammingError: If the database is in memory, inside of a block of the pool, or while
+                another such call runs.
+            PoolTimeout: If a connection was not given back within ``acquire_timeout``.
+            TimeoutError: If another connection has the file open.
+            OperationalError: If SQLite can't do it; the old key stays. If the error says that the
+                key was changed, readers could not be opened again; the others serve.
+
+        Cancellation:
+            Before the readers are closed nothing has happened; then it goes on to its end, which
+            the caller waits for.
+        """
+        await _pool_rekey.rekey(self, new_key, self._init)
 
     def transaction(self, mode: Mode = "IMMEDIATE") -> PoolTransaction:
         """Borrow a connection for a transaction block, as `Connection.transaction`.

@@ -261,11 +261,12 @@ impl Pool {
         Operation::new(Box::new(Drained::new(slf.clone().unbind())))
     }
 
-    #[pyo3(signature = (readonly, timeout=None))]
+    #[pyo3(signature = (readonly, timeout=None, plain=false))]
     fn _acquire(
         slf: &Bound<'_, Self>,
         readonly: bool,
         timeout: Option<f64>,
+        plain: bool,
     ) -> PyResult<Operation> {
         let limits = slf.get().limits;
         let patience = match timeout {
@@ -273,7 +274,7 @@ impl Pool {
             None => limits.patience,
         };
         let limits = Limits { patience, ..limits };
-        let acquire = Acquire::new(slf.clone().unbind(), readonly, limits);
+        let acquire = Acquire::new(slf.clone().unbind(), readonly, plain, limits);
         Ok(Operation::new(Box::new(acquire)))
     }
 

@@ -5,12 +5,13 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::core::Amount;
+use crate::core::{Action, Amount, Service};
 
 use super::awaitable::Operation;
 use super::connection::Connection;
 use super::coroutine::Coroutine;
 use super::cursor::Cursor;
+use super::encryption;
 use super::fetch::FetchAll;
 use super::pool::Pool;
 use super::pool_cursor::PoolCursor;
@@ -103,6 +104,24 @@ impl Pool {
         connection: &Bound<'_, Connection>,
     ) -> PyResult<Py<Cursor>> {
         PoolCursor::create(slf, &connection.clone().unbind())
+    }
+
+    /// Close a connection that is lent until it is awaited.
+    #[allow(clippy::unused_self, reason = "a method, as its neighbours")]
+    fn _suspend(&self, connection: &Bound<'_, Connection>) -> Operation {
+        let suspend = Action::Serve(Service::Suspend);
+        Connection::run(connection, "ConnectionPool.rekey", suspend)
+    }
+
+    /// Let go of the key: no connection will be opened any more.
+    fn _forget_key(&self) {
+        self.core().forget_key();
+    }
+
+    /// Raise if something is no key.
+    #[allow(clippy::unused_self, reason = "a method, as its neighbours")]
+    fn _check_key(&self, new_key: &Bound<'_, PyAny>) -> PyResult<()> {
+        encryption::read_optional(new_key, "new_key").map(drop)
     }
 
     #[getter]

@@ -13,7 +13,7 @@ use pyo3::types::PyString;
 
 use crate::core::{
     Action, Amount, Bindings, Cancelled, Command, Execute as Statement, Limits, Outcome, RowStream,
-    Service, Shared, Shield, end_at,
+    Service, Shared, Shield, TransactionMode, end_at,
 };
 
 use super::connection::Connection;
@@ -241,6 +241,8 @@ impl Work for Pooled {
 pub struct Acquire {
     pool: Py<Pool>,
     readonly: bool,
+    /// The transaction mode is not that of the pool, but SQLite's own.
+    is_plain: bool,
     limits: Limits,
     pending: Pending,
     /// What was lent, and may not have reached the caller.
@@ -248,10 +250,11 @@ pub struct Acquire {
 }
 
 impl Acquire {
-    pub fn new(pool: Py<Pool>, readonly: bool, limits: Limits) -> Self {
+    pub fn new(pool: Py<Pool>, readonly: bool, is_plain: bool, limits: Limits) -> Self {
         Self {
             pool,
             readonly,
+            is_plain,
             limits,
             pending: Pending::default(),
             lent: None,
@@ -267,7 +270,11 @@ impl Work for Acquire {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let pool = self.pool.get();
         if self.pending.shared().is_none() {
-            let mode = pool.member(py, 0)?.get().link().settings().control.mode();
+            let mode = if self.is_plain {
+                TransactionMode::Autocommit { manual_end: true }
+            } else {
+                pool.member(py, 0)?.get().link().settings().control.mode()
+            };
             let action = Action::Serve(Service::Acquire(mode));
             let mut command = Command::new(action, Vec::new(), None);
             command.is_pooled = true;

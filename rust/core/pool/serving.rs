@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
 use super::super::command::{Action, Command, Outcome, Shared};
+use super::super::encryption::KeySlot;
 use super::super::error::{Error, Result};
 use super::super::mailbox::{Database, Mailbox};
 use super::super::operation::{Operation, Shield};
@@ -63,6 +64,21 @@ impl Membership {
     fn queue(&self) -> &PoolQueue {
         self.pool.queue(self.role == Role::Reader)
     }
+
+    /// Gives the key of the pool to a handle of it that is about to be opened.
+    pub fn give_key(&self, own: &KeySlot) {
+        self.pool.key.give(own);
+    }
+
+    /// A handle has changed the key of the file.
+    pub fn follow_key(&self, own: &KeySlot) {
+        self.pool.key.follow(own);
+    }
+
+    /// Whether a handle that is opened has been open before, and is lent to whoever opens it again.
+    pub fn is_opened_again(&self) -> bool {
+        self.serves.load(Ordering::Acquire)
+    }
 }
 
 /// What a worker does next.
@@ -100,6 +116,7 @@ impl Local {
             index,
         }));
         pool.queue(role == Role::Reader).mark();
+        pool.key.join(&self.options.key);
         let _ = self.pool.set(Membership {
             pool: Arc::clone(pool),
             member: Member { index, local },
