@@ -265,3 +265,48 @@ async def test_trace_of_the_writer_sees_no_savepoints(pool: Pool) -> None:
     inserts = [sql for sql in traced if sql.startswith("INSERT")]
     assert sorted(inserts) == [f"INSERT INTO t VALUES ({number}, 'x')" for number in range(10)]
     assert not [sql for sql in traced if "SAVEPOINT" in sql]
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+async def test_pool_inside_of_its_own_callback_is_refused(pool: Pool, readonly: bool) -> None:
+    """It might wait for the connection that waits for the callback."""
+    uses: list[Callable[[], Any]] = [
+        lambda: pool.execute("SELECT 1"),
+        lambda: pool.fetch_all("SELECT 1"),
+        lambda: pool.execute("INSERT INTO t VALUES (1, 1)"),
+        lambda: pool.executemany("INSERT INTO t VALUES (?, 1)", [(1,)]),
+        pool.acquire,
+        lambda: pool.acquire(readonly=True),
+    ]
+
+    async def use(number: int) -> None:
+        await uses[number]()
+
+    lent = [await pool.acquire(readonly=True) for _ in range(2)]
+    lent.append(await pool.acquire())
+    for connection in lent:
+        await connection.create_function("use", 1, use)
+    for connection in lent:
+        await pool.release(connection)
+    sql = "SELECT use(?)" if readonly else "INSERT INTO t VALUES (use(?), 1)"
+    for number in range(len(uses)):
+        with anyio.fail_after(4), pytest.raises(aiolibsql.OperationalError) as raised:
+            await pool.execute(sql, (number,))
+        assert isinstance(raised.value.__cause__, aiolibsql.ProgrammingError)
+        assert "waits for it" in str(raised.value.__cause__)
+    assert await pool.fetch_scalar("SELECT count(*) FROM t") == 1
+
+
+async def test_pool_inside_of_an_iterable_of_its_executemany_is_refused(pool: Pool) -> None:
+    async def rows() -> AsyncIterator[tuple[Any, ...]]:
+        yield (2, 2)
+        for row in await pool.fetch_all("SELECT * FROM t"):
+            yield row
+
+    with anyio.fail_after(4), pytest.raises(aiolibsql.ProgrammingError, match="waits for it"):
+        await pool.executemany("INSERT INTO t VALUES (?, ?)", rows())
+    assert await pool.fetch_scalar("SELECT count(*) FROM t") == 1
+    # What was read before is fine, and so is another connection's business.
+    rows_read = await pool.fetch_all("SELECT * FROM t")
+    await pool.executemany("INSERT INTO t VALUES (?, ?)", rows_read)
+    assert await pool.fetch_scalar("SELECT count(*) FROM t") == 2

@@ -23,6 +23,7 @@ use crate::sqlite::{Failure, code};
 
 use super::blocking;
 use super::cached::{cached_attribute, interned};
+use super::common::Common;
 use super::event_loop::{self, LoopPort};
 use super::exceptions;
 use super::exit;
@@ -56,10 +57,10 @@ pub struct Callbacks {
     next: AtomicU64,
     /// What those who share the database have of them.
     uses: Arc<Uses>,
-    /// The same of a pool, for a statement may run on any of its connections.
-    uses_of_pool: OnceLock<Arc<Uses>>,
     channel: Arc<Channel>,
     reentrancy: Arc<Reentrancy>,
+    /// What its pool has of these.
+    common: OnceLock<Arc<Common>>,
     /// Statements are run by the threads that wait for them.
     is_blocking: bool,
 }
@@ -88,20 +89,31 @@ impl Callbacks {
             table: Mutex::default(),
             next: AtomicU64::new(0),
             uses,
-            uses_of_pool: OnceLock::new(),
             channel,
             reentrancy,
+            common: OnceLock::new(),
             is_blocking,
         })
     }
 
     /// Its connection becomes one of a pool's; nothing has called it yet.
-    pub fn join_pool(&self, uses: &Arc<Uses>) {
-        let _ = self.uses_of_pool.set(Arc::clone(uses));
+    pub fn join_pool(&self, common: &Arc<Common>) {
+        let _ = self.common.set(Arc::clone(common));
     }
 
     fn uses(&self) -> &Uses {
-        self.uses_of_pool.get().unwrap_or(&self.uses)
+        match self.common.get() {
+            Some(common) => &common.uses,
+            None => &self.uses,
+        }
+    }
+
+    /// Which code may not await what runs them.
+    pub fn reentrancy(&self) -> &Arc<Reentrancy> {
+        match self.common.get() {
+            Some(common) => &common.reentrancy,
+            None => &self.reentrancy,
+        }
     }
 
     /// Adds a callback, and looks whether it will return something to be awaited.
@@ -209,7 +221,7 @@ impl Callback {
                 was_refused: Cell::new(false),
             };
             // Another loop in the callback would wait for the connection that waits for the callback.
-            let _refusal = callbacks.reentrancy.refuse();
+            let _refusal = callbacks.reentrancy().refuse();
             work(&object, &call).map_err(|error| {
                 callbacks.report(&object, &error);
                 callbacks.failed(py, what, error)
@@ -321,7 +333,7 @@ impl<'py> Call<'_, 'py> {
     /// so that a task that waits for ever, and that nobody has any more, can be collected.
     fn wait_for(&self, awaitable: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = awaitable.py();
-        let reentrancy = Arc::clone(&self.callbacks.reentrancy);
+        let reentrancy = Arc::clone(self.callbacks.reentrancy());
         let question = Opaque::new(Question::new(awaitable.unbind(), reentrancy));
         let operation = self.callbacks.channel.operation();
         // Whoever waits for a blocking statement is in the middle of this call.

@@ -17,6 +17,7 @@ use crate::core::{
 
 use super::adapters::Adapters;
 use super::callbacks::{Callbacks, Uses};
+use super::common::Common;
 use super::converters::Converters;
 use super::diagnostics::Watch;
 use super::exceptions;
@@ -41,13 +42,12 @@ pub struct Link {
     _shared: Option<Arc<SharedMemory>>,
     callbacks: Arc<Callbacks>,
     label: String,
-    reentrancy: Arc<Reentrancy>,
     settings: Mutex<Settings>,
     /// There are mode changes in the settings.
     has_modes: AtomicBool,
     watch: Watch,
-    /// The same of its pool.
-    watch_of_pool: OnceLock<Arc<Watch>>,
+    /// What its pool has of these.
+    common: OnceLock<Arc<Common>>,
     reported: AtomicBool,
     /// A close was submitted that nobody need wait for.
     stopped: AtomicBool,
@@ -98,7 +98,7 @@ impl Link {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let channel = Arc::clone(backend.channel());
         let is_blocking = backend.is_blocking();
-        let callbacks = Callbacks::new(channel, Arc::clone(&reentrancy), uses, is_blocking);
+        let callbacks = Callbacks::new(channel, reentrancy, uses, is_blocking);
         Self {
             guest: None,
             _shared: None,
@@ -106,11 +106,10 @@ impl Link {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             backend,
             label,
-            reentrancy,
             settings: Mutex::new(settings),
             has_modes: AtomicBool::new(false),
             watch: Watch::default(),
-            watch_of_pool: OnceLock::new(),
+            common: OnceLock::new(),
             reported: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
@@ -261,7 +260,7 @@ impl Link {
     }
 
     pub fn reentrancy(&self) -> &Reentrancy {
-        &self.reentrancy
+        self.callbacks.reentrancy()
     }
 
     pub const fn settings_lock(&self) -> &Mutex<Settings> {
@@ -274,8 +273,8 @@ impl Link {
 
     /// Who looks at its statements.
     pub fn watch(&self) -> &Watch {
-        match self.watch_of_pool.get() {
-            Some(watch) => watch,
+        match self.common.get() {
+            Some(common) => &common.watch,
             None => &self.watch,
         }
     }
@@ -286,9 +285,9 @@ impl Link {
     }
 
     /// Becomes one of a pool's; nothing has used it yet.
-    pub fn join_pool(&self, uses: &Arc<Uses>, watch: &Arc<Watch>) {
-        self.callbacks.join_pool(uses);
-        let _ = self.watch_of_pool.set(Arc::clone(watch));
+    pub fn join_pool(&self, common: &Arc<Common>) {
+        self.callbacks.join_pool(common);
+        let _ = self.common.set(Arc::clone(common));
     }
 
     /// Refuses to change how transactions begin and end in the middle of a block.

@@ -20,6 +20,7 @@ mod callbacks;
 mod connection;
 mod convert;
 mod converters;
+mod common;
 mod coroutine;
 mod cursor;
 mod delegate;

@@ -16,7 +16,7 @@ use crate::core::{self, Amount, Error, Limits, Outcome, Role, Service, Shared, S
 
 use super::awaitable::Operation;
 use super::cached::interned;
-use super::callbacks::Uses;
+use super::common::Common;
 use super::connection::Connection;
 use super::cursor::{Cursor, FIRST_ROWS};
 use super::diagnostics::Watch;
@@ -123,10 +123,8 @@ pub struct Pool {
     members: Mutex<Vec<Py<Connection>>>,
     limits: Limits,
     loans: Arc<Loans>,
-    /// What its connections have of callbacks.
-    uses: Arc<Uses>,
-    /// Who looks at their statements.
-    watch: Arc<Watch>,
+    /// What its connections have in common.
+    common: Arc<Common>,
 }
 
 /// A statement as the methods take it.
@@ -146,7 +144,12 @@ impl Pool {
     }
 
     pub fn watch(&self) -> &Watch {
-        &self.watch
+        &self.common.watch
+    }
+
+    /// Raises where an await of the pool could never end.
+    pub fn check_reentrancy(&self, py: Python<'_>) -> PyResult<()> {
+        self.common.reentrancy.check(py)
     }
 
     pub fn loans(&self) -> &Loans {
@@ -211,8 +214,7 @@ impl Pool {
                 most: max_waiting,
             },
             loans: Arc::default(),
-            uses: Arc::default(),
-            watch: Arc::default(),
+            common: Arc::default(),
         })
     }
 
@@ -224,7 +226,7 @@ impl Pool {
             .map_err(|_| PyValueError::new_err("too many connections"))?;
         let link = connection.get().link();
         link.local().join_pool(&self.core, index, role, self.limits);
-        link.join_pool(&self.uses, &self.watch);
+        link.join_pool(&self.common);
         members.push(connection.clone().unbind());
         Ok(())
     }
@@ -371,7 +373,7 @@ impl Pool {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.watch.traverse(visit)?;
+        self.common.watch.traverse(visit)?;
         match self.members.try_lock() {
             Ok(members) => members.iter().try_for_each(|member| visit.call(member)),
             Err(_) => Ok(()),
@@ -381,7 +383,7 @@ impl Pool {
     fn __clear__(&self) {
         let members = std::mem::take(&mut *self.members());
         drop(members);
-        self.watch.clear();
+        self.common.watch.clear();
     }
 }
 

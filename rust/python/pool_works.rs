@@ -92,6 +92,7 @@ impl Pooled {
 
     fn submit(&mut self, py: Python<'_>, sql: Arc<str>, parameters: Bindings) -> PyResult<()> {
         let pool = self.pool.bind(py);
+        pool.get().check_reentrancy(py)?;
         let held = Pool::held(pool)?;
         let is_timed = !self.is_plain && pool.get().watch().note(&sql);
         self.timed = is_timed.then(|| Arc::clone(&sql));
@@ -270,6 +271,7 @@ impl Work for Acquire {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let pool = self.pool.get();
         if self.pending.shared().is_none() {
+            pool.check_reentrancy(py)?;
             let mode = if self.is_plain {
                 TransactionMode::Autocommit { manual_end: true }
             } else {

@@ -1,0 +1,19 @@
+//! Common: what the connections of a pool have in common, for a statement may run on any of them.
+//!
+//! Owns whether there are callbacks, which code may not await the pool, and who watches its statements. Each connection
+//! has these for itself, too, and goes by those of its pool once it has joined that.
+//! Thread: any that is attached.
+
+use std::sync::Arc;
+
+use super::callbacks::Uses;
+use super::diagnostics::Watch;
+use super::reentrancy::Reentrancy;
+
+/// What the connections of a pool share.
+#[derive(Default)]
+pub struct Common {
+    pub uses: Uses,
+    pub reentrancy: Arc<Reentrancy>,
+    pub watch: Watch,
+}
