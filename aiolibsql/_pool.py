@@ -6,11 +6,15 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiolibsql import _pool_rekey
-from aiolibsql._aiolibsql import Connection
+from aiolibsql._connect import connect
 from aiolibsql._database_name import is_in_memory, is_read_only
 from aiolibsql._loan import Loan, PoolTransaction, held_of
 from aiolibsql._pool_statements import PoolStatements
-from aiolibsql.exceptions import PoolClosed, TimeoutError  # noqa: A004 - this package's own
+from aiolibsql.exceptions import (
+    PoolClosed,
+    ProgrammingError,
+    TimeoutError,  # noqa: A004 - this package's own
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from aiolibsql._aiolibsql import Connection
     from aiolibsql._loan import Mode
 
 _SMALLEST = 2
@@ -59,7 +64,7 @@ class ConnectionPool(PoolStatements):
         max_waiting: How many may wait, for readers and for the writer each; None: any number.
         init: An async callable that is awaited with each connection when it was opened, to create
             functions, attach databases and so on.
-        **options: Keywords of `connect`, for every connection.
+        **options: Keywords of `connect`, for every connection; ``init_hook`` is ``init``.
 
     Raises:
         ValueError: For a size below 2.
@@ -88,6 +93,10 @@ class ConnectionPool(PoolStatements):
         init: Callable[[Connection[Any]], Awaitable[object]] | None = None,
         **options: Any,
     ) -> None:
+        if (hook := options.pop("init_hook", None)) is not None:
+            if init is not None:
+                raise ProgrammingError("init and init_hook can't be combined: they are the same")
+            init = hook
         self._database = database
         self._init = init
         self._is_single = is_in_memory(database)
@@ -100,7 +109,7 @@ class ConnectionPool(PoolStatements):
         for place in range(count):
             if place:
                 pragmas.pop("journal_mode", None)
-            connection: Connection[Any] = Connection(
+            connection: Connection[Any] = connect(
                 database,
                 timeout,
                 encryption_key=encryption_key,

@@ -324,3 +324,106 @@ async def test_cancelled_wait_for_another_process(file_backend: Backend) -> None
             other.run("COMMIT")
             await pool.execute("INSERT INTO t VALUES (2)")
             assert (2,) in await pool.fetch_all("SELECT * FROM t")
+
+
+class Sub(aiolibsql.Connection[Any]):
+    """A connection of the user's own kind."""
+
+
+async def test_every_keyword_of_connect(file_backend: Backend) -> None:
+    """They are for every connection of the pool."""
+    seen: list[Conn] = []
+
+    async def init(connection: Conn) -> None:
+        seen.append(connection)
+
+    with pytest.warns(DeprecationWarning, match="loop"):
+        pool = aiolibsql.create_pool(
+            file_backend.path,
+            3,
+            isolation_level="IMMEDIATE",
+            autocommit=aiolibsql.LEGACY_TRANSACTION_CONTROL,
+            detect_types=aiolibsql.PARSE_DECLTYPES,
+            check_same_thread=False,
+            _check_same_thread=False,
+            factory=Sub,
+            cached_statements=7,
+            uri=False,
+            _uri=False,
+            iter_chunk_size=3,
+            loop=object(),
+            foreign_keys=True,
+            row_factory=aiolibsql.Row,
+            text_factory=bytes,
+            pragmas={"cache_size": 77, "synchronous": "FULL"},
+            init_hook=init,
+            trusted_schema=False,
+            defensive=True,
+        )
+    async with pool:
+        assert [type(connection) for connection in seen] == [Sub] * 3
+        assert pool.iter_chunk_size == 3
+        await pool.execute("CREATE TABLE t (day DATE, name)")
+        await pool.execute("INSERT INTO t VALUES ('2026-11-21', 'a')")
+        row = await pool.fetch_one("SELECT * FROM t")
+        assert (str(row["day"]), row["NAME"]) == ("2026-11-21", b"a")
+        lent = [await pool.acquire(readonly=True) for _ in range(2)]
+        lent.append(await pool.acquire())
+        for connection in lent:
+            assert connection.isolation_level == "IMMEDIATE"
+            assert await connection.fetch_scalar("PRAGMA cache_size") == 77
+            assert await connection.fetch_scalar("PRAGMA synchronous") == 2
+            assert await connection.fetch_scalar("PRAGMA foreign_keys") == 1
+            assert await connection.fetch_scalar("PRAGMA trusted_schema") == 0
+            await pool.release(connection)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"nonsense": 1}, TypeError),
+        ({"isolation_level": "nonsense"}, ValueError),
+        ({"autocommit": 5}, ValueError),
+        ({"acquire_timeout": float("nan")}, ValueError),
+        ({"timeout": float("nan")}, ValueError),
+        ({"encryption_key": ""}, ValueError),
+        ({"encryption_key": 5}, TypeError),
+        ({"pragmas": {"no name": 1}}, ValueError),
+        ({"init": print, "init_hook": print}, aiolibsql.ProgrammingError),
+    ],
+)
+async def test_wrong_arguments(
+    file_backend: Backend, options: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        aiolibsql.create_pool(file_backend.path, 3, **options)
+    with pytest.raises(ValueError, match="null"):
+        aiolibsql.create_pool("a\0b")
+    with pytest.raises(aiolibsql.NotSupportedError, match="remote"):
+        aiolibsql.create_pool("libsql://localhost")
+
+
+@pytest.mark.parametrize("autocommit", [True, False, -1])
+async def test_transaction_modes(file_backend: Backend, autocommit: Any) -> None:
+    """They are those of connections that are lent; the pool's own statements are committed."""
+    async with (
+        aiolibsql.create_pool(file_backend.path, 3, autocommit=autocommit) as pool,
+        file_backend.connect() as other,
+    ):
+        await pool.execute("CREATE TABLE t (x)")
+        await pool.execute("INSERT INTO t VALUES (1)")
+        await pool.executemany("INSERT INTO t VALUES (?)", [(2,), (3,)])
+        await pool.executebatch(["INSERT INTO t VALUES (4)", "INSERT INTO t VALUES (5)"])
+        assert await other.fetch_scalar("SELECT count(*) FROM t") == 5
+        async with pool.write() as connection:
+            assert connection.in_transaction is (autocommit is False)
+            await connection.execute("INSERT INTO t VALUES (6)")
+            assert connection.in_transaction is (autocommit is not True)
+            await connection.rollback()
+        expected = 6 if autocommit is True else 5
+        assert await other.fetch_scalar("SELECT count(*) FROM t") == expected
+        async with pool.write() as connection:
+            await connection.execute("INSERT INTO t VALUES (7)")
+        async with pool.transaction() as block:
+            await block.execute("INSERT INTO t VALUES (8)")
+        assert await other.fetch_scalar("SELECT count(*) FROM t") == expected + 2
