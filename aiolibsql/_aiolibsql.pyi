@@ -2235,7 +2235,8 @@ class _Pool:
             operations: Statements, or tuples of a statement and its parameters.
 
         Returns:
-            The cursor of the last one, with all of its rows (in upstream's a SELECT fails).
+            A cursor with all rows of the last one; its ``rowcount`` is the sum of the rows that all
+            of them have changed.
 
         Raises:
             TypeError: If an operation is neither SQL nor such a tuple; nothing is executed then.
@@ -2246,7 +2247,21 @@ class _Pool:
             All of them or none.
         """
 
-    batch = executebatch
+    def batch(self, operations: Iterable[BatchOperation]) -> Operation[PoolCursor[Any]]:
+        """Execute several statements, all of them or none; `executebatch` by its other name.
+
+        Args:
+            operations: As for `executebatch`.
+
+        Returns:
+            As for `executebatch`.
+
+        Raises:
+            Error: As for `executebatch`.
+
+        Cancellation:
+            As for `executebatch`.
+        """
 
     @property
     def iter_chunk_size(self) -> int:
@@ -2697,6 +2712,14 @@ class PoolCursor(Cursor[_RowT_co]):
     ) -> Operation[NoReturn]:
         """Raise `ProgrammingError`: the next statement may belong to another connection.
 
+        Args:
+            sql: Not executed.
+            parameters: Not used.
+            timeout: Not used.
+
+        Returns:
+            Nothing: the await raises.
+
         Raises:
             ProgrammingError: Always; it names what to use.
 
@@ -2713,6 +2736,17 @@ class PoolCursor(Cursor[_RowT_co]):
     ) -> Operation[NoReturn]:
         """Raise `ProgrammingError`, as `execute`.
 
+        Args:
+            sql: Not executed.
+            parameters: Not used.
+            timeout: Not used.
+
+        Returns:
+            Nothing: the await raises.
+
+        Raises:
+            ProgrammingError: Always, as `execute`.
+
         Cancellation:
             Nothing is submitted.
         """
@@ -2722,11 +2756,22 @@ class PoolCursor(Cursor[_RowT_co]):
     ) -> Operation[NoReturn]:
         """Raise `ProgrammingError`, as `execute`.
 
+        Args:
+            sql_script: Not executed.
+            timeout: Not used.
+
+        Returns:
+            Nothing: the await raises.
+
+        Raises:
+            ProgrammingError: Always, as `execute`.
+
         Cancellation:
             Nothing is submitted.
         """
 
     def _execute_all(self, sql: str, parameters: Parameters | None = None) -> Operation[Self]: ...
+    def _set_rowcount(self, rowcount: int) -> None: ...
 
 @final
 class PreparedQuery(Generic[_RowT_co]):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiolibsql import _batch, _diagnostics, _introspection, _streaming
-from aiolibsql._aiolibsql import Cursor, _Pool
+from aiolibsql._aiolibsql import Cursor, PoolCursor, _Pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
 
-    from aiolibsql._aiolibsql import Operation, PoolCursor
+    from aiolibsql._aiolibsql import Operation
     from aiolibsql._loan import Loan
     from aiolibsql._pool import ConnectionPool
     from aiolibsql._types import BatchOperation, Parameters
@@ -37,12 +37,16 @@ async def executebatch(
     async with pool.write() as connection:
         # Not the block's, whose end would be the cursor's.
         cursor = pool._cursor_on(connection)  # noqa: SLF001
+        counts: list[int] = []
         async with connection.savepoint():
-            for sql, parameters in statements[:-1]:
-                await Cursor.execute(cursor, sql, parameters)
-            for sql, parameters in statements[-1:]:
-                # Others use the connection when the caller reads the rows.
-                await cursor._execute_all(sql, parameters)  # noqa: SLF001
+            for sql, parameters in statements:
+                # Others use the connection when the caller reads the rows of the last one.
+                is_last = len(counts) == len(statements) - 1
+                execute = PoolCursor._execute_all if is_last else Cursor.execute  # noqa: SLF001
+                await execute(cursor, sql, parameters)
+                counts.append(cursor.rowcount)
+        changed = [count for count in counts if count >= 0]
+        cursor._set_rowcount(sum(changed) if changed else -1)  # noqa: SLF001
     return cursor
 
 

@@ -147,7 +147,7 @@ async def test_executebatch(pool: Pool) -> None:
         ]
     )
     assert type(cursor) is aiolibsql.PoolCursor
-    assert (cursor.rowcount, cursor.connection) == (2, pool)
+    assert (cursor.rowcount, cursor.lastrowid, cursor.connection) == (6, 4, pool)
     assert await values(pool) == [1, 2, 13, 14]
     # Upstream's takes pairs, and no SELECT.
     cursor = await pool.batch([("SELECT 1", None), ("DELETE FROM t RETURNING x", None)])
@@ -155,6 +155,8 @@ async def test_executebatch(pool: Pool) -> None:
     assert cursor.rowcount == 4
     cursor = await pool.executebatch([])
     assert (cursor.rowcount, await cursor.fetchall()) == (-1, [])
+    cursor = await pool.executebatch(["SELECT 1"])
+    assert cursor.rowcount == -1
 
 
 async def test_executebatch_gives_all_rows_of_the_last_statement(pool: Pool) -> None:

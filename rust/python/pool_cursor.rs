@@ -73,6 +73,11 @@ impl PoolCursor {
         Ok(Operation::new(Box::new(work)))
     }
 
+    /// It tells of several statements.
+    fn _set_rowcount(slf: &Bound<'_, Self>, rowcount: i64) {
+        slf.as_super().get().state().rowcount = rowcount;
+    }
+
     /// What has executed the statement; on which of its connections is nobody's business.
     #[getter]
     fn connection(&self, py: Python<'_>) -> Py<Pool> {
