@@ -94,6 +94,8 @@ impl Pooled {
         let pool = self.pool.bind(py);
         pool.get().check_reentrancy(py)?;
         let held = Pool::held(pool)?;
+        let first = pool.get().member(py, 0)?;
+        first.get().link().report_warning(py);
         let is_timed = !self.is_plain && pool.get().watch().note(&sql);
         self.timed = is_timed.then(|| Arc::clone(&sql));
         let statement = Statement {
@@ -110,9 +112,7 @@ impl Pooled {
             let block = connection.membership(py)?;
             connection.link().submit_pooled(py, action, block)
         } else {
-            let first = pool.get().member(py, 0)?;
             let link = first.get().link();
-            link.report_warning(py);
             let mut command = Command::new(action, Vec::new(), None);
             command.surroundings = link.callbacks().surroundings(py);
             command.is_pooled = true;
