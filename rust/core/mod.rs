@@ -18,6 +18,7 @@ mod dialogue;
 mod encryption;
 mod error;
 mod execute;
+mod express;
 mod feed;
 mod guest;
 mod here;

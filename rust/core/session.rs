@@ -59,6 +59,8 @@ pub struct Session {
     pub(super) is_in_memory: bool,
     /// Somebody has it, of those who share a pool.
     pub(super) is_lent: bool,
+    /// The last statement was a query that took little time.
+    pub(super) was_quick: bool,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -134,6 +136,7 @@ impl Session {
             channel: None,
             is_in_memory: false,
             is_lent: false,
+            was_quick: false,
         };
         let ready = session.prepare_for(options, operation);
         ready.map_err(|error| log_files::explain_set_up(error, session.handle.filename().as_deref()))?;

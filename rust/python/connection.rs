@@ -108,6 +108,7 @@ impl Connection {
             control,
             modes: Vec::new(),
             chunk: iter_chunk_size.max(1),
+            last_text: None,
         };
         let link = Arc::new(match shared {
             Some(shared) => Link::shared(shared, options, label, settings),

@@ -92,8 +92,7 @@ impl ExecuteMany {
         rows: &Bound<'_, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Self> {
-        let (adapters, _) = cursor.get().connection().get().link().types_of(sql.py());
-        let sql = parameters::sql(sql)?;
+        let (sql, adapters, _) = cursor.get().connection().get().link().request(sql)?;
         Ok(Self {
             name,
             cursor,

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::core::{
     self, Action, Backend, Block, Command, Error, Guest, Local, Look, ModeChange, Opaque, Options,
@@ -24,6 +25,7 @@ use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::memory::SharedMemory;
 use super::options::Control;
+use super::parameters;
 use super::reentrancy::Reentrancy;
 use super::scope;
 use super::settings::Settings;
@@ -316,11 +318,33 @@ impl Link {
         self.settings().text_factory.clone_ref(py)
     }
 
-    /// What parameters and values become other ones with.
-    pub fn types_of(&self, py: Python<'_>) -> (Adapters, Converters) {
+    /// SQL as the core takes it, and what parameters and values become other ones with.
+    pub fn request(&self, sql: &Bound<'_, PyString>) -> PyResult<(Arc<str>, Adapters, Converters)> {
+        let py = sql.py();
         let settings = self.settings();
-        let (adapters, converters) = (&settings.adapters, &settings.converters);
-        (adapters.clone_ref(py), converters.clone_ref(py))
+        let last = settings.last_text.as_ref();
+        let text = last
+            .filter(|(object, _)| object.is(sql))
+            .map(|(_, text)| Arc::clone(text));
+        let adapters = settings.adapters.clone_ref(py);
+        let converters = settings.converters.clone_ref(py);
+        drop(settings);
+        let text = match text {
+            Some(text) => text,
+            None => self.convert_text(sql)?,
+        };
+        Ok((text, adapters, converters))
+    }
+
+    fn convert_text(&self, sql: &Bound<'_, PyString>) -> PyResult<Arc<str>> {
+        let text = parameters::sql(sql)?;
+        // One of a class of its own might refer to anything.
+        if sql.is_exact_instance_of::<PyString>() {
+            let last = (sql.clone().unbind(), Arc::clone(&text));
+            let before = self.settings().last_text.replace(last);
+            drop(before);
+        }
+        Ok(text)
     }
 
     pub fn is_closed(&self) -> bool {

@@ -59,8 +59,7 @@ impl Pooled {
         next: Next,
     ) -> PyResult<Self> {
         let py = pool.py();
-        let (adapters, converters) = pool.get().member(py, 0)?.get().link().types_of(py);
-        let sql = parameters::sql(sql)?;
+        let (sql, adapters, converters) = pool.get().member(py, 0)?.get().link().request(sql)?;
         let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
         let timeout = timeout
             .map(|timeout| parameters::seconds(timeout, "timeout"))

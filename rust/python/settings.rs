@@ -3,8 +3,11 @@
 //! Owns the adapters and converters, the factories that new cursors take over, and the transaction attributes with their unapplied changes.
 //! Thread: under the connection's lock. Must not know: backends.
 
+use std::sync::Arc;
+
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::core::{Action, ModeChange};
 
@@ -24,6 +27,8 @@ pub struct Settings {
     /// Assignments to `isolation_level` and `autocommit` that the next command applies.
     pub modes: Vec<ModeChange>,
     pub chunk: usize,
+    /// The text that was executed last, and what was made of it: a literal is mostly the same object again.
+    pub last_text: Option<(Py<PyString>, Arc<str>)>,
 }
 
 impl Settings {

@@ -150,8 +150,7 @@ impl Execute {
         amount: Amount,
     ) -> PyResult<Self> {
         let link = cursor.get().connection().get().link();
-        let (adapters, converters) = link.types_of(sql.py());
-        let sql = parameters::sql(sql)?;
+        let (sql, adapters, converters) = link.request(sql)?;
         let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
         let timeout = timeout
             .map(|timeout| parameters::seconds(timeout, "timeout"))

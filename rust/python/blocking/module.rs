@@ -55,6 +55,7 @@ impl Inner {
             control,
             modes: Vec::new(),
             chunk: 1,
+            last_text: None,
         };
         Ok(Self {
             link: Arc::new(Link::new(options, label, settings)),
