@@ -2687,7 +2687,6 @@ class Cursor(Generic[_RowT_co]):
     def row_factory(self, factory: RowFactory[Any]) -> None: ...
 
 @final
-@disjoint_base
 class PoolCursor(Cursor[_RowT_co]):
     """The rows of a statement that a pool has executed, and what it did.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from aiolibsql.exceptions import Error, ProgrammingError
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from aiolibsql._aiolibsql import Connection, Transaction
     from aiolibsql._pool import ConnectionPool
+    from aiolibsql._types import Mode
 
-    Mode = Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"]
     _Held = tuple[tuple[ConnectionPool, Connection[Any], bool], ...]
 
 # What the running task has borrowed: pool, connection, and whether it is a reader.

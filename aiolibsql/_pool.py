@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from aiolibsql._aiolibsql import Connection
-    from aiolibsql._loan import Mode
+    from aiolibsql._types import Mode
 
 _SMALLEST = 2
 

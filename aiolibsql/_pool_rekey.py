@@ -10,19 +10,16 @@ from aiolibsql._loan import held_of
 from aiolibsql.exceptions import OperationalError, ProgrammingError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from aiolibsql._aiolibsql import Connection
     from aiolibsql._pool import ConnectionPool
-
-    Init = Callable[[Connection[Any]], Awaitable[object]]
+    from aiolibsql._types import InitHook
 
 
 # Two that each have some of the connections would wait for each other.
 _running: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 
 
-async def rekey(pool: ConnectionPool, new_key: str | bytes | None, init: Init | None) -> None:
+async def rekey(pool: ConnectionPool, new_key: str | bytes | None, init: InitHook | None) -> None:
     """Borrow all connections, close those that read, change the key, and open them again."""
     pool._check_key(new_key)  # noqa: SLF001
     for _ in held_of(pool):
@@ -53,7 +50,7 @@ async def _change(
     readers: list[Connection[Any]],
     writer: Connection[Any],
     new_key: str | bytes | None,
-    init: Init | None,
+    init: InitHook | None,
 ) -> None:
     for reader in readers:
         await pool._suspend(reader)  # noqa: SLF001
@@ -71,7 +68,7 @@ async def _change(
 
 
 async def _open_again(
-    pool: ConnectionPool, reader: Connection[Any], init: Init | None
+    pool: ConnectionPool, reader: Connection[Any], init: InitHook | None
 ) -> Exception | None:
     """Open a reader, and return what was in the way."""
     try:

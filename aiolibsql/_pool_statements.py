@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiolibsql import _batch, _diagnostics, _introspection, _streaming
 from aiolibsql._aiolibsql import Cursor, PoolCursor, _Pool
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
 
     from aiolibsql._aiolibsql import Operation
-    from aiolibsql._loan import Loan
     from aiolibsql._pool import ConnectionPool
     from aiolibsql._types import BatchOperation, Parameters
 
@@ -52,10 +51,6 @@ async def executebatch(
 
 class PoolStatements(_Pool):
     """The methods of `ConnectionPool` that ask about the schema, and other drivers' names."""
-
-    if TYPE_CHECKING:
-
-        def read(self) -> Loan: ...
 
     def execute_many(
         self, query: str, parameters: Iterable[Parameters] | AsyncIterable[Parameters]
@@ -264,5 +259,5 @@ class PoolStatements(_Pool):
         Cancellation:
             As for `fetch_all`.
         """
-        async with self.read() as connection:
+        async with cast("ConnectionPool", self).read() as connection:
             return await connection.get_schema(table_name)

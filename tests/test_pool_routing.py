@@ -247,6 +247,11 @@ async def test_temporary_tables_of_one_connection_are_not_written_to(pool: Pool)
                 await pool.execute(sql)
         await connection.execute("INSERT INTO mine VALUES (1)")
         assert await connection.fetch_all("SELECT x FROM mine") == [(1,)]
+        await connection.execute("DROP TABLE mine")
+    # The same text means something else now.
+    await pool.execute("CREATE TABLE mine (x)")
+    await pool.execute("INSERT INTO mine VALUES (1)")
+    assert await pool.fetch_all("SELECT x FROM mine") == [(1,)]
 
 
 async def test_temporary_triggers_of_every_connection_are_no_hindrance(

@@ -139,7 +139,9 @@ impl Session {
             was_quick: false,
         };
         let ready = session.prepare_for(options, operation);
-        ready.map_err(|error| log_files::explain_set_up(error, session.handle.filename().as_deref()))?;
+        ready.map_err(|error| {
+            log_files::explain_set_up(error, session.handle.filename().as_deref())
+        })?;
         Ok(session)
     }
 

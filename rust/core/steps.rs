@@ -69,7 +69,7 @@ impl Local {
             (Database::Open(session), Action::UndoOpen) if session.opens > 1 => {
                 (Database::Open(session), Ok(Outcome::default()))
             }
-            (database @ Database::Open(_), Action::UndoOpen) => {
+            (database @ Database::Open(_), Action::UndoOpen | Action::Serve(Service::Suspend)) => {
                 (self.undo_open(database), Ok(Outcome::default()))
             }
             (Database::Open(mut session), Action::Serve(Service::Lend(handover))) => {
@@ -80,9 +80,6 @@ impl Local {
                     Err(_) => Some(session),
                 };
                 (kept.map_or(Database::Claimed, Database::Open), result)
-            }
-            (database @ Database::Open(_), Action::Serve(Service::Suspend)) => {
-                (self.undo_open(database), Ok(Outcome::default()))
             }
             // It was suspended, and could not be opened again.
             (database @ Database::Unopened, Action::Serve(Service::Release)) => {

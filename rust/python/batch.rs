@@ -13,6 +13,10 @@ impl Connection {
     fn batch(slf: &Bound<'_, Self>, operations: &Bound<'_, PyAny>) -> PyResult<Operation> {
         let arguments = (slf, operations).into_pyobject(slf.py())?;
         let function = ("aiolibsql._batch", "batch");
-        Ok(Coroutine::operation("Connection.batch", function, arguments))
+        Ok(Coroutine::operation(
+            "Connection.batch",
+            function,
+            arguments,
+        ))
     }
 }

@@ -7,7 +7,7 @@
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::PyString;
 
 use crate::core::Amount;
 
@@ -45,19 +45,42 @@ fn refused(name: &'static str, py: Python<'_>) -> Operation {
 
 #[pymethods]
 impl PoolCursor {
-    #[pyo3(signature = (*_args, **_options))]
-    fn execute(&self, _args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Operation {
-        refused("PoolCursor.execute", _args.py())
+    #[pyo3(signature = (sql, parameters=None, *, timeout=None))]
+    #[allow(unused_variables, reason = "it is refused")]
+    #[allow(clippy::unused_self, reason = "a method, as its neighbours")]
+    fn execute(
+        &self,
+        py: Python<'_>,
+        sql: &Bound<'_, PyAny>,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> Operation {
+        refused("PoolCursor.execute", py)
     }
 
-    #[pyo3(signature = (*_args, **_options))]
-    fn executemany(&self, _args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Operation {
-        refused("PoolCursor.executemany", _args.py())
+    #[pyo3(signature = (sql, parameters, *, timeout=None))]
+    #[allow(unused_variables, reason = "it is refused")]
+    #[allow(clippy::unused_self, reason = "a method, as its neighbours")]
+    fn executemany(
+        &self,
+        py: Python<'_>,
+        sql: &Bound<'_, PyAny>,
+        parameters: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> Operation {
+        refused("PoolCursor.executemany", py)
     }
 
-    #[pyo3(signature = (*_args, **_options))]
-    fn executescript(&self, _args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Operation {
-        refused("PoolCursor.executescript", _args.py())
+    #[pyo3(signature = (sql_script, *, timeout=None))]
+    #[allow(unused_variables, reason = "it is refused")]
+    #[allow(clippy::unused_self, reason = "a method, as its neighbours")]
+    fn executescript(
+        &self,
+        py: Python<'_>,
+        sql_script: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> Operation {
+        refused("PoolCursor.executescript", py)
     }
 
     /// Execute a statement on the connection that it was made for, and read all of its rows.

@@ -28,7 +28,11 @@ impl Pool {
         operations: &Bound<'_, PyAny>,
     ) -> PyResult<Operation> {
         let arguments = (slf, operations).into_pyobject(slf.py())?;
-        Ok(Coroutine::operation(name, (MODULE, "executebatch"), arguments))
+        Ok(Coroutine::operation(
+            name,
+            (MODULE, "executebatch"),
+            arguments,
+        ))
     }
 
     /// All rows of a question of the driver's own, as tuples with str.

@@ -51,10 +51,6 @@ impl Pool {
         if let Action::Execute(execute) = &command.action {
             let route = self.routes.get(&execute.sql);
             command.route = route.map(|route| route.with(&command));
-            if let Some(Route::Refused(why)) = command.route {
-                queue::end(&command, Err(Route::refusal(why)));
-                return;
-            }
             let for_readers = match command.route {
                 Some(route) => route == Route::Reader,
                 // Any of them can find out.

@@ -229,7 +229,10 @@ impl Local {
             }
             Ok(Route::Reader) if is_writer && command.stays_with_writer => return Some(command),
             Ok(route) => {
-                pool.pool.routes.learn(Arc::clone(&execute.sql), route);
+                // What is refused may be fine another time: a temporary table may go.
+                if !matches!(route, Route::Refused(_)) {
+                    pool.pool.routes.learn(Arc::clone(&execute.sql), route);
+                }
                 command.route = Some(route.with(&command));
             }
         }
