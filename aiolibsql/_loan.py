@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiolibsql.exceptions import Error, ProgrammingError
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from aiolibsql._aiolibsql import Connection, Transaction
     from aiolibsql._pool import ConnectionPool
-    from aiolibsql._types import Mode
 
     _Held = tuple[tuple[ConnectionPool, Connection[Any], bool], ...]
 
@@ -70,7 +69,9 @@ class Loan:
 class PoolTransaction:
     """A transaction block on a borrowed connection."""
 
-    def __init__(self, pool: ConnectionPool, mode: Mode) -> None:
+    def __init__(
+        self, pool: ConnectionPool, mode: Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"]
+    ) -> None:
         self._loan = Loan(pool, mode == "READ")
         self._mode = mode
         self._block: Transaction[Any] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from aiolibsql import _pool_rekey
 from aiolibsql._connect import connect
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from aiolibsql._aiolibsql import Connection
-    from aiolibsql._types import Mode
 
 _SMALLEST = 2
 
@@ -327,7 +326,9 @@ class ConnectionPool(PoolStatements):
         """
         await _pool_rekey.rekey(self, new_key, self._init)
 
-    def transaction(self, mode: Mode = "IMMEDIATE") -> PoolTransaction:
+    def transaction(
+        self, mode: Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"] = "IMMEDIATE"
+    ) -> PoolTransaction:
         """Borrow a connection for a transaction block, as `Connection.transaction`.
 
         Args:

@@ -20,7 +20,6 @@ TextFactory: TypeAlias = Callable[[bytes], Any]
 BatchOperation: TypeAlias = str | tuple[str] | tuple[str, Parameters | None]
 InitHook: TypeAlias = Callable[["Connection[Any]"], Awaitable[object]]
 
-Mode: TypeAlias = Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"]
 Progress: TypeAlias = Callable[[int, int, int], object]
 
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::callbacks::Uses;
 use super::diagnostics::Watch;
+use super::link::Link;
 use super::reentrancy::Reentrancy;
 
 /// What the connections of a pool share.
@@ -16,4 +17,25 @@ pub struct Common {
     pub uses: Uses,
     pub reentrancy: Arc<Reentrancy>,
     pub watch: Watch,
+}
+
+impl Link {
+    /// Who looks at its statements.
+    pub fn watch(&self) -> &Watch {
+        match self.common.get() {
+            Some(common) => &common.watch,
+            None => &self.watch,
+        }
+    }
+
+    /// That of its own, which shows its objects to the collector.
+    pub const fn own_watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Becomes one of a pool's; nothing has used it yet.
+    pub fn join_pool(&self, common: &Arc<Common>) {
+        self.callbacks().join_pool(common);
+        let _ = self.common.set(Arc::clone(common));
+    }
 }

@@ -47,9 +47,9 @@ pub struct Link {
     settings: Mutex<Settings>,
     /// There are mode changes in the settings.
     has_modes: AtomicBool,
-    watch: Watch,
+    pub(super) watch: Watch,
     /// What its pool has of these.
-    common: OnceLock<Arc<Common>>,
+    pub(super) common: OnceLock<Arc<Common>>,
     reported: AtomicBool,
     /// A close was submitted that nobody need wait for.
     stopped: AtomicBool,
@@ -271,25 +271,6 @@ impl Link {
 
     pub fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Who looks at its statements.
-    pub fn watch(&self) -> &Watch {
-        match self.common.get() {
-            Some(common) => &common.watch,
-            None => &self.watch,
-        }
-    }
-
-    /// That of its own, which shows its objects to the collector.
-    pub const fn own_watch(&self) -> &Watch {
-        &self.watch
-    }
-
-    /// Becomes one of a pool's; nothing has used it yet.
-    pub fn join_pool(&self, common: &Arc<Common>) {
-        self.callbacks.join_pool(common);
-        let _ = self.common.set(Arc::clone(common));
     }
 
     /// Refuses to change how transactions begin and end in the middle of a block.
