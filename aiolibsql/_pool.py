@@ -97,7 +97,6 @@ class ConnectionPool(PoolStatements):
                 raise ProgrammingError("init and init_hook can't be combined: they are the same")
             init = hook
         self._database = database
-        self._init = init
         self._is_single = is_in_memory(database)
         pragmas = dict(options.pop("pragmas", None) or {})
         if not (self._is_single or is_read_only(database)):
@@ -324,7 +323,7 @@ class ConnectionPool(PoolStatements):
             Before the readers are closed nothing has happened; then it goes on to its end, which
             the caller waits for.
         """
-        await _pool_rekey.rekey(self, new_key, self._init)
+        await _pool_rekey.rekey(self, new_key)
 
     def transaction(
         self, mode: Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"] = "IMMEDIATE"

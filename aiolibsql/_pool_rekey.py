@@ -12,14 +12,13 @@ from aiolibsql.exceptions import OperationalError, ProgrammingError
 if TYPE_CHECKING:
     from aiolibsql._aiolibsql import Connection
     from aiolibsql._pool import ConnectionPool
-    from aiolibsql._types import InitHook
 
 
 # Two that each have some of the connections would wait for each other.
 _running: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 
 
-async def rekey(pool: ConnectionPool, new_key: str | bytes | None, init: InitHook | None) -> None:
+async def rekey(pool: ConnectionPool, new_key: str | bytes | None) -> None:
     """Borrow all connections, close those that read, change the key, and open them again."""
     pool._check_key(new_key)  # noqa: SLF001
     for _ in held_of(pool):
@@ -34,7 +33,7 @@ async def rekey(pool: ConnectionPool, new_key: str | bytes | None, init: InitHoo
         for readonly in [*[True] * pool.reader_count, False]:
             lent.append(await pool._acquire(readonly, None, True))  # noqa: SLF001, PERF401
         *readers, writer = lent
-        await _runtime.shielded(lambda: _change(pool, readers, writer, new_key, init))
+        await _runtime.shielded(lambda: _change(pool, readers, writer, new_key))
     finally:
         _running.discard(pool)
         await _runtime.shielded(lambda: _release(pool, lent))
@@ -50,14 +49,13 @@ async def _change(
     readers: list[Connection[Any]],
     writer: Connection[Any],
     new_key: str | bytes | None,
-    init: InitHook | None,
 ) -> None:
     for reader in readers:
         await pool._suspend(reader)  # noqa: SLF001
     try:
         await writer.rekey(new_key)
     finally:
-        outcomes = [await _open_again(pool, reader, init) for reader in readers]
+        outcomes = [await _open_again(pool, reader) for reader in readers]
     failed = [error for error in outcomes if error is not None]
     if failed:
         message = (
@@ -67,16 +65,10 @@ async def _change(
         raise OperationalError(message) from failed[0]
 
 
-async def _open_again(
-    pool: ConnectionPool, reader: Connection[Any], init: InitHook | None
-) -> Exception | None:
-    """Open a reader, and return what was in the way."""
+async def _open_again(pool: ConnectionPool, reader: Connection[Any]) -> Exception | None:
+    """Open a reader, and return what was in the way; it stays closed then."""
     try:
-        await reader
-        if init is not None:
-            await init(reader)
+        await pool._reopen(reader)  # noqa: SLF001
     except Exception as error:  # noqa: BLE001 - told by the caller
-        # It is not what the others are, so it must not serve.
-        await pool._suspend(reader)  # noqa: SLF001
         return error
     return None

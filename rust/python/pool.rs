@@ -173,6 +173,17 @@ impl Pool {
             .ok_or_else(|| exceptions::to_python(py, Error::pool_closed()))
     }
 
+    /// The connection that a borrower sees as this one.
+    pub fn member_of(&self, py: Python<'_>, lent: &Connection) -> PyResult<Py<Connection>> {
+        let members = self.members();
+        let member = members
+            .iter()
+            .find(|member| Arc::ptr_eq(member.get().shared_link(), lent.shared_link()));
+        member
+            .map(|member| member.clone_ref(py))
+            .ok_or_else(|| exceptions::to_python(py, Error::pool_closed()))
+    }
+
     /// The connection that the running task has borrowed.
     pub fn held(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Connection>>> {
         if slf.get().loans.count() == 0 {

@@ -13,6 +13,7 @@ use super::coroutine::Coroutine;
 use super::cursor::Cursor;
 use super::encryption;
 use super::fetch::FetchAll;
+use super::lifecycle::Open;
 use super::pool::Pool;
 use super::pool_cursor::PoolCursor;
 use super::pool_works::Pooled;
@@ -110,11 +111,20 @@ impl Pool {
         PoolCursor::create(slf, &connection.clone().unbind())
     }
 
-    /// Close a connection that is lent until it is awaited.
+    /// Close a connection that is lent, until it is opened again.
     #[allow(clippy::unused_self, reason = "a method, as its neighbours")]
     fn _suspend(&self, connection: &Bound<'_, Connection>) -> Operation {
         let suspend = Action::Serve(Service::Suspend);
         Connection::run(connection, "ConnectionPool.rekey", suspend)
+    }
+
+    /// Open it again as it was opened first, with what `init` does.
+    fn _reopen(&self, connection: &Bound<'_, Connection>) -> PyResult<Operation> {
+        let member = self.member_of(connection.py(), connection.get())?;
+        Ok(Operation::new(Box::new(Open::new(
+            "ConnectionPool.rekey",
+            member,
+        ))))
     }
 
     /// Let go of the key: no connection will be opened any more.
