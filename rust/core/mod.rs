@@ -22,6 +22,7 @@ mod express;
 mod feed;
 mod guest;
 mod here;
+mod log_files;
 mod lookout;
 mod mailbox;
 mod maintenance;

@@ -52,6 +52,11 @@ impl StatementCache {
         }
     }
 
+    /// Whether it has one for `sql`.
+    pub fn has(&self, sql: &str) -> bool {
+        self.idle.contains(sql)
+    }
+
     /// Takes the idle statement for `sql` out of the cache.
     pub fn take(&mut self, sql: &Arc<str>) -> Option<StatementId> {
         let is_last = |(last, _): &mut (Arc<str>, _)| Arc::ptr_eq(last, sql) || *last == *sql;

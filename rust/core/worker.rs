@@ -256,7 +256,7 @@ impl Local {
 
     /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
     fn run(&self, mut database: Database, command: Command) -> Database {
-        let needs_direction = command.is_pooled && command.route.is_none();
+        let needs_direction = self.needs_direction(&database, &command);
         let command = if needs_direction {
             match self.direct(&mut database, command) {
                 Some(command) => command,

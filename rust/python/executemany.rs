@@ -213,7 +213,7 @@ impl Work for ExecuteMany {
             }
             cursor.check(py)?;
             cursor.begin(None, None);
-            cursor.connection().get().link().watch(&self.sql);
+            cursor.connection().get().link().watch().note(&self.sql);
             let action = Action::ExecuteMany {
                 sql: Arc::clone(&self.sql),
                 feed: Arc::clone(&self.feed),
@@ -240,7 +240,7 @@ impl Work for ExecuteMany {
                         return Err(error);
                     }
                     let link = cursor.connection().get().link();
-                    let outcome = result.map_err(|error| link.named(py, error))?;
+                    let outcome = result.map_err(|error| link.watch().named(py, error))?;
                     cursor.executed(outcome.unwrap_or_default(), None);
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }

@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use pyo3::exceptions::PyResourceWarning;
@@ -18,7 +18,9 @@ use crate::core::{
 
 use super::adapters::Adapters;
 use super::callbacks::{Callbacks, Uses};
+use super::common::Common;
 use super::converters::Converters;
+use super::diagnostics::Watch;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::memory::SharedMemory;
@@ -42,12 +44,12 @@ pub struct Link {
     _shared: Option<Arc<SharedMemory>>,
     callbacks: Arc<Callbacks>,
     label: String,
-    reentrancy: Arc<Reentrancy>,
     settings: Mutex<Settings>,
     /// There are mode changes in the settings.
     has_modes: AtomicBool,
-    /// Somebody wants to know of executions.
-    watched: AtomicBool,
+    pub(super) watch: Watch,
+    /// What its pool has of these.
+    pub(super) common: OnceLock<Arc<Common>>,
     reported: AtomicBool,
     /// A close was submitted that nobody need wait for.
     stopped: AtomicBool,
@@ -98,7 +100,7 @@ impl Link {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let channel = Arc::clone(backend.channel());
         let is_blocking = backend.is_blocking();
-        let callbacks = Callbacks::new(channel, Arc::clone(&reentrancy), uses, is_blocking);
+        let callbacks = Callbacks::new(channel, reentrancy, uses, is_blocking);
         Self {
             guest: None,
             _shared: None,
@@ -106,10 +108,10 @@ impl Link {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             backend,
             label,
-            reentrancy,
             settings: Mutex::new(settings),
             has_modes: AtomicBool::new(false),
-            watched: AtomicBool::new(false),
+            watch: Watch::default(),
+            common: OnceLock::new(),
             reported: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
@@ -260,7 +262,7 @@ impl Link {
     }
 
     pub fn reentrancy(&self) -> &Reentrancy {
-        &self.reentrancy
+        self.callbacks.reentrancy()
     }
 
     pub const fn settings_lock(&self) -> &Mutex<Settings> {
@@ -269,14 +271,6 @@ impl Link {
 
     pub fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Relaxed)
-    }
-
-    pub fn set_watched(&self, watched: bool) {
-        self.watched.store(watched, Ordering::Relaxed);
     }
 
     /// Refuses to change how transactions begin and end in the middle of a block.

@@ -14,7 +14,6 @@ use crate::core::{Action, ModeChange};
 use super::adapters::Adapters;
 use super::connection::Connection;
 use super::converters::Converters;
-use super::diagnostics::Diagnostics;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
 
@@ -30,7 +29,6 @@ pub struct Settings {
     pub chunk: usize,
     /// The text that was executed last, and what was made of it: a literal is mostly the same object again.
     pub last_text: Option<(Py<PyString>, Arc<str>)>,
-    pub diagnostics: Diagnostics,
 }
 
 impl Settings {
@@ -47,18 +45,16 @@ impl Settings {
         self.row_factory.traverse(visit)?;
         self.text_factory.traverse(visit)?;
         self.adapters.traverse(visit)?;
-        self.converters.traverse(visit)?;
-        self.diagnostics.traverse(visit)
+        self.converters.traverse(visit)
     }
 
     /// Takes what is Python's out, to be dropped without the lock.
-    pub fn take_objects(&mut self) -> (RowFactory, TextFactory, Adapters, Converters, Diagnostics) {
+    pub fn take_objects(&mut self) -> (RowFactory, TextFactory, Adapters, Converters) {
         (
             std::mem::replace(&mut self.row_factory, RowFactory::Tuple),
             std::mem::replace(&mut self.text_factory, TextFactory::Str),
             std::mem::take(&mut self.adapters),
             std::mem::take(&mut self.converters),
-            std::mem::take(&mut self.diagnostics),
         )
     }
 }
