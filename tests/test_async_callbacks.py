@@ -329,8 +329,15 @@ async def test_time_limits_around_a_statement_reach_into_its_callback(
     kind, steps = KINDS[name], Steps(1)
     await kind.install(table, steps)
     with anyio.fail_after(LIMIT):
-        with pytest.raises(TimeoutError) as caught, anyio.fail_after(0.03):
-            await kind.use(table)
+        async with anyio.create_task_group() as tasks:
+            with pytest.raises(TimeoutError) as caught, anyio.fail_after(LIMIT) as scope:
+
+                async def limit() -> None:
+                    await steps.reached.wait()
+                    scope.deadline = anyio.current_time() + 0.001
+
+                tasks.start_soon(limit)
+                await kind.use(table)
         assert not isinstance(caught.value, aiolibsql.Error)
         assert steps.log == ["stopped"]
         await assert_whole(table)

@@ -142,12 +142,14 @@ async def test_idle_connections_cost_a_descriptor_each_and_no_threads(tmp_path: 
     assert (bytes_held - bytes_before) / IDLE < 250 * 1024
     for conn in connections[:: max(1, IDLE // 50)]:
         await assert_healthy(conn)
-    for conn in connections:
-        await conn.close()
-    assert descriptors() == before
-    # The allocator keeps what was freed; as many again take no more.
-    connections = [await opened() for _ in range(IDLE)]
-    assert resident_bytes() < bytes_held + 5 * 2**20 + IDLE * 25 * 1024
+    # The allocator keeps what was freed; as many again take no more, once its gaps are filled.
+    for _ in range(3):
+        for conn in connections:
+            await conn.close()
+        assert descriptors() == before
+        bytes_held = resident_bytes()
+        connections = [await opened() for _ in range(IDLE)]
+    assert resident_bytes() < bytes_held + 5 * 2**20 + IDLE * 10 * 1024
     for conn in connections:
         await conn.close()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,7 +18,7 @@ from situations import ENDLESS, OtherProcess
 import aiolibsql
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from conftest import Backend
 
@@ -162,6 +164,17 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """Return a folder that everybody can read, as `tmp_path` is not."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        for each in folder.iterdir():
+            each.chmod(0o755)
+
+
 def open_unprivileged(*names: str) -> list[str]:
     """Open pools as somebody who may not write there, and return what each says."""
     ran = subprocess.run(
@@ -175,28 +188,18 @@ def open_unprivileged(*names: str) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
-async def test_log_that_can_not_be_made_is_named_with_the_way_out(tmp_path: Path) -> None:
-    folder = tmp_path / "read only"
+async def test_log_that_can_not_be_made_is_named_with_the_way_out(public: Path) -> None:
+    folder = public / "read only"
     folder.mkdir()
     path = folder / "test.db"
     pragmas = {"journal_mode": "wal"}
     async with aiolibsql.connect(path, pragmas=pragmas) as connection:
         await connection.execute("CREATE TABLE t (x)")
     path.chmod(0o444)
-    # Down to it.
-    shared = [each for each in folder.parents if each.stat().st_uid == os.getuid()]
-    modes = [(each, each.stat().st_mode) for each in shared]
-    for each in shared:
-        each.chmod(each.stat().st_mode | 0o555)
     folder.chmod(0o555)
-    try:
-        *refused, count = open_unprivileged(
-            str(path), f"file:{path}?mode=ro", f"file:{path}?immutable=1"
-        )
-    finally:
-        folder.chmod(0o755)
-        for each, mode in modes:
-            each.chmod(mode)
+    *refused, count = open_unprivileged(
+        str(path), f"file:{path}?mode=ro", f"file:{path}?immutable=1"
+    )
     assert len(refused) == 2
     for message in refused:
         assert message.split()[0] in {"SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY"}
@@ -206,14 +209,11 @@ async def test_log_that_can_not_be_made_is_named_with_the_way_out(tmp_path: Path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
-async def test_file_that_can_not_be_written_is_named_with_the_way_out(tmp_path: Path) -> None:
-    path = tmp_path / "test.db"
+async def test_file_that_can_not_be_written_is_named_with_the_way_out(public: Path) -> None:
+    path = public / "test.db"
     async with aiolibsql.connect(path) as connection:
         await connection.execute("CREATE TABLE t (x)")
     path.chmod(0o444)
-    for each in [tmp_path, *tmp_path.parents]:
-        if each.stat().st_uid == os.getuid():
-            each.chmod(each.stat().st_mode | 0o555)
     refused, count = open_unprivileged(str(path), f"file:{path}?mode=ro")
     # It can't be switched to a log.
     assert refused.startswith(f"SQLITE_READONLY attempt to write a readonly database: {path}")
