@@ -261,7 +261,7 @@ async def test_passing_readers_are_not_named(
     async with wal_backend.second() as reader:
         await reader.fetch_all("SELECT a FROM t")
         # Fewer pages than make the writer wait for the readers.
-        for _ in range(60):
+        for _ in range(40):
             async with reader.execute("SELECT a FROM t") as cursor:
                 await cursor.fetchone()
                 await commit_pages(writer, 120)

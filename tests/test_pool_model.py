@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.soak]
 
 # A trigger writes the journal, so that statements of every kind are in it.
-SCHEMA = (
-    "CREATE TABLE cell (k INTEGER PRIMARY KEY, v, last)",
-    "CREATE TABLE journal (seq INTEGER PRIMARY KEY, number UNIQUE, k)",
+CELL = "CREATE TABLE cell (k INTEGER PRIMARY KEY, v, last)"
+JOURNAL = "CREATE TABLE journal (seq INTEGER PRIMARY KEY, number UNIQUE, k)"
+TRIGGER = (
     "CREATE TRIGGER written AFTER UPDATE ON cell BEGIN"
-    " INSERT INTO journal (number, k) VALUES (new.last, new.k); END",
+    " INSERT INTO journal (number, k) VALUES (new.last, new.k); END"
 )
 PRIME = 1_000_003
 # Not commutative, so that the order shows.
@@ -225,7 +225,7 @@ class Model:
 async def test_concurrent_operations_are_serial(file_backend: Backend, round_: int) -> None:
     database = file_backend.path if round_ else ":memory:"
     async with aiolibsql.create_pool(database, 4) as pool:
-        for sql in SCHEMA:
+        for sql in (CELL, JOURNAL, TRIGGER):
             await pool.execute(sql)
         await pool.executemany("INSERT INTO cell VALUES (?, 1, 0)", [(k,) for k in range(1, CELLS)])
         model = Model(pool, round_)
