@@ -60,7 +60,7 @@ class Pool(ABC):
 class OwnPool(Pool):
     """This driver's pool."""
 
-    driver = Aiolibsql
+    driver: ClassVar[type[Driver]] = Aiolibsql
 
     async def open(self, path: str, readers: int, pragmas: dict[str, Any]) -> None:
         """Open as many connections as read at the same time, and one that writes."""
