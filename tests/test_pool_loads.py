@@ -1,10 +1,12 @@
 """ConnectionPool under load: thousands of tasks, and others that write to the same file.
 
-Nothing is timed but by bounds against hangs; how long operations took is reported as properties.
+Nothing is timed but by bounds against hangs. How long operations took is logged:
+``--log-cli-level=INFO`` shows it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import subprocess
@@ -20,8 +22,6 @@ import pytest
 import aiolibsql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conftest import Backend
 
 IS_SOAK = os.environ.get("AIOLIBSQL_SOAK") == "1"
@@ -42,6 +42,7 @@ SCHEMA = (
 UPDATE = "UPDATE cell SET v = v + 1 WHERE k = ?"
 READ = "SELECT v FROM cell WHERE k = ?"
 MIB = 1 << 20
+LOG = logging.getLogger(__name__)
 
 # Another process, with the stdlib's sqlite3, which holds the lock for less than 50 ms at a time.
 LOCKS = """
@@ -144,20 +145,17 @@ class Load:
         assert max(self.counts) <= 2 * min(self.counts) + 8
         assert self.pool.stats().in_use == self.pool.stats().waiting == 0
 
-    def report(self, record: Callable[[str, object], None], seconds: float) -> None:
-        """Report rates, and the milliseconds within which 99 of 100 operations ended."""
+    def report(self, seconds: float) -> None:
+        """Log rates, and the milliseconds within which 99 of 100 operations ended."""
         for kind, waits in self.waits.items():
             taken = sorted(waits.elements())
-            figures = {
-                "rate": round(len(taken) / seconds),
-                "p50": taken[len(taken) // 2],
-                "p99": taken[len(taken) * 99 // 100],
-                "worst": taken[-1],
-            }
-            for name, figure in figures.items():
-                record(f"{kind}_{name}", figure)
-        record("growth", self.growth)
-        record("turns", f"{min(self.counts)} to {max(self.counts)}")
+            rate, half, most = len(taken) / seconds, len(taken) // 2, len(taken) * 99 // 100
+            LOG.info(
+                "%s: %.0f/s, ms: median %d, p99 %d, worst %d",
+                kind, rate, taken[half], taken[most], taken[-1],
+            )  # fmt: skip
+        fewest, most = min(self.counts), max(self.counts)
+        LOG.info("%d to %d turns, memory grew by %d KiB", fewest, most, self.growth >> 10)
 
 
 class Other:
@@ -200,21 +198,19 @@ async def prepare(pool: aiolibsql.ConnectionPool) -> None:
         await pool.execute(sql)
 
 
-async def test_two_thousand_tasks(
-    file_backend: Backend, seconds: float, record_property: Callable[[str, object], None]
-) -> None:
+async def test_two_thousand_tasks(file_backend: Backend, seconds: float) -> None:
     async with aiolibsql.create_pool(file_backend.path) as pool:
         await prepare(pool)
         load = Load(pool)
         await load.prepare()
         await load.run(seconds)
         await load.check()
-    load.report(record_property, seconds)
+    load.report(seconds)
     assert load.growth < 16 * MIB
 
 
 async def test_two_thousand_tasks_while_another_process_writes(
-    file_backend: Backend, seconds: float, record_property: Callable[[str, object], None]
+    file_backend: Backend, seconds: float
 ) -> None:
     async with aiolibsql.create_pool(file_backend.path) as pool:
         await prepare(pool)
@@ -229,14 +225,12 @@ async def test_two_thousand_tasks_while_another_process_writes(
             other.stop()
         await load.check()
         assert await pool.fetch_scalar("SELECT v FROM other") == count > 0
-    load.report(record_property, seconds)
-    record_property("other_writes", count)
+    load.report(seconds)
+    LOG.info("the other process: %d writes", count)
     assert load.growth < 16 * MIB
 
 
-async def test_two_pools_on_one_file(
-    file_backend: Backend, seconds: float, record_property: Callable[[str, object], None]
-) -> None:
+async def test_two_pools_on_one_file(file_backend: Backend, seconds: float) -> None:
     async with (
         aiolibsql.create_pool(file_backend.path, 4) as first,
         aiolibsql.create_pool(file_backend.path, 4) as second,
@@ -250,12 +244,10 @@ async def test_two_pools_on_one_file(
                 group.start_soon(load.run, seconds)
         for load in loads:
             await load.check()
-            load.report(record_property, seconds)
+            load.report(seconds)
 
 
-async def test_two_processes_with_a_pool_each(
-    file_backend: Backend, seconds: float, record_property: Callable[[str, object], None]
-) -> None:
+async def test_two_processes_with_a_pool_each(file_backend: Backend, seconds: float) -> None:
     async with aiolibsql.create_pool(file_backend.path) as pool:
         await prepare(pool)
         load = Load(pool, tasks=500)
@@ -270,5 +262,5 @@ async def test_two_processes_with_a_pool_each(
         await load.check()
         total = await pool.fetch_scalar("SELECT sum(v) FROM cell")
         assert total == count + sum(load.counts)
-    load.report(record_property, seconds)
-    record_property("other_writes", count)
+    load.report(seconds)
+    LOG.info("the other process: %d writes", count)
