@@ -20,8 +20,9 @@ nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "virtualenv"  # it brings pip, which builds the wheel
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
-# The full matrix comes last, so that its result stands at the end of the output.
-nox.options.sessions = ["lint", "rust", "sdist", "bare", "smoke", "tests"]
+# The sdist comes first: in a fresh clone what it builds serves the others too. The full matrix
+# comes last, so that its result stands at the end of the output.
+nox.options.sessions = ["sdist", "lint", "rust", "bare", "smoke", "tests"]
 
 # A shell starts background jobs with Control-C ignored; tests of it would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -86,6 +87,14 @@ def source_digest() -> str:
     return digest.hexdigest()[:16]
 
 
+def build_wheel(session: nox.Session, source: Path, target: Path) -> None:
+    """Build the wheel for the session's interpreter, out of the tree or out of an sdist."""
+    session.run(
+        "python", "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={WHEELS / source_digest()}",
+        str(source), env={"CARGO_TARGET_DIR": str(target)},
+    )  # fmt: skip
+
+
 def wheel(session: nox.Session) -> str:
     """Build the wheel for the session's interpreter, or return the one that is there."""
     version = session.run(
@@ -95,10 +104,7 @@ def wheel(session: nox.Session) -> str:
     folder = WHEELS / source_digest()
     pattern = f"aiolibsql-*-{tag}-{tag}-*.whl"
     if not list(folder.glob(pattern)):
-        session.run(
-            "python", "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={folder}", str(ROOT),
-            env={"CARGO_TARGET_DIR": str(TARGET)},
-        )  # fmt: skip
+        build_wheel(session, ROOT, TARGET)
     return str(next(folder.glob(pattern)))
 
 
@@ -152,8 +158,10 @@ def rust(session: nox.Session) -> None:
 
 @nox.session(python=MAIN_PYTHON)
 def sdist(session: nox.Session) -> None:
-    """Install from the sdist, and test how SQLite was compiled by that."""
-    session.install(*nox.project.dependency_groups(PYPROJECT, "build", "test"))
+    """Build the wheel from the sdist, and test how SQLite was compiled by that."""
+    # In a target folder that was not used before: a SQLite compiled elsewhere would prove nothing.
+    target = TARGET / "sdist" if TARGET.exists() else TARGET
+    session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
     folder = Path(session.create_tmp())
     for old in folder.glob("*.tar.gz"):
         old.unlink()
@@ -164,10 +172,8 @@ def sdist(session: nox.Session) -> None:
         missing = {f"{root}/{name}" for name in IN_SDIST} - set(tar.getnames())
     if missing:
         session.error(f"the sdist lacks {', '.join(sorted(missing))}")
-    # A target folder of its own: a SQLite compiled elsewhere would prove nothing.
-    session.install(
-        "--force-reinstall", str(archive), env={"CARGO_TARGET_DIR": str(TARGET / "sdist")}
-    )
+    build_wheel(session, archive, target)
+    install(session, "test")
     pytest(session, "tests/test_build.py")
 
 

@@ -20,6 +20,7 @@ from typing_extensions import Buffer, Self, TypeVar, disjoint_base
 
 from aiolibsql import dbapi, exceptions
 from aiolibsql._dump import Dump
+from aiolibsql._pool import ConnectionPool
 from aiolibsql._streaming import RowChunks
 from aiolibsql._types import (
     AutocommitSetting,
@@ -44,6 +45,7 @@ __all__ = [
     "Connection",
     "Cursor",
     "Operation",
+    "PoolCursor",
     "PreparedQuery",
     "Row",
     "RowIterator",
@@ -187,9 +189,9 @@ def _error_for_code(code: int, message: str) -> Exception:
     """Return the exception that an SQLite result code becomes; for the tests of that table."""
 
 def _fetch_plain(
-    connection: Connection[Any], sql: str, parameters: Parameters | None = None
+    connection: Connection[Any] | _Pool, sql: str, parameters: Parameters | None = None
 ) -> Operation[list[tuple[Any, ...]]]:
-    """Return all rows of a statement as tuples with str, whatever the connection's factories are.
+    """Return all rows of a statement as tuples with str, whatever the factories are.
 
     Cancellation:
         As for `Connection.fetch_all`.
@@ -2017,12 +2019,16 @@ class _Pool:
     def _shut(self) -> None: ...
     def _drained(self) -> Operation[None]: ...
     def _acquire(
-        self, readonly: bool, timeout: float | None = None
+        self, readonly: bool, timeout: float | None = None, plain: bool = False
     ) -> Operation[Connection[Any]]: ...
+    def _suspend(self, connection: Connection[Any]) -> Operation[None]: ...
+    def _reopen(self, connection: Connection[Any]) -> Operation[Connection[Any]]: ...
+    def _check_key(self, new_key: object) -> None: ...
+    def _forget_key(self) -> None: ...
     def _release(self, connection: Connection[Any]) -> Operation[None]: ...
     def execute(
         self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
-    ) -> Operation[Cursor[Any]]:
+    ) -> Operation[PoolCursor[Any]]:
         """Execute a statement on a connection that is free and may run it.
 
         What only reads runs on a reader. INSERT, UPDATE, DELETE and REPLACE are committed together
@@ -2037,7 +2043,7 @@ class _Pool:
 
         Returns:
             A cursor. As long as it has rows that were not read, it keeps its connection: read it to
-            its end, or close it.
+            its end, or close it, as ``async with pool.execute(..) as cursor`` does.
 
         Raises:
             ProgrammingError: For what depends on one connection, such as BEGIN, ATTACH, temporary
@@ -2151,6 +2157,167 @@ class _Pool:
         Cancellation:
             As `execute`.
         """
+
+    def execute_insert(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[tuple[int]]:
+        """Execute an INSERT and return the rowid in a tuple, as `Connection.execute_insert`.
+
+        Args:
+            sql: One statement.
+            parameters: Values for its parameters: a sequence, or a mapping of names.
+            timeout: Seconds that it may wait and run.
+
+        Returns:
+            ``(rowid,)``: that of the row which this statement has inserted last.
+
+        Raises:
+            Error: As `execute`.
+
+        Cancellation:
+            As `execute`.
+        """
+
+    def execute_fetchall(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[list[Any]]:
+        """Execute a statement and return all its rows; `fetch_all` by its name in aiosqlite.
+
+        Args:
+            sql: One statement.
+            parameters: Values for its parameters: a sequence, or a mapping of names.
+            timeout: Seconds that it may wait and run.
+
+        Returns:
+            The rows, as the row factory makes them.
+
+        Raises:
+            Error: As `execute`.
+
+        Cancellation:
+            As `execute`.
+        """
+
+    def executemany(
+        self,
+        sql: str,
+        parameters: Iterable[Parameters] | AsyncIterable[Parameters],
+        *,
+        timeout: float | None = None,
+    ) -> Operation[PoolCursor[Any]]:
+        """Execute a statement for each row of parameters, as `Connection.executemany`.
+
+        It is a transaction of its own on the connection that writes; inside of a `transaction` or
+        `write` block of the task it takes part in that.
+
+        Args:
+            sql: An INSERT, UPDATE, DELETE or REPLACE.
+            parameters: An iterable or async iterable of sequences or mappings.
+            timeout: Seconds that it may run; the wait for the connection has ``acquire_timeout``.
+
+        Returns:
+            A cursor with the sum of the changed rows.
+
+        Raises:
+            PoolTimeout: As `execute`.
+            Error: As `Connection.executemany`.
+
+        Cancellation:
+            All of them or none.
+        """
+
+    def executebatch(self, operations: Iterable[BatchOperation]) -> Operation[PoolCursor[Any]]:
+        """Execute several statements, all of them or none, as `Connection.batch`.
+
+        They run in a transaction on the connection that writes; inside of a `transaction` or
+        `write` block of the task in a savepoint of that.
+
+        Args:
+            operations: Statements, or tuples of a statement and its parameters.
+
+        Returns:
+            A cursor with all rows of the last one; its ``rowcount`` is the sum of the rows that all
+            of them have changed.
+
+        Raises:
+            TypeError: If an operation is neither SQL nor such a tuple; nothing is executed then.
+            PoolTimeout: As `execute`.
+            Error: That of the first statement that fails.
+
+        Cancellation:
+            All of them or none.
+        """
+
+    def batch(self, operations: Iterable[BatchOperation]) -> Operation[PoolCursor[Any]]:
+        """Execute several statements, all of them or none; `executebatch` by its other name.
+
+        Args:
+            operations: As for `executebatch`.
+
+        Returns:
+            As for `executebatch`.
+
+        Raises:
+            Error: As for `executebatch`.
+
+        Cancellation:
+            As for `executebatch`.
+        """
+
+    @property
+    def iter_chunk_size(self) -> int:
+        """Rows that ``async for`` fetches first, and that `execute_iter` gives at a time."""
+
+    @property
+    def query_usage_tracking(self) -> bool:
+        """Whether executions are counted for `query_usage` (as rapsqlite); False at first."""
+
+    @query_usage_tracking.setter
+    def query_usage_tracking(self, value: bool) -> None: ...
+    def query_usage(self) -> dict[str, int]:
+        """Return how often each SQL text was executed, as `Connection.query_usage`.
+
+        Those of the pool itself and of connections that are borrowed count alike.
+
+        Returns:
+            The counts by SQL text.
+        """
+
+    def query_usage_dropped(self) -> int:
+        """Return how many executions were not counted because there were too many texts.
+
+        Returns:
+            Their number (as rapsqlite).
+        """
+
+    def clear_query_usage(self) -> None:
+        """Begin to count anew (as rapsqlite)."""
+
+    @property
+    def include_query_in_errors(self) -> bool:
+        """Whether the message of an error ends with the query, as `Connection` has it."""
+
+    @include_query_in_errors.setter
+    def include_query_in_errors(self, value: bool) -> None: ...
+    def set_slow_query_threshold(
+        self, threshold_secs: float, callback: Callable[[float, str], object] | None = None
+    ) -> None:
+        """Tell of statements that take long, as `Connection.set_slow_query_threshold`.
+
+        What counts is the time in SQLite. The wait for a connection does not count, nor that for
+        the COMMIT of a write that is committed together with others.
+
+        Args:
+            threshold_secs: From how many seconds on a statement is slow; 0 for none.
+            callback: Called with the seconds and the SQL, in the task that awaits, when the
+                statement has ended. What it raises goes to `sys.unraisablehook`. None for a warning
+                of the logger ``aiolibsql``.
+
+        Raises:
+            ValueError: If the threshold is negative or a NaN.
+        """
+
+    def _cursor_on(self, connection: Connection[Any]) -> PoolCursor[Any]: ...
 
 @final
 class Blob:
@@ -2519,6 +2686,92 @@ class Cursor(Generic[_RowT_co]):
 
     @row_factory.setter
     def row_factory(self, factory: RowFactory[Any]) -> None: ...
+
+@final
+class PoolCursor(Cursor[_RowT_co]):
+    """The rows of a statement that a pool has executed, and what it did.
+
+    It fetches and iterates as every `Cursor`. While it has rows that were not read, it keeps a
+    connection of the pool from others: read it to its end, close it, or let ``async with`` do
+    that. One that is dropped before gives the connection back with a `ResourceWarning`.
+
+    Example:
+        ```python
+        async with pool.execute("SELECT name, mass FROM planet") as cursor:
+            async for name, mass in cursor:
+                print(name, mass)
+        ```
+    """
+
+    @property
+    def connection(self) -> ConnectionPool:  # type: ignore[override]
+        """The pool that has executed the statement."""
+
+    def execute(
+        self, sql: str, parameters: Parameters | None = None, *, timeout: float | None = None
+    ) -> Operation[NoReturn]:
+        """Raise `ProgrammingError`: the next statement may belong to another connection.
+
+        Args:
+            sql: Not executed.
+            parameters: Not used.
+            timeout: Not used.
+
+        Returns:
+            Nothing: the await raises.
+
+        Raises:
+            ProgrammingError: Always; it names what to use.
+
+        Cancellation:
+            Nothing is submitted.
+        """
+
+    def executemany(
+        self,
+        sql: str,
+        parameters: Iterable[Parameters] | AsyncIterable[Parameters],
+        *,
+        timeout: float | None = None,
+    ) -> Operation[NoReturn]:
+        """Raise `ProgrammingError`, as `execute`.
+
+        Args:
+            sql: Not executed.
+            parameters: Not used.
+            timeout: Not used.
+
+        Returns:
+            Nothing: the await raises.
+
+        Raises:
+            ProgrammingError: Always, as `execute`.
+
+        Cancellation:
+            Nothing is submitted.
+        """
+
+    def executescript(
+        self, sql_script: str, *, timeout: float | None = None
+    ) -> Operation[NoReturn]:
+        """Raise `ProgrammingError`, as `execute`.
+
+        Args:
+            sql_script: Not executed.
+            timeout: Not used.
+
+        Returns:
+            Nothing: the await raises.
+
+        Raises:
+            ProgrammingError: Always, as `execute`.
+
+        Cancellation:
+            Nothing is submitted.
+        """
+
+    def _execute_all(self, sql: str, parameters: Parameters | None = None) -> Operation[Self]: ...
+    def _set_rowcount(self, rowcount: int) -> None: ...
 
 @final
 class PreparedQuery(Generic[_RowT_co]):

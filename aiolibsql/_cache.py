@@ -7,12 +7,15 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiolibsql._aiolibsql import _Pool
 from aiolibsql.exceptions import OperationalError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from aiolibsql._aiolibsql import Connection, Cursor
+    from aiolibsql._pool import ConnectionPool
 
 T = TypeVar("T")
 
@@ -28,7 +31,7 @@ class SQLiteCache:
     measured by the system's clock, so that they hold across processes and restarts.
 
     Args:
-        connection: The connection, or a `Transaction`.
+        connection: The connection, a `Transaction`, or a pool.
         table_name: The table; letters, digits and underscores. rapsqlite's cache tables can be
             used.
 
@@ -44,7 +47,12 @@ class SQLiteCache:
         ```
     """
 
-    def __init__(self, connection: Connection[Any], *, table_name: str = "rapsqlite_cache") -> None:
+    def __init__(
+        self,
+        connection: Connection[Any] | ConnectionPool,
+        *,
+        table_name: str = "rapsqlite_cache",
+    ) -> None:
         if not isinstance(table_name, str):
             raise TypeError("table_name must be a str")
         if not re.fullmatch(_TABLE_NAME, table_name):
@@ -64,7 +72,7 @@ class SQLiteCache:
         Cancellation:
             As for `Connection.transaction`: all of it is kept or nothing.
         """
-        async with self._connection.savepoint() as block:
+        async with self._block() as block:
             await self._create(block)
 
     async def get(self, key: str) -> bytes | None:
@@ -159,8 +167,14 @@ class SQLiteCache:
         )
         return (await self._write(sql, (time.time(), limit))).rowcount
 
+    def _block(self) -> AbstractAsyncContextManager[Connection[Any]]:
+        """Return a block that is one transaction, or a part of the one around it."""
+        if isinstance(self._connection, _Pool):
+            return self._connection.transaction()
+        return self._connection.savepoint()
+
     async def _write(self, sql: str, parameters: tuple[Any, ...]) -> Cursor[Any]:
-        async with self._connection.savepoint() as block:
+        async with self._block() as block:
 
             async def create_and_write() -> Cursor[Any]:
                 await self._create(block)
@@ -173,7 +187,7 @@ class SQLiteCache:
 
     async def _unless_missing(
         self,
-        conn: Connection[Any],
+        conn: Connection[Any] | ConnectionPool,
         work: Callable[[], Awaitable[T]],
         otherwise: Callable[[], Awaitable[T]],
     ) -> T:

@@ -11,7 +11,8 @@ from aiolibsql._aiolibsql import _fetch_plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiolibsql._aiolibsql import Connection
+    from aiolibsql._aiolibsql import Connection, _Pool
+    from aiolibsql._pool import ConnectionPool
     from aiolibsql._types import Parameters
 
 _RowT = TypeVar("_RowT")
@@ -43,19 +44,19 @@ class QueryPlan(TypedDict):
 
 
 async def explain_query_plan(
-    self: Connection[Any], sql: str, parameters: Parameters | None = None
+    self: Connection[Any] | _Pool, sql: str, parameters: Parameters | None = None
 ) -> list[tuple[int, int, int, str]]:
     """Return the rows of EXPLAIN QUERY PLAN."""
     return await _fetch_plain(self, f"EXPLAIN QUERY PLAN {sql}", parameters)
 
 
 async def analyze_query_plan(
-    conn: Connection[Any], sql: str, parameters: Parameters | None = None
+    conn: Connection[Any] | ConnectionPool, sql: str, parameters: Parameters | None = None
 ) -> QueryPlan:
     """Tell how SQLite would run a statement (as rapsqlite).
 
     Args:
-        conn: The connection.
+        conn: The connection, or a pool.
         sql: One statement; it is not executed.
         parameters: As for `Connection.execute`.
 
@@ -79,7 +80,7 @@ async def analyze_query_plan(
 
 
 async def suggest_indexes(
-    conn: Connection[Any], sql: str, parameters: Parameters | None = None
+    conn: Connection[Any] | ConnectionPool, sql: str, parameters: Parameters | None = None
 ) -> list[dict[str, str]]:
     """Name the tables that a statement reads without an index (as rapsqlite).
 
@@ -87,7 +88,7 @@ async def suggest_indexes(
     index is suggested; for a plain scan the columns are for the reader to choose.
 
     Args:
-        conn: The connection.
+        conn: The connection, or a pool.
         sql: One statement; it is not executed.
         parameters: As for `Connection.execute`.
 
@@ -128,6 +129,15 @@ async def timed_fetch_all(
 
 @overload
 async def timed_fetch_all(
+    conn: ConnectionPool,
+    sql: str,
+    parameters: Parameters | None = None,
+    on_timing: None = None,
+) -> tuple[list[Any], float]: ...
+
+
+@overload
+async def timed_fetch_all(
     conn: Connection[_RowT],
     sql: str,
     parameters: Parameters | None = None,
@@ -136,8 +146,18 @@ async def timed_fetch_all(
 ) -> list[_RowT]: ...
 
 
+@overload
 async def timed_fetch_all(
-    conn: Connection[Any],
+    conn: ConnectionPool,
+    sql: str,
+    parameters: Parameters | None = None,
+    *,
+    on_timing: Callable[[float, str], object],
+) -> list[Any]: ...
+
+
+async def timed_fetch_all(
+    conn: Connection[Any] | ConnectionPool,
     sql: str,
     parameters: Parameters | None = None,
     on_timing: Callable[[float, str], object] | None = None,
@@ -148,7 +168,7 @@ async def timed_fetch_all(
     the event loop's other tasks.
 
     Args:
-        conn: The connection.
+        conn: The connection, or a pool.
         sql: One statement.
         parameters: As for `Connection.execute`.
         on_timing: Called with the seconds and the SQL.

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from aiolibsql._aiolibsql import Connection, Transaction
     from aiolibsql._pool import ConnectionPool
 
-    Mode = Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"]
     _Held = tuple[tuple[ConnectionPool, Connection[Any], bool], ...]
 
 # What the running task has borrowed: pool, connection, and whether it is a reader.
@@ -70,7 +69,9 @@ class Loan:
 class PoolTransaction:
     """A transaction block on a borrowed connection."""
 
-    def __init__(self, pool: ConnectionPool, mode: Mode) -> None:
+    def __init__(
+        self, pool: ConnectionPool, mode: Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"]
+    ) -> None:
         self._loan = Loan(pool, mode == "READ")
         self._mode = mode
         self._block: Transaction[Any] | None = None

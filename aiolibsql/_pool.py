@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from aiolibsql._aiolibsql import Connection, _Pool
+from aiolibsql import _pool_rekey
+from aiolibsql._connect import connect
+from aiolibsql._database_name import is_in_memory, is_read_only
 from aiolibsql._loan import Loan, PoolTransaction, held_of
-from aiolibsql.exceptions import PoolClosed, TimeoutError  # noqa: A004 - this package's own
+from aiolibsql._pool_statements import PoolStatements
+from aiolibsql.exceptions import (
+    PoolClosed,
+    ProgrammingError,
+    TimeoutError,  # noqa: A004 - this package's own
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
+    from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from aiolibsql._aiolibsql import Cursor
-    from aiolibsql._loan import Mode
+    from aiolibsql._aiolibsql import Connection
 
 _SMALLEST = 2
 
@@ -37,14 +43,7 @@ class PoolStats(NamedTuple):
     waiting: int
 
 
-def _is_in_memory(database: object, uri: bool) -> bool:
-    name = database.decode() if isinstance(database, bytes) else str(database)
-    if name.startswith("file:") or uri:
-        return ":memory:" in name or "mode=memory" in name
-    return name in {":memory:", ""}
-
-
-class ConnectionPool(_Pool):
+class ConnectionPool(PoolStatements):
     """Connections to one database for any number of tasks: one writes, the others read.
 
     Statements go to a connection that is free and may run them: those that only read to one of the
@@ -64,7 +63,7 @@ class ConnectionPool(_Pool):
         max_waiting: How many may wait, for readers and for the writer each; None: any number.
         init: An async callable that is awaited with each connection when it was opened, to create
             functions, attach databases and so on.
-        **options: Keywords of `connect`, for every connection.
+        **options: Keywords of `connect`, for every connection; ``init_hook`` is ``init``.
 
     Raises:
         ValueError: For a size below 2.
@@ -93,10 +92,14 @@ class ConnectionPool(_Pool):
         init: Callable[[Connection[Any]], Awaitable[object]] | None = None,
         **options: Any,
     ) -> None:
+        if (hook := options.pop("init_hook", None)) is not None:
+            if init is not None:
+                raise ProgrammingError("init and init_hook can't be combined: they are the same")
+            init = hook
         self._database = database
-        self._is_single = _is_in_memory(database, options.get("uri", False))
+        self._is_single = is_in_memory(database)
         pragmas = dict(options.pop("pragmas", None) or {})
-        if not self._is_single:
+        if not (self._is_single or is_read_only(database)):
             pragmas = {"journal_mode": "wal", "synchronous": "NORMAL", **pragmas}
         self._connections: list[Connection[Any]] = []
         self._closed = False
@@ -104,7 +107,7 @@ class ConnectionPool(_Pool):
         for place in range(count):
             if place:
                 pragmas.pop("journal_mode", None)
-            connection: Connection[Any] = Connection(
+            connection: Connection[Any] = connect(
                 database,
                 timeout,
                 encryption_key=encryption_key,
@@ -125,13 +128,11 @@ class ConnectionPool(_Pool):
         acquire_timeout: float = 30.0,
         max_waiting: int | None = None,
         init: Callable[[Connection[Any]], Awaitable[object]] | None = None,  # noqa: ARG004
-        **options: Any,
+        **options: Any,  # noqa: ARG004
     ) -> Self:
         if size < _SMALLEST:
             raise ValueError("size must be at least 2: one connection writes, the others read")
-        return super().__new__(
-            cls, acquire_timeout, max_waiting, _is_in_memory(database, options.get("uri", False))
-        )
+        return super().__new__(cls, acquire_timeout, max_waiting, is_in_memory(database))
 
     async def _open(self) -> Self:
         if self._closed:
@@ -201,6 +202,7 @@ class ConnectionPool(_Pool):
         # The writer last, whose part it is to remove the log.
         for connection in reversed(self._connections):
             await connection.close()
+        self._forget_key()
 
     @property
     def closed(self) -> bool:
@@ -296,7 +298,36 @@ class ConnectionPool(_Pool):
         """
         return Loan(self, False)
 
-    def transaction(self, mode: Mode = "IMMEDIATE") -> PoolTransaction:
+    async def rekey(self, new_key: str | bytes | None) -> None:
+        """Encrypt the file with another key, encrypt a plain one, or decrypt it for good.
+
+        It borrows all connections, waiting for what runs and for what is lent, closes the readers,
+        changes the key as `Connection.rekey`, and opens the readers again, on which ``init`` runs
+        once more. Statements wait meanwhile. All or nothing: if the key can't be changed, the pool
+        goes on with the old one; if it was, all of the pool has the new one.
+
+        Args:
+            new_key: As `connect`'s ``encryption_key``; None for plain text.
+
+        Raises:
+            TypeError: If the key is neither str nor bytes.
+            ValueError: If it is empty or longer than 32 bytes.
+            ProgrammingError: If the database is in memory, inside of a block of the pool, or while
+                another such call runs.
+            PoolTimeout: If a connection was not given back within ``acquire_timeout``.
+            TimeoutError: If another connection has the file open.
+            OperationalError: If SQLite can't do it; the old key stays. If the error says that the
+                key was changed, readers could not be opened again; the others serve.
+
+        Cancellation:
+            Before the readers are closed nothing has happened; then it goes on to its end, which
+            the caller waits for.
+        """
+        await _pool_rekey.rekey(self, new_key)
+
+    def transaction(
+        self, mode: Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ"] = "IMMEDIATE"
+    ) -> PoolTransaction:
         """Borrow a connection for a transaction block, as `Connection.transaction`.
 
         Args:
@@ -310,46 +341,6 @@ class ConnectionPool(_Pool):
             PoolTimeout: From entering it, as `acquire`.
         """
         return PoolTransaction(self, mode)
-
-    async def executemany(
-        self, sql: str, parameters: Iterable[Any] | AsyncIterable[Any]
-    ) -> Cursor[Any]:
-        """Execute a statement for each row of parameters, as `Connection.executemany`.
-
-        Args:
-            sql: An INSERT, UPDATE, DELETE or REPLACE.
-            parameters: An iterable or async iterable of sequences or mappings.
-
-        Returns:
-            A cursor with the sum of the changed rows.
-
-        Raises:
-            PoolTimeout: As `acquire`.
-            Error: As `Connection.executemany`.
-
-        Cancellation:
-            All of them or none.
-        """
-        async with self.write() as connection:
-            return await connection.executemany(sql, parameters)
-
-    async def executebatch(self, operations: Iterable[Any]) -> Any:
-        """Execute several statements, all of them or none, as `Connection.batch`.
-
-        Args:
-            operations: Statements, or pairs of a statement and its parameters.
-
-        Raises:
-            PoolTimeout: As `acquire`.
-            Error: As `Connection.batch`.
-
-        Cancellation:
-            All of them or none.
-        """
-        async with self.write() as connection:
-            return await connection.batch(operations)
-
-    batch = executebatch
 
 
 def create_pool(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiolibsql._aiolibsql import Connection
+    from aiolibsql._pool import ConnectionPool
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ def _is_transient(error: Error) -> bool:
 
 
 async def transaction_retry(
-    conn: Connection[Any],
+    conn: Connection[Any] | ConnectionPool,
     work: Callable[[], Awaitable[T]],
     max_retries: int = 5,
     initial_delay: float = 0.01,
@@ -38,7 +39,7 @@ async def transaction_retry(
     part, at least half, of a delay that doubles.
 
     Args:
-        conn: The connection.
+        conn: The connection, or a pool.
         work: Called without arguments for each try; what it returns is awaited.
         max_retries: How often to try, the first time included (as rapsqlite).
         initial_delay: Seconds, for the first delay.
@@ -89,7 +90,7 @@ async def transaction_retry(
 
 
 async def transaction_with_timeout(
-    conn: Connection[Any],
+    conn: Connection[Any] | ConnectionPool,
     work: Callable[[], Awaitable[T]] | Awaitable[T],
     timeout_secs: float = 30.0,
 ) -> T:
@@ -100,7 +101,7 @@ async def transaction_with_timeout(
     ``timeout`` lets it: a `TimeoutError` of this function means that nothing was committed.
 
     Args:
-        conn: The connection.
+        conn: The connection, or a pool.
         work: An awaitable, or a callable that returns one.
         timeout_secs: Seconds.
 

@@ -91,6 +91,33 @@ async def _within_task(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
     return task.result()
 
 
+async def shielded(work: Callable[[], Awaitable[T]]) -> T:
+    """Await what `work` returns to its end, also if the caller is cancelled meanwhile."""
+    trio = _trio()
+    if trio is not None:
+        with trio.CancelScope(shield=True):
+            value = await work()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return value
+    import asyncio  # noqa: PLC0415 - see above
+
+    async def run() -> T:
+        return await work()
+
+    task = asyncio.ensure_future(run())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            # Whoever cancels again waits too.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
+        if not task.cancelled():
+            # Nobody hears how it ended.
+            task.exception()
+        raise
+
+
 async def in_thread(work: Callable[[threading.Event], T]) -> T:
     """Run something that blocks on a thread, and return what it returns.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from aiolibsql import _runtime
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from aiolibsql._aiolibsql import Connection, Cursor
+    from aiolibsql._pool_statements import PoolStatements
     from aiolibsql._types import Parameters
 
 _RowT = TypeVar("_RowT")
@@ -21,7 +22,7 @@ _SKIPPED = 1024
 
 
 class RowChunks(Generic[_RowT]):
-    """The rows of one statement, as lists for ``async for``; made by `Connection.execute_iter`.
+    """The rows of one statement, as lists for ``async for``; made by `execute_iter`.
 
     The statement is executed by the first step, on a cursor of its own, which holds a read snapshot
     until the last chunk was taken. ``async with`` closes it at the end of the block whatever
@@ -33,7 +34,7 @@ class RowChunks(Generic[_RowT]):
 
     def __init__(
         self,
-        conn: Connection[_RowT],
+        conn: Connection[_RowT] | PoolStatements,
         sql: str,
         parameters: Parameters | None,
         chunk_size: int | None,
@@ -82,16 +83,34 @@ class RowChunks(Generic[_RowT]):
         await (_runtime.sleep(0) if self._cursor is None else self._cursor.close())
 
 
+@overload
 def execute_iter(
     conn: Connection[_RowT],
     sql: str,
     parameters: Parameters | None = None,
     chunk_size: int | None = None,
-) -> RowChunks[_RowT]:
+) -> RowChunks[_RowT]: ...
+
+
+@overload
+def execute_iter(
+    conn: PoolStatements,
+    sql: str,
+    parameters: Parameters | None = None,
+    chunk_size: int | None = None,
+) -> RowChunks[Any]: ...
+
+
+def execute_iter(
+    conn: Connection[Any] | PoolStatements,
+    sql: str,
+    parameters: Parameters | None = None,
+    chunk_size: int | None = None,
+) -> RowChunks[Any]:
     """Iterate over the rows of a statement in chunks, as `Connection.execute_iter`.
 
     Args:
-        conn: The connection.
+        conn: The connection, or a pool.
         sql: One statement.
         parameters: As for `Connection.execute`, but read at the first step.
         chunk_size: Rows in a chunk; None for the connection's ``iter_chunk_size``.
@@ -109,13 +128,33 @@ def execute_iter(
     return RowChunks(conn, sql, parameters, chunk_size)
 
 
+@overload
 async def paginate(
     conn: Connection[_RowT],
     sql: str,
     parameters: Parameters | None = None,
     page_size: int = 64,
     offset: int = 0,
-) -> list[_RowT]:
+) -> list[_RowT]: ...
+
+
+@overload
+async def paginate(
+    conn: PoolStatements,
+    sql: str,
+    parameters: Parameters | None = None,
+    page_size: int = 64,
+    offset: int = 0,
+) -> list[Any]: ...
+
+
+async def paginate(
+    conn: Connection[Any] | PoolStatements,
+    sql: str,
+    parameters: Parameters | None = None,
+    page_size: int = 64,
+    offset: int = 0,
+) -> list[Any]:
     """Return one page of the rows of a statement (as rapsqlite).
 
     The rows before the page are read and dropped, so that any statement can be given (rapsqlite
@@ -124,7 +163,7 @@ async def paginate(
     `Connection.execute_iter`.
 
     Args:
-        conn: The connection.
+        conn: The connection, or a pool.
         sql: One statement; without ORDER BY the order is SQLite's choice.
         parameters: As for `Connection.execute`.
         page_size: Rows in a page.

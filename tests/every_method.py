@@ -945,6 +945,7 @@ TABLE: dict[str, Use] = {
 # coroutine protocol, which every use above goes through: where they are tested.
 ELSEWHERE = {
     "ConnectionPool": ("test_pool.py", "ConnectionPool"),
+    "PoolCursor": ("test_pool_cursor.py", "PoolCursor"),
     "PoolStats": ("test_pool.py", "pool.stats()"),
     "connect_memory": ("test_memory.py", "connect_memory("),
     "create_pool": ("test_pool.py", "create_pool("),

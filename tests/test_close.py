@@ -169,7 +169,7 @@ async def test_connection_dropped_after_stop_is_not_left_open(backend: Backend) 
         connection = await backend.connect()
         connection.stop()
         del connection  # a ResourceWarning would be an error
-        gc.collect()
+    gc.collect()
 
 
 async def test_connection_dropped_after_stop_in_a_transaction_warns(file_backend: Backend) -> None:

@@ -223,6 +223,22 @@ async def test_corrupt_file_fails_at_open_and_stays_as_it_was(tmp_path: Path) ->
     assert path.read_bytes() == content
 
 
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+async def test_connection_that_reads_nothing_makes_no_files(tmp_path: Path) -> None:
+    path = tmp_path / "wal.db"
+    async with aiolibsql.connect(path) as conn:
+        await conn.execute("PRAGMA journal_mode = WAL")
+        await conn.execute("CREATE TABLE t (a)")
+    async with aiolibsql.connect(path) as conn:
+        assert await conn.fetch_scalar("SELECT 1") == 1
+        assert names_in(tmp_path) == {"wal.db"}
+        assert await conn.fetch_all("SELECT * FROM t") == []
+        assert names_in(tmp_path) == {"wal.db", "wal.db-wal", "wal.db-shm"}
+
+
 async def test_empty_file_is_a_database(tmp_path: Path) -> None:
     path = tmp_path / "empty.db"
     path.touch()

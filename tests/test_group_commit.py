@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from situations import NUMBERS
 
 import aiolibsql
 
@@ -53,10 +56,15 @@ async def together(pool: Pool, *statements: tuple[str, tuple[Any, ...]]) -> list
         for place, (sql, parameters) in enumerate(statements):
             # A task that was started inside of the block would take part in it.
             contextvars.Context().run(group.start_soon, execute, place, sql, parameters)
-            with anyio.fail_after(5):
-                while pool._waiting()[1] <= place:
-                    await anyio.lowlevel.checkpoint()
+            await until_waiting(pool, place + 1)
     return results
+
+
+async def until_waiting(pool: Pool, count: int) -> None:
+    """Return when so many wait for the connection that writes."""
+    with anyio.fail_after(5):
+        while pool._waiting()[1] < count:
+            await anyio.lowlevel.checkpoint()
 
 
 INSERT = "INSERT INTO t (x) VALUES (?)"
@@ -110,12 +118,12 @@ async def test_deferred_foreign_keys(pool: Pool) -> None:
     )
     # As each alone: a later parent does not help.
     assert [type(result).__name__ for result in results] == [
-        "Cursor",
+        "PoolCursor",
         "IntegrityError",
-        "Cursor",
-        "Cursor",
+        "PoolCursor",
+        "PoolCursor",
         "IntegrityError",
-        "Cursor",
+        "PoolCursor",
     ]
     assert results[1].sqlite_errorname == "SQLITE_CONSTRAINT_FOREIGNKEY"
     assert await pool.fetch_all("SELECT parent FROM child") == [(8,)]
@@ -133,12 +141,12 @@ async def test_or_rollback_ends_only_its_own_statement(pool: Pool) -> None:
         (INSERT, (4,)),
     )
     assert [type(result).__name__ for result in results] == [
-        "Cursor",
-        "Cursor",
+        "PoolCursor",
+        "PoolCursor",
         "IntegrityError",
-        "Cursor",
+        "PoolCursor",
         "IntegrityError",
-        "Cursor",
+        "PoolCursor",
     ]
     # It ran twice, and is told once.
     assert await results[1].fetchall() == [(2,)]
@@ -184,9 +192,9 @@ async def test_a_full_disk(pool: Pool) -> None:
     large = "INSERT INTO t (x) VALUES (zeroblob(?))"
     results = await together(pool, (INSERT, (1,)), (large, (1_000_000,)), (INSERT, (2,)))
     assert [type(result).__name__ for result in results] == [
-        "Cursor",
+        "PoolCursor",
         "OperationalError",
-        "Cursor",
+        "PoolCursor",
     ]
     assert results[1].sqlite_errorname == "SQLITE_FULL"
     assert await pool.fetch_all("SELECT x FROM t ORDER BY x") == [(1,), (2,)]
@@ -254,3 +262,88 @@ async def test_cancelled_members_are_whole_or_not_there(pool: Pool, delay: float
     assert acknowledged <= there
     assert {x + 1_000_000 for x in there if x < 1_000_000} == {x for x in there if x >= 1_000_000}
     assert pool.stats().waiting == 0
+
+
+async def test_a_running_member_that_is_cancelled_does_not_take_the_others_along(
+    pool: Pool,
+) -> None:
+    """Its caller goes at once; the rest is committed, and it is whole or not there."""
+    slow = f"INSERT INTO parent {NUMBERS} SELECT i + 1000 FROM n LIMIT 3000000"
+    seconds: list[float] = []
+
+    async def write_slowly(started: anyio.Event, scope: anyio.CancelScope) -> None:
+        with scope:
+            started.set()
+            began = time.perf_counter()
+            try:
+                await pool.execute(slow)
+            finally:
+                seconds.append(time.perf_counter() - began)
+
+    written: list[int] = []
+
+    async def write(number: int) -> None:
+        await pool.execute("INSERT INTO t (x) VALUES (?)", (f"{len(seconds)} {number}",))
+        written.append(number)
+
+    for _ in range(3):
+        written.clear()
+        started, scope = anyio.Event(), anyio.CancelScope()
+        with anyio.fail_after(15):
+            async with anyio.create_task_group() as group:
+                async with pool.write():
+                    for number in range(5):
+                        contextvars.Context().run(group.start_soon, write, number)
+                    contextvars.Context().run(group.start_soon, write_slowly, started, scope)
+                    for number in range(5, 10):
+                        contextvars.Context().run(group.start_soon, write, number)
+                    await started.wait()
+                    await until_waiting(pool, 11)
+                await anyio.sleep(0.05)
+                scope.cancel()
+        assert sorted(written) == list(range(10))
+        assert await pool.fetch_scalar("SELECT count(*) FROM parent") in {0, 3_000_000}
+        await pool.execute("DELETE FROM parent")
+    assert await pool.fetch_scalar("SELECT count(*) FROM t") == 30
+
+
+FAILING_COMMITS = """
+import asyncio, resource, signal, sys
+import aiolibsql
+async def main(path):
+    async with aiolibsql.create_pool(path, 3) as pool:
+        await pool.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, x)")
+        await pool.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        limit = 200_000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        async def write(number, size):
+            try:
+                await pool.execute("INSERT INTO t VALUES (?, zeroblob(?))", (number, size))
+            except aiolibsql.Error as error:
+                return type(error).__name__, error.sqlite_errorname
+            return None
+        # None of them is too large by itself; together they are.
+        outcomes = await asyncio.gather(*[write(number, 3_000) for number in range(100)])
+        done = [number for number, outcome in enumerate(outcomes) if outcome is None]
+        failed = {outcome for outcome in outcomes if outcome is not None}
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        there = [id for (id,) in await pool.fetch_all("SELECT id FROM t ORDER BY id")]
+        print(there == done, 0 < len(done) < 100, sorted(failed))
+        # Nothing is left behind: it works again.
+        print(await write(1000, 3_000), await pool.fetch_scalar("PRAGMA integrity_check"))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+async def test_a_commit_that_fails(file_backend: Backend) -> None:
+    """The disk is full when the group is committed: each member is run again, alone."""
+    with anyio.fail_after(30):
+        ran = await anyio.run_process(
+            [sys.executable, "-c", FAILING_COMMITS, str(file_backend.path)], check=False
+        )
+    assert ran.stderr == b""
+    first, second = ran.stdout.decode().splitlines()
+    assert first.startswith("True True [('OperationalError', 'SQLITE_")
+    assert second == "None ok"

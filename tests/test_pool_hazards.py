@@ -99,6 +99,7 @@ async def assert_whole(pool: Pool) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.filterwarnings("ignore:.*rows that were not read:ResourceWarning")
 async def test_random_cancellations(file_backend: Backend) -> None:
     dice = random.Random(7)
     async with aiolibsql.create_pool(file_backend.path, 4, acquire_timeout=10) as pool:

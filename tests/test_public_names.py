@@ -151,6 +151,23 @@ UPSTREAM = tabled(
         "rowcount": None,
         "arraysize": None,
     },
+    ConnectionPool={
+        "execute": SQL,
+        "executemany": SQL,
+        "executebatch": "operations",
+        "close": "",
+        "size": None,
+        "reader_count": None,
+    },
+    PoolCursor={
+        "fetchone": "",
+        "fetchmany": "size=None",
+        "fetchall": "",
+        "description": None,
+        "lastrowid": None,
+        "rowcount": None,
+        "arraysize": None,
+    },
 )
 
 RAPSQLITE = tabled(
@@ -362,7 +379,6 @@ PEERS = {
         "from-upstream",
         UPSTREAM,
         {
-            "PoolCursor": "`PoolCursor`",
             "connect(_check_same_thread)": "by position",
             "connect(_uri)": "by position",
             "connect(encryption_key)": "by position",

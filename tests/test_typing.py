@@ -190,7 +190,7 @@ PUBLIC = [
     *(
         f"{class_.__name__}.{name}"
         for class_ in CLASSES
-        for name in vars(class_)
+        for name in sorted(vars(class_))
         if not name.startswith("_")
     ),
 ]

@@ -50,6 +50,7 @@ impl Session {
             ..
         } = execute;
         let started = execute.is_timed.then(Instant::now);
+        self.was_quick = false;
         let prepared = self.prepare(sql).map_err(|error| error.with_sql(sql));
         match prepared {
             Ok(Some(id)) if self.handle.statement(id).is_marked() => unheard::wake_if_many(),
@@ -77,7 +78,7 @@ impl Session {
             self.give_back(sql, id);
             return Err(refused.with_sql(sql));
         }
-        let executed = self.observed(&sql.clone(), |session| {
+        let executed = self.observed(sql, |session| {
             session.with_fresh_snapshot(operation, |session, again| {
                 if again {
                     session.handle.statement(id).reset();
@@ -155,7 +156,7 @@ impl Session {
             self.give_back(sql, id);
             return Err(refused.with_sql(sql));
         }
-        let changed = self.observed(&sql.clone(), |session| {
+        let changed = self.observed(sql, |session| {
             let changed = if is_atomic {
                 session.atomically(operation, |session| session.run_rows(operation, id, feed))?
             } else {
@@ -393,6 +394,7 @@ impl Session {
             && statement.kind() == StatementKind::Select
             && started.is_some_and(|started| started.elapsed() < QUICK);
         statement.mark(is_quick);
+        self.was_quick = is_quick;
         ended.map(|done| Read { done, rows: read })
     }
 

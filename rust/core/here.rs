@@ -78,7 +78,6 @@ impl Local {
     /// Runs a command on this thread, without a detour through the queue if nothing is in its way. `false`: `look` says
     /// that this thread must stop before.
     pub fn run_now(&self, command: Command, look: Look) -> bool {
-        let operation = Arc::clone(&command.operation);
         if !self.accepts(&command) {
             return true;
         }
@@ -89,6 +88,7 @@ impl Local {
             unheard::wake_all();
             return true;
         }
+        let operation = Arc::clone(&command.operation);
         mailbox.queue.push(command);
         drop(mailbox);
         self.serve_here(&operation, look)

@@ -68,6 +68,27 @@ impl Mailbox {
         matches!(self.database, Database::Claimed)
     }
 
+    /// Takes the next command, if it is a query that is known to be quick.
+    pub(super) fn take_quick(&mut self) -> Option<Command> {
+        let command = self.queue.front()?;
+        let Action::Execute(execute) = &command.action else {
+            return None;
+        };
+        let is_plain =
+            command.surroundings.is_none() && command.guest.is_none() && command.modes.is_empty();
+        let session = self.database.session()?;
+        if is_plain && session.is_quick(&execute.sql) {
+            self.queue.next()
+        } else {
+            None
+        }
+    }
+
+    /// Whether an idle worker is needed, to take care of the database's files.
+    pub(super) fn wants_rest(&self) -> bool {
+        matches!(&self.database, Database::Open(session) if session.rest().is_some())
+    }
+
     /// Takes the database back from the worker that ran a command.
     pub(super) fn put_back(&mut self, database: Database) {
         match &database {
@@ -103,6 +124,7 @@ impl Local {
     /// Has a worker run what waits.
     pub(super) fn start(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) {
         mailbox.lent = true;
+        mailbox.idle = false;
         drop(mailbox);
         if let Err(error) = threads::lend(Arc::clone(self)) {
             let mut mailbox = self.lock();

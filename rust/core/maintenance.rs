@@ -302,6 +302,7 @@ impl Session {
     pub(super) fn optimize(&mut self) {
         let has_reason = self.maintenance.file.is_some()
             && self.maintenance.is_used
+            && self.handle.has_read()
             && self.handle.is_autocommit()
             && !self.handle.is_in_snapshot()
             && self.handle.is_readonly_database() == Some(false);

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::sqlite;
 
 use super::error::Result;
-use super::{busy, deadline, readers, threads};
+use super::{busy, deadline, express, readers, threads};
 
 static FORKS: AtomicU32 = AtomicU32::new(1);
 
@@ -56,6 +56,7 @@ impl Birth {
 /// The process-wide state of the driver, standing still.
 struct Held {
     threads: threads::Held,
+    express: express::Held,
     deadlines: deadline::Held,
     lines: busy::Held,
     readers: readers::Held,
@@ -78,6 +79,7 @@ pub fn watch_forks() -> Result<()> {
 fn before() {
     let held = Held {
         threads: threads::Held::take(),
+        express: express::Held::take(),
         deadlines: deadline::Held::take(),
         lines: busy::Held::take(),
         readers: readers::Held::take(),
@@ -114,6 +116,7 @@ fn after_in_child() {
             sqlite.release_in_child();
         }
         held.threads.reset();
+        held.express.reset();
         held.deadlines.reset();
         held.lines.reset();
         held.readers.reset();

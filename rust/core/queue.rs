@@ -63,6 +63,14 @@ impl Queue {
         None
     }
 
+    /// The next command, if no block decides which that is.
+    pub(super) fn front(&self) -> Option<&Command> {
+        if !self.levels.is_empty() {
+            return None;
+        }
+        self.freed.front().or_else(|| self.arrived.front())
+    }
+
     /// Takes the first of those that nobody waits for, and of `operation`'s: what a thread may run.
     pub(super) fn next_here(&mut self, operation: Option<&Shared>) -> Option<Command> {
         let may_run = |command: &Command| {

@@ -76,6 +76,8 @@ pub enum Service {
     Acquire(TransactionMode),
     /// Gives it back; a transaction that is open is rolled back.
     Release,
+    /// Closes a handle of a pool that is lent, until its borrower opens it again.
+    Suspend,
     /// It will be copied: from here on it is not lent as the target of a backup.
     BeginBackup(BackupName),
     /// Its session goes to the worker of a backup's source, until the end.
@@ -202,6 +204,8 @@ impl Session {
                 self.release()?;
                 None
             }
+            // The worker drops it.
+            Service::Suspend => None,
             Service::BeginBackup(name) => {
                 self.begin_backup(name)?;
                 None

@@ -24,6 +24,7 @@ use super::encryption::KeySlot;
 use super::error::{Error, Kind, Result};
 use super::guest::Company;
 use super::here;
+use super::log_files;
 use super::maintenance::Maintenance;
 use super::nest::Nest;
 use super::observer::Observer;
@@ -58,6 +59,8 @@ pub struct Session {
     pub(super) is_in_memory: bool,
     /// Somebody has it, of those who share a pool.
     pub(super) is_lent: bool,
+    /// The last statement was a query that took little time.
+    pub(super) was_quick: bool,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -113,7 +116,7 @@ impl Session {
                 let message = "file is not a database or the encryption key is wrong";
                 return Err(named(sqlite::Error::new(error.code, message)));
             }
-            Err(error) => return Err(named(error)),
+            Err(error) => return Err(log_files::explain(named(error), path.as_deref())),
         }
         let maintenance = Maintenance::new(&mut handle, path);
         let mut session = Self {
@@ -133,8 +136,12 @@ impl Session {
             channel: None,
             is_in_memory: false,
             is_lent: false,
+            was_quick: false,
         };
-        session.prepare_for(options, operation)?;
+        let ready = session.prepare_for(options, operation);
+        ready.map_err(|error| {
+            log_files::explain_set_up(error, session.handle.filename().as_deref())
+        })?;
         Ok(session)
     }
 

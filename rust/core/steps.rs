@@ -11,7 +11,7 @@ use super::command::{Action, Outcome, Shared};
 use super::error::{Error, Result};
 use super::mailbox::Database;
 use super::options::ModeChange;
-use super::pool::Role;
+use super::pool::{Membership, Role};
 use super::service::Service;
 use super::session::Session;
 use super::status::Phase;
@@ -32,13 +32,15 @@ impl Local {
         match (database, action) {
             (Database::Unopened, Action::Open) => {
                 let mode = *self.mode();
-                let is_reader = self
-                    .pool
-                    .get()
-                    .is_some_and(|pool| pool.role == Role::Reader);
+                let pool = self.pool.get();
+                let is_reader = pool.is_some_and(|pool| pool.role == Role::Reader);
+                if let Some(pool) = pool {
+                    pool.give_key(&self.options.key);
+                }
                 match Session::open(&self.options, is_reader, mode, operation) {
                     Ok(mut session) => {
                         session.set_channel(self.channel());
+                        session.is_lent = pool.is_some_and(Membership::is_opened_again);
                         let outcome = Outcome {
                             opened: true,
                             ..Outcome::default()
@@ -67,7 +69,7 @@ impl Local {
             (Database::Open(session), Action::UndoOpen) if session.opens > 1 => {
                 (Database::Open(session), Ok(Outcome::default()))
             }
-            (database @ Database::Open(_), Action::UndoOpen) => {
+            (database @ Database::Open(_), Action::UndoOpen | Action::Serve(Service::Suspend)) => {
                 (self.undo_open(database), Ok(Outcome::default()))
             }
             (Database::Open(mut session), Action::Serve(Service::Lend(handover))) => {
@@ -79,8 +81,16 @@ impl Local {
                 };
                 (kept.map_or(Database::Claimed, Database::Open), result)
             }
+            // It was suspended, and could not be opened again.
+            (database @ Database::Unopened, Action::Serve(Service::Release)) => {
+                (database, Ok(Outcome::default()))
+            }
             (Database::Open(mut session), action) => {
+                let rekeys = matches!(action, Action::Rekey(_));
                 let result = session.run(operation, action, modes, block);
+                if let (true, true, Some(pool)) = (rekeys, result.is_ok(), self.pool.get()) {
+                    pool.follow_key(&session.key);
+                }
                 (Database::Open(session), result)
             }
             // What is to be undone went with the connection.

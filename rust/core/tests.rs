@@ -306,11 +306,10 @@ fn pinned_statement_stays_prepared_beyond_the_capacity_until_it_is_unpinned() {
         session.run(&operation, statement, &[], None).unwrap();
     };
     let is_kept = |session: &mut Session, sql: &str| {
-        let kept = session.cache.take(sql);
+        let sql = Arc::from(sql);
+        let kept = session.cache.take(&sql);
         if let Some(id) = kept {
-            session
-                .cache
-                .give_back(&mut session.handle, &Arc::from(sql), id);
+            session.cache.give_back(&mut session.handle, &sql, id);
         }
         kept.is_some()
     };

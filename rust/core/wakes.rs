@@ -7,9 +7,10 @@
 //! meanwhile may wait for that lock without letting the loop turn.
 //! Must not know: Python, what the commands are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use super::express;
 use super::worker::Local;
 
 /// So many commands are work enough for a worker.
@@ -17,6 +18,8 @@ const MOST: usize = 8;
 
 thread_local! {
     static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+    /// What tells the last connection from others that had a quick query.
+    static LAST: Cell<usize> = const { Cell::new(0) };
 }
 
 #[derive(Default)]
@@ -50,7 +53,7 @@ impl Drop for HeldWakes {
     }
 }
 
-/// A command was submitted to a worker that sleeps if `is_idle`.
+/// A command was submitted to a worker that has to be woken if `is_idle`.
 pub(super) fn submitted(worker: &Arc<Local>, is_idle: bool) {
     let due = HELD.with_borrow_mut(|slot| {
         let held = slot.as_mut()?;
@@ -62,13 +65,27 @@ pub(super) fn submitted(worker: &Arc<Local>, is_idle: bool) {
     });
     match due {
         Some(due) => wake(due),
-        None if is_idle => worker.wake(),
+        None if is_idle => wake_workers(vec![Arc::clone(worker)]),
         None => {}
     }
 }
 
 fn wake(held: Option<Held>) {
-    for worker in held.into_iter().flat_map(|held| held.workers) {
-        worker.wake();
+    if let Some(held) = held {
+        wake_workers(held.workers);
     }
+}
+
+fn wake_workers(workers: Vec<Arc<Local>>) {
+    let (quick, others): (Vec<_>, Vec<_>) =
+        workers.into_iter().partition(|worker| worker.is_quick());
+    let last = quick.last().map_or(0, |last| Arc::as_ptr(last).addr());
+    let before = LAST.replace(last);
+    let by_turns = quick.len() > 1 || before != 0 && before != last;
+    let rest = if quick.is_empty() {
+        quick
+    } else {
+        express::take(quick, by_turns)
+    };
+    rest.iter().chain(&others).for_each(Local::rouse);
 }

@@ -7,7 +7,7 @@
 //! Must not know: Python.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub struct Local {
     /// How many commands have come, for a worker that looks out for the next.
     pub(super) commands: AtomicU32,
     pub(super) arrived: Condvar,
+    /// See `is_quick()`.
+    is_quick: AtomicBool,
     /// The pool that it is a handle of.
     pub(super) pool: OnceLock<Membership>,
 }
@@ -77,6 +79,7 @@ impl Local {
             birth: Birth::default(),
             commands: AtomicU32::new(0),
             arrived: Condvar::new(),
+            is_quick: AtomicBool::new(false),
             pool: OnceLock::new(),
         })
     }
@@ -139,7 +142,7 @@ impl Local {
         let mut lookout = None;
         loop {
             if matches!(mailbox.database, Database::Claimed) {
-                // A backup has it, and starts a worker when it gives it back.
+                // Whoever has it, a backup or the express thread, starts a worker after if there is need.
                 mailbox.lent = false;
                 drop(mailbox);
                 unheard::wake_all();
@@ -171,7 +174,8 @@ impl Local {
                     .unwrap_or_else(PoisonError::into_inner);
                 mailbox = guard;
                 let is_kicked = !std::mem::replace(&mut mailbox.idle, false);
-                if waited.timed_out() && !is_kicked && mailbox.queue.is_empty() {
+                let is_over = waited.timed_out() && !is_kicked && mailbox.queue.is_empty();
+                if is_over && !mailbox.is_claimed() {
                     if rest.is_some() {
                         mailbox = self.maintain(mailbox);
                         continue;
@@ -181,22 +185,32 @@ impl Local {
                 }
                 continue;
             };
-            let database = std::mem::replace(&mut mailbox.database, Database::Claimed);
             let operation = job.operation();
-            mailbox.running = Some(Arc::clone(&operation));
-            mailbox.runs_for = job.guest();
-            drop(mailbox);
-            let database = match job {
-                Job::One(command) => self.run_contained(database, command),
-                Job::Group(group, commands) => self.run_group(database, &group, commands),
-            };
+            mailbox = self.run_job(mailbox, job);
             lookout = operation.lookout();
-            mailbox = self.lock();
-            if !matches!(database, Database::Claimed) {
-                mailbox.put_back(database);
-            }
-            mailbox.running = None;
         }
+    }
+
+    /// Claims the session for a job, and puts it back after.
+    pub(super) fn run_job<'a>(
+        &'a self,
+        mut mailbox: MutexGuard<'a, Mailbox>,
+        job: Job,
+    ) -> MutexGuard<'a, Mailbox> {
+        let database = std::mem::replace(&mut mailbox.database, Database::Claimed);
+        mailbox.running = Some(job.operation());
+        mailbox.runs_for = job.guest();
+        drop(mailbox);
+        let database = match job {
+            Job::One(command) => self.run_contained(database, command),
+            Job::Group(group, commands) => self.run_group(database, &group, commands),
+        };
+        let mut mailbox = self.lock();
+        if !matches!(database, Database::Claimed) {
+            mailbox.put_back(database);
+        }
+        mailbox.running = None;
+        mailbox
     }
 
     /// Takes care of the database's files; a command that comes meanwhile waits.
@@ -217,13 +231,13 @@ impl Local {
         mailbox
     }
 
-    /// Runs one command; a panic poisons this connection only.
+    /// Runs one command, which the mailbox names as running; a panic poisons this connection only.
     pub(super) fn run_contained(&self, database: Database, command: Command) -> Database {
-        let operation = Arc::clone(&command.operation);
         let ran = catch_unwind(AssertUnwindSafe(|| self.run(database, command)));
         ran.unwrap_or_else(|panic| {
             let database = self.poisoned(&*panic);
-            if let Database::Poisoned(message) = &database {
+            let running = self.lock().running.clone();
+            if let (Database::Poisoned(message), Some(operation)) = (&database, running) {
                 // It may not have come that far.
                 let _ = operation.claim();
                 drop(operation.finish(Err(Error::internal(message.clone()))));
@@ -242,7 +256,7 @@ impl Local {
 
     /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
     fn run(&self, mut database: Database, command: Command) -> Database {
-        let needs_direction = command.is_pooled && command.route.is_none();
+        let needs_direction = self.needs_direction(&database, &command);
         let command = if needs_direction {
             match self.direct(&mut database, command) {
                 Some(command) => command,
@@ -310,6 +324,11 @@ impl Local {
         }
         if let Database::Open(session) = &database {
             self.publish(session);
+            if may_leave_rows {
+                let is_shared = has_callbacks || guest.is_some() || self.pool.get().is_some();
+                let is_quick = session.was_quick && !is_shared;
+                self.is_quick.store(is_quick, Ordering::Relaxed);
+            }
         }
         let opened = result.as_ref().is_ok_and(|outcome| outcome.opened);
         if opened {
@@ -363,6 +382,11 @@ impl Local {
         Database::Unopened
     }
 
+    /// Whether its last statement was a query that took little time, of a connection that shares nothing.
+    pub(super) fn is_quick(&self) -> bool {
+        self.is_quick.load(Ordering::Relaxed)
+    }
+
     /// Shows how it is to everybody who uses it.
     pub(super) fn publish(&self, session: &Session) {
         session.publish(&self.status);
@@ -407,6 +431,15 @@ impl Backend for Arc<Local> {
             } else if is_idle {
                 self.wake();
             }
+            return;
+        }
+        if mailbox.is_claimed() {
+            // Whoever has the session looks at the queue after.
+            return;
+        }
+        if may_wait && self.is_quick() {
+            drop(mailbox);
+            wakes::submitted(self, true);
             return;
         }
         self.start(mailbox);

@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -23,6 +23,7 @@ use crate::sqlite::{Failure, code};
 
 use super::blocking;
 use super::cached::{cached_attribute, interned};
+use super::common::Common;
 use super::event_loop::{self, LoopPort};
 use super::exceptions;
 use super::exit;
@@ -58,6 +59,8 @@ pub struct Callbacks {
     uses: Arc<Uses>,
     channel: Arc<Channel>,
     reentrancy: Arc<Reentrancy>,
+    /// What its pool has of these.
+    common: OnceLock<Arc<Common>>,
     /// Statements are run by the threads that wait for them.
     is_blocking: bool,
 }
@@ -88,8 +91,29 @@ impl Callbacks {
             uses,
             channel,
             reentrancy,
+            common: OnceLock::new(),
             is_blocking,
         })
+    }
+
+    /// Its connection becomes one of a pool's; nothing has called it yet.
+    pub fn join_pool(&self, common: &Arc<Common>) {
+        let _ = self.common.set(Arc::clone(common));
+    }
+
+    fn uses(&self) -> &Uses {
+        match self.common.get() {
+            Some(common) => &common.uses,
+            None => &self.uses,
+        }
+    }
+
+    /// Which code may not await what runs them.
+    pub fn reentrancy(&self) -> &Arc<Reentrancy> {
+        match self.common.get() {
+            Some(common) => &common.reentrancy,
+            None => &self.reentrancy,
+        }
     }
 
     /// Adds a callback, and looks whether it will return something to be awaited.
@@ -98,7 +122,7 @@ impl Callbacks {
     /// Those of looking.
     pub fn add_callable(self: &Arc<Self>, callable: &Bound<'_, PyAny>) -> PyResult<Callback> {
         if is_async(callable)? {
-            self.uses.awaits.store(true, Ordering::Release);
+            self.uses().awaits.store(true, Ordering::Release);
         }
         Ok(self.add(callable.clone().unbind()))
     }
@@ -106,7 +130,7 @@ impl Callbacks {
     /// Adds a callback, or an object that one works on.
     pub fn add(self: &Arc<Self>, object: Py<PyAny>) -> Callback {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.uses.is_used.store(true, Ordering::Release);
+        self.uses().is_used.store(true, Ordering::Release);
         self.table().insert(id, object);
         Callback {
             callbacks: Arc::downgrade(self),
@@ -121,12 +145,12 @@ impl Callbacks {
 
     /// Whether a statement may need its caller while it runs.
     pub fn may_await(&self) -> bool {
-        self.uses.awaits.load(Ordering::Acquire)
+        self.uses().awaits.load(Ordering::Acquire)
     }
 
     /// What callbacks of a statement run in, which is awaited here.
     pub fn surroundings(&self, py: Python<'_>) -> Option<Opaque> {
-        if !self.uses.is_used.load(Ordering::Acquire) {
+        if !self.uses().is_used.load(Ordering::Acquire) {
             return None;
         }
         if self.is_blocking {
@@ -197,7 +221,7 @@ impl Callback {
                 was_refused: Cell::new(false),
             };
             // Another loop in the callback would wait for the connection that waits for the callback.
-            let _refusal = callbacks.reentrancy.refuse();
+            let _refusal = callbacks.reentrancy().refuse();
             work(&object, &call).map_err(|error| {
                 callbacks.report(&object, &error);
                 callbacks.failed(py, what, error)
@@ -293,7 +317,7 @@ impl<'py> Call<'_, 'py> {
     ) -> PyResult<Bound<'py, PyAny>> {
         let value = ffi::call_all_in(self.context, callable, arguments)?;
         if is_awaitable(&value)? {
-            self.callbacks.uses.awaits.store(true, Ordering::Release);
+            self.callbacks.uses().awaits.store(true, Ordering::Release);
             self.wait_for(value)
         } else {
             Ok(value)
@@ -309,7 +333,7 @@ impl<'py> Call<'_, 'py> {
     /// so that a task that waits for ever, and that nobody has any more, can be collected.
     fn wait_for(&self, awaitable: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = awaitable.py();
-        let reentrancy = Arc::clone(&self.callbacks.reentrancy);
+        let reentrancy = Arc::clone(self.callbacks.reentrancy());
         let question = Opaque::new(Question::new(awaitable.unbind(), reentrancy));
         let operation = self.callbacks.channel.operation();
         // Whoever waits for a blocking statement is in the middle of this call.

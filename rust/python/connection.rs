@@ -16,7 +16,6 @@ use super::adapters::Adapters;
 use super::awaitable::Operation;
 use super::converters::Converters;
 use super::cursor::{Cursor, FIRST_ROWS};
-use super::diagnostics::Diagnostics;
 use super::encryption;
 use super::exceptions;
 use super::executemany::ExecuteMany;
@@ -109,7 +108,7 @@ impl Connection {
             control,
             modes: Vec::new(),
             chunk: iter_chunk_size.max(1),
-            diagnostics: Diagnostics::default(),
+            last_text: None,
         };
         let link = Arc::new(match shared {
             Some(shared) => Link::shared(shared, options, label, settings),
@@ -465,6 +464,7 @@ impl Connection {
             return Ok(());
         }
         self.link.callbacks().traverse(visit)?;
+        self.link.own_watch().traverse(visit)?;
         match self.link.settings_lock().try_lock() {
             Ok(settings) => settings.traverse(visit),
             Err(_) => Ok(()),
@@ -478,6 +478,7 @@ impl Connection {
         let objects = self.link.settings().take_objects();
         drop(objects);
         self.link.callbacks().clear();
+        self.link.own_watch().clear();
     }
 }
 

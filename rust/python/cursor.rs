@@ -20,6 +20,7 @@ use super::executemany::ExecuteMany;
 use super::factories::{RowFactory, TextFactory};
 use super::fetch::{FetchAll, FetchMany, FetchOne};
 use super::iterator::RowIterator;
+use super::pool_cursor;
 use super::results::{Found, Piece, State, describe};
 use super::statements::{CloseCursor, Execute, ExecuteScript};
 use super::work::{Ready, Work};
@@ -458,8 +459,12 @@ impl Drop for Cursor {
         if link.is_inherited() {
             state.leave_to_parent();
         }
+        let holds_connection = state.holds_connection;
         if let Some(rows) = state.close() {
             drop(link.submit(Action::CloseRows(rows), None));
+            if holds_connection {
+                pool_cursor::report_leak();
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Diagnostics: how often statements are executed, which are slow, and errors that name them.
 //!
-//! Owns what a connection was asked to watch; its transaction blocks share it.
-//! Thread: any that is attached. Invariant: the settings' lock is not held while a callback runs.
+//! Owns what a connection was asked to watch; its transaction blocks share it, and the connections of a pool share one.
+//! Thread: any that is attached. Invariant: its lock is not held while a callback runs.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
@@ -14,15 +15,23 @@ use pyo3::prelude::*;
 use super::cached::interned;
 use super::connection::Connection;
 use super::ffi;
-use super::link::Link;
 use super::parameters;
+use super::pool::Pool;
 
 /// Different texts that are counted; executions of others are dropped.
 const TEXTS: usize = 1000;
 
-/// What a connection watches.
+/// Who looks at statements.
 #[derive(Default)]
-pub struct Diagnostics {
+pub struct Watch {
+    /// Somebody wants to know of executions.
+    is_on: AtomicBool,
+    diagnostics: Mutex<Diagnostics>,
+}
+
+/// What is watched.
+#[derive(Default)]
+struct Diagnostics {
     counts_usage: bool,
     names_queries: bool,
     usage: HashMap<Arc<str>, u64>,
@@ -38,15 +47,8 @@ struct Slow {
 
 impl Diagnostics {
     /// Whether executions have to be reported here.
-    pub const fn watches(&self) -> bool {
+    const fn watches(&self) -> bool {
         self.counts_usage || self.names_queries || self.slow.is_some()
-    }
-
-    pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match &self.slow {
-            Some(slow) => visit.call(&slow.callback),
-            None => Ok(()),
-        }
     }
 
     fn count(&mut self, sql: &Arc<str>) {
@@ -60,13 +62,18 @@ impl Diagnostics {
     }
 }
 
-impl Link {
+impl Watch {
+    /// Whether anybody looks.
+    pub fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
     /// A statement is about to be submitted. Whether its time is wanted.
-    pub fn watch(&self, sql: &Arc<str>) -> bool {
-        if !self.is_watched() {
+    pub fn note(&self, sql: &Arc<str>) -> bool {
+        if !self.is_on() {
             return false;
         }
-        let diagnostics = &mut self.settings().diagnostics;
+        let mut diagnostics = self.lock();
         if diagnostics.counts_usage {
             diagnostics.count(sql);
         }
@@ -75,7 +82,7 @@ impl Link {
 
     /// It took so long. A callback that fails changes nothing: the statement was executed.
     pub fn report_time(&self, py: Python<'_>, sql: &Arc<str>, took: Duration) {
-        let callback = match &self.settings().diagnostics.slow {
+        let callback = match &self.lock().slow {
             Some(slow) if took >= slow.threshold => {
                 slow.callback.as_ref().map(|call| call.clone_ref(py))
             }
@@ -93,7 +100,7 @@ impl Link {
 
     /// The error of an execution, with its query in the message if that was asked for.
     pub fn named(&self, py: Python<'_>, error: PyErr) -> PyErr {
-        if !self.is_watched() || !self.settings().diagnostics.names_queries {
+        if !self.is_on() || !self.lock().names_queries {
             return error;
         }
         let name = || -> PyResult<()> {
@@ -109,11 +116,62 @@ impl Link {
         name().err().unwrap_or(error)
     }
 
-    fn change_diagnostics<T>(&self, change: impl FnOnce(&mut Diagnostics) -> T) -> T {
-        let mut settings = self.settings();
-        let changed = change(&mut settings.diagnostics);
-        self.set_watched(settings.diagnostics.watches());
+    pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.diagnostics.try_lock() {
+            Ok(diagnostics) => match &diagnostics.slow {
+                Some(slow) => visit.call(&slow.callback),
+                None => Ok(()),
+            },
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Lets go of what is Python's.
+    pub fn clear(&self) {
+        let slow = self.change(|it| it.slow.take());
+        drop(slow);
+    }
+
+    fn usage(&self) -> HashMap<String, u64> {
+        let diagnostics = self.lock();
+        let usage = diagnostics.usage.iter();
+        usage
+            .map(|(sql, count)| (sql.to_string(), *count))
+            .collect()
+    }
+
+    fn clear_usage(&self) {
+        self.change(|it| {
+            it.usage.clear();
+            it.dropped = 0;
+        });
+    }
+
+    fn tell_of_slow(&self, seconds: f64, callback: Option<Py<PyAny>>) -> PyResult<()> {
+        let threshold = parameters::seconds(seconds, "threshold_secs")?;
+        if seconds < 0.0 {
+            return Err(PyValueError::new_err("threshold_secs can't be negative"));
+        }
+        let slow = (!threshold.is_zero()).then_some(Slow {
+            threshold,
+            callback,
+        });
+        let replaced = self.change(|it| std::mem::replace(&mut it.slow, slow));
+        drop(replaced);
+        Ok(())
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Diagnostics) -> T) -> T {
+        let mut diagnostics = self.lock();
+        let changed = change(&mut diagnostics);
+        self.is_on.store(diagnostics.watches(), Ordering::Relaxed);
         changed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Diagnostics> {
+        self.diagnostics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,65 +184,60 @@ fn log<'py>(py: Python<'py>, seconds: f64, sql: &str) -> PyResult<Bound<'py, PyA
         )
 }
 
-#[pymethods]
 impl Connection {
-    #[getter]
-    fn query_usage_tracking(&self) -> bool {
-        self.link.settings().diagnostics.counts_usage
-    }
-
-    #[setter]
-    fn set_query_usage_tracking(&self, value: bool) {
-        self.link.change_diagnostics(|it| it.counts_usage = value);
-    }
-
-    fn query_usage(&self) -> HashMap<String, u64> {
-        let usage = &self.link.settings().diagnostics.usage;
-        usage
-            .iter()
-            .map(|(sql, count)| (sql.to_string(), *count))
-            .collect()
-    }
-
-    fn query_usage_dropped(&self) -> u64 {
-        self.link.settings().diagnostics.dropped
-    }
-
-    fn clear_query_usage(&self) {
-        self.link.change_diagnostics(|it| {
-            it.usage.clear();
-            it.dropped = 0;
-        });
-    }
-
-    #[getter]
-    fn include_query_in_errors(&self) -> bool {
-        self.link.settings().diagnostics.names_queries
-    }
-
-    #[setter]
-    fn set_include_query_in_errors(&self, value: bool) {
-        self.link.change_diagnostics(|it| it.names_queries = value);
-    }
-
-    #[pyo3(signature = (threshold_secs, callback=None))]
-    fn set_slow_query_threshold(
-        &self,
-        threshold_secs: f64,
-        callback: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let threshold = parameters::seconds(threshold_secs, "threshold_secs")?;
-        if threshold_secs < 0.0 {
-            return Err(PyValueError::new_err("threshold_secs can't be negative"));
-        }
-        let slow = (!threshold.is_zero()).then_some(Slow {
-            threshold,
-            callback,
-        });
-        let replaced = self
-            .link
-            .change_diagnostics(|it| std::mem::replace(&mut it.slow, slow));
-        drop(replaced);
-        Ok(())
+    fn watch(&self) -> &Watch {
+        self.link().watch()
     }
 }
+
+/// The methods are those of a connection and of a pool alike.
+macro_rules! diagnostics {
+    ($class:ty) => {
+        #[pymethods]
+        impl $class {
+            #[getter]
+            fn query_usage_tracking(&self) -> bool {
+                self.watch().lock().counts_usage
+            }
+
+            #[setter]
+            fn set_query_usage_tracking(&self, value: bool) {
+                self.watch().change(|it| it.counts_usage = value);
+            }
+
+            fn query_usage(&self) -> HashMap<String, u64> {
+                self.watch().usage()
+            }
+
+            fn query_usage_dropped(&self) -> u64 {
+                self.watch().lock().dropped
+            }
+
+            fn clear_query_usage(&self) {
+                self.watch().clear_usage();
+            }
+
+            #[getter]
+            fn include_query_in_errors(&self) -> bool {
+                self.watch().lock().names_queries
+            }
+
+            #[setter]
+            fn set_include_query_in_errors(&self, value: bool) {
+                self.watch().change(|it| it.names_queries = value);
+            }
+
+            #[pyo3(signature = (threshold_secs, callback=None))]
+            fn set_slow_query_threshold(
+                &self,
+                threshold_secs: f64,
+                callback: Option<Py<PyAny>>,
+            ) -> PyResult<()> {
+                self.watch().tell_of_slow(threshold_secs, callback)
+            }
+        }
+    };
+}
+
+diagnostics!(Connection);
+diagnostics!(Pool);

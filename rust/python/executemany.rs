@@ -92,8 +92,7 @@ impl ExecuteMany {
         rows: &Bound<'_, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Self> {
-        let (adapters, _) = cursor.get().connection().get().link().types_of(sql.py());
-        let sql = parameters::sql(sql)?;
+        let (sql, adapters, _) = cursor.get().connection().get().link().request(sql)?;
         Ok(Self {
             name,
             cursor,
@@ -214,7 +213,7 @@ impl Work for ExecuteMany {
             }
             cursor.check(py)?;
             cursor.begin(None, None);
-            cursor.connection().get().link().watch(&self.sql);
+            cursor.connection().get().link().watch().note(&self.sql);
             let action = Action::ExecuteMany {
                 sql: Arc::clone(&self.sql),
                 feed: Arc::clone(&self.feed),
@@ -241,7 +240,7 @@ impl Work for ExecuteMany {
                         return Err(error);
                     }
                     let link = cursor.connection().get().link();
-                    let outcome = result.map_err(|error| link.named(py, error))?;
+                    let outcome = result.map_err(|error| link.watch().named(py, error))?;
                     cursor.executed(outcome.unwrap_or_default(), None);
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }

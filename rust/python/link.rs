@@ -4,11 +4,12 @@
 
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::core::{
     self, Action, Backend, Block, Command, Error, Guest, Local, Look, ModeChange, Opaque, Options,
@@ -17,11 +18,14 @@ use crate::core::{
 
 use super::adapters::Adapters;
 use super::callbacks::{Callbacks, Uses};
+use super::common::Common;
 use super::converters::Converters;
+use super::diagnostics::Watch;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::memory::SharedMemory;
 use super::options::Control;
+use super::parameters;
 use super::reentrancy::Reentrancy;
 use super::scope;
 use super::settings::Settings;
@@ -40,12 +44,12 @@ pub struct Link {
     _shared: Option<Arc<SharedMemory>>,
     callbacks: Arc<Callbacks>,
     label: String,
-    reentrancy: Arc<Reentrancy>,
     settings: Mutex<Settings>,
     /// There are mode changes in the settings.
     has_modes: AtomicBool,
-    /// Somebody wants to know of executions.
-    watched: AtomicBool,
+    pub(super) watch: Watch,
+    /// What its pool has of these.
+    pub(super) common: OnceLock<Arc<Common>>,
     reported: AtomicBool,
     /// A close was submitted that nobody need wait for.
     stopped: AtomicBool,
@@ -96,7 +100,7 @@ impl Link {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let channel = Arc::clone(backend.channel());
         let is_blocking = backend.is_blocking();
-        let callbacks = Callbacks::new(channel, Arc::clone(&reentrancy), uses, is_blocking);
+        let callbacks = Callbacks::new(channel, reentrancy, uses, is_blocking);
         Self {
             guest: None,
             _shared: None,
@@ -104,10 +108,10 @@ impl Link {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             backend,
             label,
-            reentrancy,
             settings: Mutex::new(settings),
             has_modes: AtomicBool::new(false),
-            watched: AtomicBool::new(false),
+            watch: Watch::default(),
+            common: OnceLock::new(),
             reported: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
@@ -258,7 +262,7 @@ impl Link {
     }
 
     pub fn reentrancy(&self) -> &Reentrancy {
-        &self.reentrancy
+        self.callbacks.reentrancy()
     }
 
     pub const fn settings_lock(&self) -> &Mutex<Settings> {
@@ -267,14 +271,6 @@ impl Link {
 
     pub fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Relaxed)
-    }
-
-    pub fn set_watched(&self, watched: bool) {
-        self.watched.store(watched, Ordering::Relaxed);
     }
 
     /// Refuses to change how transactions begin and end in the middle of a block.
@@ -303,11 +299,33 @@ impl Link {
         self.settings().text_factory.clone_ref(py)
     }
 
-    /// What parameters and values become other ones with.
-    pub fn types_of(&self, py: Python<'_>) -> (Adapters, Converters) {
+    /// SQL as the core takes it, and what parameters and values become other ones with.
+    pub fn request(&self, sql: &Bound<'_, PyString>) -> PyResult<(Arc<str>, Adapters, Converters)> {
+        let py = sql.py();
         let settings = self.settings();
-        let (adapters, converters) = (&settings.adapters, &settings.converters);
-        (adapters.clone_ref(py), converters.clone_ref(py))
+        let last = settings.last_text.as_ref();
+        let text = last
+            .filter(|(object, _)| object.is(sql))
+            .map(|(_, text)| Arc::clone(text));
+        let adapters = settings.adapters.clone_ref(py);
+        let converters = settings.converters.clone_ref(py);
+        drop(settings);
+        let text = match text {
+            Some(text) => text,
+            None => self.convert_text(sql)?,
+        };
+        Ok((text, adapters, converters))
+    }
+
+    fn convert_text(&self, sql: &Bound<'_, PyString>) -> PyResult<Arc<str>> {
+        let text = parameters::sql(sql)?;
+        // One of a class of its own might refer to anything.
+        if sql.is_exact_instance_of::<PyString>() {
+            let last = (sql.clone().unbind(), Arc::clone(&text));
+            let before = self.settings().last_text.replace(last);
+            drop(before);
+        }
+        Ok(text)
     }
 
     pub fn is_closed(&self) -> bool {

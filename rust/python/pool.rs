@@ -16,8 +16,10 @@ use crate::core::{self, Amount, Error, Limits, Outcome, Role, Service, Shared, S
 
 use super::awaitable::Operation;
 use super::cached::interned;
+use super::common::Common;
 use super::connection::Connection;
 use super::cursor::{Cursor, FIRST_ROWS};
+use super::diagnostics::Watch;
 use super::exceptions;
 use super::fetch::{FetchAll, FetchOne};
 use super::parameters;
@@ -121,6 +123,8 @@ pub struct Pool {
     members: Mutex<Vec<Py<Connection>>>,
     limits: Limits,
     loans: Arc<Loans>,
+    /// What its connections have in common.
+    common: Arc<Common>,
 }
 
 /// A statement as the methods take it.
@@ -137,6 +141,15 @@ impl Pool {
 
     pub const fn limits(&self) -> Limits {
         self.limits
+    }
+
+    pub fn watch(&self) -> &Watch {
+        &self.common.watch
+    }
+
+    /// Raises where an await of the pool could never end.
+    pub fn check_reentrancy(&self, py: Python<'_>) -> PyResult<()> {
+        self.common.reentrancy.check(py)
     }
 
     pub fn loans(&self) -> &Loans {
@@ -160,6 +173,17 @@ impl Pool {
             .ok_or_else(|| exceptions::to_python(py, Error::pool_closed()))
     }
 
+    /// The connection that a borrower sees as this one.
+    pub fn member_of(&self, py: Python<'_>, lent: &Connection) -> PyResult<Py<Connection>> {
+        let members = self.members();
+        let member = members
+            .iter()
+            .find(|member| Arc::ptr_eq(member.get().shared_link(), lent.shared_link()));
+        member
+            .map(|member| member.clone_ref(py))
+            .ok_or_else(|| exceptions::to_python(py, Error::pool_closed()))
+    }
+
     /// The connection that the running task has borrowed.
     pub fn held(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Connection>>> {
         if slf.get().loans.count() == 0 {
@@ -174,7 +198,7 @@ impl Pool {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn execute_then(
+    pub fn execute_then(
         slf: &Bound<'_, Self>,
         name: &'static str,
         request: Request<'_, '_>,
@@ -201,6 +225,7 @@ impl Pool {
                 most: max_waiting,
             },
             loans: Arc::default(),
+            common: Arc::default(),
         })
     }
 
@@ -212,6 +237,7 @@ impl Pool {
             .map_err(|_| PyValueError::new_err("too many connections"))?;
         let link = connection.get().link();
         link.local().join_pool(&self.core, index, role, self.limits);
+        link.join_pool(&self.common);
         members.push(connection.clone().unbind());
         Ok(())
     }
@@ -248,11 +274,12 @@ impl Pool {
         Operation::new(Box::new(Drained::new(slf.clone().unbind())))
     }
 
-    #[pyo3(signature = (readonly, timeout=None))]
+    #[pyo3(signature = (readonly, timeout=None, plain=false))]
     fn _acquire(
         slf: &Bound<'_, Self>,
         readonly: bool,
         timeout: Option<f64>,
+        plain: bool,
     ) -> PyResult<Operation> {
         let limits = slf.get().limits;
         let patience = match timeout {
@@ -260,7 +287,7 @@ impl Pool {
             None => limits.patience,
         };
         let limits = Limits { patience, ..limits };
-        let acquire = Acquire::new(slf.clone().unbind(), readonly, limits);
+        let acquire = Acquire::new(slf.clone().unbind(), readonly, plain, limits);
         Ok(Operation::new(Box::new(acquire)))
     }
 
@@ -357,6 +384,7 @@ impl Pool {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.common.watch.traverse(visit)?;
         match self.members.try_lock() {
             Ok(members) => members.iter().try_for_each(|member| visit.call(member)),
             Err(_) => Ok(()),
@@ -366,6 +394,7 @@ impl Pool {
     fn __clear__(&self) {
         let members = std::mem::take(&mut *self.members());
         drop(members);
+        self.common.watch.clear();
     }
 }
 

@@ -13,7 +13,7 @@ use pyo3::types::PyString;
 
 use crate::core::{
     Action, Amount, Bindings, Cancelled, Command, Execute as Statement, Limits, Outcome, RowStream,
-    Service, Shared, Shield, end_at,
+    Service, Shared, Shield, TransactionMode, end_at,
 };
 
 use super::connection::Connection;
@@ -22,6 +22,7 @@ use super::cursor::Cursor;
 use super::exceptions;
 use super::parameters::{self, Converter};
 use super::pool::{Lease, Pool, RELEASE};
+use super::pool_cursor::PoolCursor;
 use super::statements::{CloseCursor, Pending};
 use super::work::{Step, Work};
 
@@ -39,6 +40,14 @@ pub struct Pooled {
     pending: Pending,
     next: Option<Next>,
     then: Option<Box<dyn Work>>,
+    /// A question of the driver's own: its rows are plain, and nobody hears of it.
+    is_plain: bool,
+    /// It ran on a connection that the caller has borrowed.
+    is_borrowed: bool,
+    /// Its SQL, where its time is wanted.
+    timed: Option<Arc<str>>,
+    /// The value, which may not have reached the caller.
+    cursor: Option<Py<Cursor>>,
 }
 
 impl Pooled {
@@ -50,8 +59,7 @@ impl Pooled {
         next: Next,
     ) -> PyResult<Self> {
         let py = pool.py();
-        let (adapters, converters) = pool.get().member(py, 0)?.get().link().types_of(py);
-        let sql = parameters::sql(sql)?;
+        let (sql, adapters, converters) = pool.get().member(py, 0)?.get().link().request(sql)?;
         let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
         let timeout = timeout
             .map(|timeout| parameters::seconds(timeout, "timeout"))
@@ -67,19 +75,35 @@ impl Pooled {
             pending: Pending::default(),
             next: Some(next),
             then: None,
+            is_plain: false,
+            is_borrowed: false,
+            timed: None,
+            cursor: None,
         })
+    }
+
+    /// A question of the driver's own.
+    pub fn plain(mut self) -> Self {
+        self.is_plain = true;
+        self.converters = Converters::default();
+        self
     }
 
     fn submit(&mut self, py: Python<'_>, sql: Arc<str>, parameters: Bindings) -> PyResult<()> {
         let pool = self.pool.bind(py);
+        pool.get().check_reentrancy(py)?;
         let held = Pool::held(pool)?;
+        let first = pool.get().member(py, 0)?;
+        first.get().link().report_warning(py);
+        let is_timed = !self.is_plain && pool.get().watch().note(&sql);
+        self.timed = is_timed.then(|| Arc::clone(&sql));
         let statement = Statement {
             sql,
             parameters,
             rows: Arc::clone(&self.rows),
             amount: self.amount,
             wants_decltypes: self.converters.want_decltypes(),
-            is_timed: false,
+            is_timed,
         };
         let action = Action::Execute(statement);
         let shared = if let Some(held) = &held {
@@ -87,9 +111,7 @@ impl Pooled {
             let block = connection.membership(py)?;
             connection.link().submit_pooled(py, action, block)
         } else {
-            let first = pool.get().member(py, 0)?;
             let link = first.get().link();
-            link.report_warning(py);
             let mut command = Command::new(action, Vec::new(), None);
             command.surroundings = link.callbacks().surroundings(py);
             command.is_pooled = true;
@@ -100,12 +122,33 @@ impl Pooled {
             pool.get().core().submit(command, pool.get().limits());
             shared
         };
+        self.is_borrowed = held.is_some();
         self.pending.adopt(Arc::clone(&shared));
         if let Some(timeout) = self.timeout {
             end_at(Instant::now() + timeout, &shared)
                 .map_err(|error| exceptions::to_python(py, error))?;
         }
         Ok(())
+    }
+
+    /// The cursor of what was executed.
+    fn cursor_of(&mut self, py: Python<'_>, mut outcome: Outcome) -> PyResult<Py<Cursor>> {
+        let pool = self.pool.bind(py);
+        let index = outcome.member.unwrap_or_default();
+        let connection = pool.get().member(py, index)?;
+        let cursor = if self.is_plain {
+            Py::new(py, Cursor::plain(&connection, py))?
+        } else {
+            PoolCursor::create(pool, &connection)?
+        };
+        // From here on the rows end with the cursor, whatever comes.
+        cursor.get().begin(Some(Arc::clone(&self.rows)), None);
+        if let (Some(sql), Some(took)) = (self.timed.take(), outcome.took) {
+            pool.get().watch().report_time(py, &sql, took);
+        }
+        let converters = self.converters.read(py, &mut outcome)?;
+        cursor.get().executed(outcome, converters);
+        Ok(cursor)
     }
 }
 
@@ -125,22 +168,18 @@ impl Work for Pooled {
             match self.pending.poll(py, context) {
                 Poll::Pending => return Ok(Step::Pending),
                 Poll::Ready(Ok(None)) => {}
-                Poll::Ready(Ok(Some(mut outcome))) => {
-                    let index = outcome.member.unwrap_or_default();
-                    let connection = self.pool.get().member(py, index)?;
-                    let cursor = Py::new(py, Cursor::create(py, &connection))?;
-                    // From here on the rows end with the cursor, whatever comes.
-                    cursor.get().begin(Some(Arc::clone(&self.rows)), None);
-                    let converters = self.converters.read(py, &mut outcome)?;
-                    cursor.get().executed(outcome, converters);
+                Poll::Ready(Ok(Some(outcome))) => {
+                    let cursor = self.cursor_of(py, outcome)?;
                     let next = self.next.take();
                     let then = next.and_then(|next| next(cursor.clone_ref(py)));
                     let Some(then) = then else {
+                        cursor.get().state().holds_connection = !self.is_borrowed;
+                        self.cursor = Some(cursor.clone_ref(py));
                         return Ok(Step::Ready(cursor.into_any()));
                     };
                     return self.then.insert(then).poll(py, context);
                 }
-                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Err(error)) => return Err(self.pool.get().watch().named(py, error)),
             }
         }
     }
@@ -148,6 +187,13 @@ impl Work for Pooled {
     fn abandon(&mut self, py: Python<'_>) {
         if let Some(then) = &mut self.then {
             then.abandon(py);
+        }
+        if let Some(cursor) = self.cursor.take() {
+            let cursor = cursor.get();
+            if let Some(rows) = cursor.close_now() {
+                let link = cursor.connection().get().link();
+                drop(link.submit(Action::CloseRows(rows), None));
+            }
         }
         let Some(shared) = self.pending.take() else {
             return;
@@ -170,6 +216,7 @@ impl Work for Pooled {
             then.traverse(visit)?;
         }
         self.converters.traverse(visit)?;
+        visit.call(&self.cursor)?;
         visit.call(&self.pool)
     }
 
@@ -194,6 +241,8 @@ impl Work for Pooled {
 pub struct Acquire {
     pool: Py<Pool>,
     readonly: bool,
+    /// The transaction mode is not that of the pool, but SQLite's own.
+    is_plain: bool,
     limits: Limits,
     pending: Pending,
     /// What was lent, and may not have reached the caller.
@@ -201,10 +250,11 @@ pub struct Acquire {
 }
 
 impl Acquire {
-    pub fn new(pool: Py<Pool>, readonly: bool, limits: Limits) -> Self {
+    pub fn new(pool: Py<Pool>, readonly: bool, is_plain: bool, limits: Limits) -> Self {
         Self {
             pool,
             readonly,
+            is_plain,
             limits,
             pending: Pending::default(),
             lent: None,
@@ -220,7 +270,12 @@ impl Work for Acquire {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let pool = self.pool.get();
         if self.pending.shared().is_none() {
-            let mode = pool.member(py, 0)?.get().link().settings().control.mode();
+            pool.check_reentrancy(py)?;
+            let mode = if self.is_plain {
+                TransactionMode::Autocommit { manual_end: true }
+            } else {
+                pool.member(py, 0)?.get().link().settings().control.mode()
+            };
             let action = Action::Serve(Service::Acquire(mode));
             let mut command = Command::new(action, Vec::new(), None);
             command.is_pooled = true;

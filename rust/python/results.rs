@@ -33,6 +33,8 @@ pub struct State {
     pub row_factory: RowFactory,
     /// Texts are str, whatever the connection's text factory.
     pub is_plain: bool,
+    /// Its rows keep a connection from others, so to drop it with some is worth a word.
+    pub holds_connection: bool,
     pub closed: bool,
 }
 
@@ -71,6 +73,7 @@ impl State {
             chunk,
             row_factory,
             is_plain: false,
+            holds_connection: false,
             closed: false,
         }
     }

@@ -3,15 +3,17 @@
 //! Owns the adapters and converters, the factories that new cursors take over, and the transaction attributes with their unapplied changes.
 //! Thread: under the connection's lock. Must not know: backends.
 
+use std::sync::Arc;
+
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::core::{Action, ModeChange};
 
 use super::adapters::Adapters;
 use super::connection::Connection;
 use super::converters::Converters;
-use super::diagnostics::Diagnostics;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
 
@@ -25,7 +27,8 @@ pub struct Settings {
     /// Assignments to `isolation_level` and `autocommit` that the next command applies.
     pub modes: Vec<ModeChange>,
     pub chunk: usize,
-    pub diagnostics: Diagnostics,
+    /// The text that was executed last, and what was made of it: a literal is mostly the same object again.
+    pub last_text: Option<(Py<PyString>, Arc<str>)>,
 }
 
 impl Settings {
@@ -42,18 +45,16 @@ impl Settings {
         self.row_factory.traverse(visit)?;
         self.text_factory.traverse(visit)?;
         self.adapters.traverse(visit)?;
-        self.converters.traverse(visit)?;
-        self.diagnostics.traverse(visit)
+        self.converters.traverse(visit)
     }
 
     /// Takes what is Python's out, to be dropped without the lock.
-    pub fn take_objects(&mut self) -> (RowFactory, TextFactory, Adapters, Converters, Diagnostics) {
+    pub fn take_objects(&mut self) -> (RowFactory, TextFactory, Adapters, Converters) {
         (
             std::mem::replace(&mut self.row_factory, RowFactory::Tuple),
             std::mem::replace(&mut self.text_factory, TextFactory::Str),
             std::mem::take(&mut self.adapters),
             std::mem::take(&mut self.converters),
-            std::mem::take(&mut self.diagnostics),
         )
     }
 }

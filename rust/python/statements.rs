@@ -150,8 +150,7 @@ impl Execute {
         amount: Amount,
     ) -> PyResult<Self> {
         let link = cursor.get().connection().get().link();
-        let (adapters, converters) = link.types_of(sql.py());
-        let sql = parameters::sql(sql)?;
+        let (sql, adapters, converters) = link.request(sql)?;
         let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
         let timeout = timeout
             .map(|timeout| parameters::seconds(timeout, "timeout"))
@@ -182,7 +181,7 @@ impl Work for Execute {
             cursor.check(py)?;
             let rows = Arc::clone(&self.rows);
             let link = cursor.connection().get().link();
-            let is_timed = link.is_watched() && !cursor.is_plain() && link.watch(&sql);
+            let is_timed = link.watch().is_on() && !cursor.is_plain() && link.watch().note(&sql);
             self.timed = is_timed.then(|| Arc::clone(&sql));
             let statement = Statement {
                 sql,
@@ -213,13 +212,14 @@ impl Work for Execute {
                     cursor.executed(outcome, converters);
                     if let (Some(sql), Some(took)) = (self.timed.take(), took) {
                         let link = cursor.connection().get().link();
-                        link.report_time(py, &sql, took);
+                        link.watch().report_time(py, &sql, took);
                     }
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
                 Poll::Ready(Err(error)) => {
                     cursor.discard(&self.rows);
-                    return Err(cursor.connection().get().link().named(py, error));
+                    let link = cursor.connection().get().link();
+                    return Err(link.watch().named(py, error));
                 }
             }
         }
@@ -303,7 +303,7 @@ impl Work for ExecuteScript {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(result) => {
                 let link = cursor.connection().get().link();
-                let outcome = result.map_err(|error| link.named(py, error))?;
+                let outcome = result.map_err(|error| link.watch().named(py, error))?;
                 cursor.executed(outcome.unwrap_or_default(), None);
                 Ok(Step::Ready(self.cursor.clone_ref(py).into_any()))
             }

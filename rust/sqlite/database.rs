@@ -51,6 +51,16 @@ impl Database {
         unsafe { ffi::sqlite3_txn_state(self.as_ptr(), ptr::null()) }
     }
 
+    /// One of the counters that SQLite keeps; 0 if it has none of that number.
+    pub(super) fn status(self, which: c_int) -> c_int {
+        let (mut current, mut highest) = (0, 0);
+        // SAFETY: the handle is open, and both places are written to during the call only.
+        unsafe {
+            ffi::sqlite3_db_status(self.as_ptr(), which, &raw mut current, &raw mut highest, 0)
+        };
+        current
+    }
+
     /// The error that a call which answered `rc` has left in the handle.
     pub(super) fn error(self, rc: c_int) -> Error {
         if rc & 0xff == ffi::SQLITE_NOTADB {

@@ -225,19 +225,7 @@ impl Handle {
 
     /// Whether a COMMIT would fail because of foreign keys.
     pub fn has_unresolved_foreign_keys(&self) -> bool {
-        let (mut current, mut highest) = (0, 0);
-        let which = ffi::SQLITE_DBSTATUS_DEFERRED_FKS;
-        // SAFETY: the handle is open, and both places are written to during the call only.
-        let rc = unsafe {
-            ffi::sqlite3_db_status(
-                self.database.as_ptr(),
-                which,
-                &raw mut current,
-                &raw mut highest,
-                0,
-            )
-        };
-        rc == ffi::SQLITE_OK && current != 0
+        self.database.status(ffi::SQLITE_DBSTATUS_DEFERRED_FKS) != 0
     }
 
     /// The rowid of the last INSERT; 0 if there was none.

@@ -160,7 +160,7 @@ impl HookState {
     }
 
     pub(super) fn on_authorize(&self, action: &AuthorizerAction<'_>) -> c_int {
-        if !self.recorder.note(action.code, action.first, action.second) {
+        if !self.recorder.note(action) {
             return ffi::SQLITE_DENY;
         }
         if self.is_muted.get() {

@@ -14,6 +14,8 @@ use std::cell::{Cell, RefCell};
 
 use libsql::ffi;
 
+use super::callback::AuthorizerAction;
+
 /// What a prepared statement does, as far as a connection has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StatementKind {
@@ -99,7 +101,7 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Whether it makes or drops temporary objects, or calls a function that tells about its connection.
+    /// Whether it makes, drops or changes temporary objects, or calls a function that tells about its connection.
     pub(super) const fn is_tied(&self) -> bool {
         self.is_tied
     }
@@ -182,8 +184,8 @@ pub(super) struct Recorder {
     has_refused: Cell<bool>,
 }
 
-/// Whether a PRAGMA of this name may be compiled.
-pub type AllowsPragma = fn(&[u8]) -> bool;
+/// Whether a PRAGMA of this name may be compiled, with an argument or without.
+pub type AllowsPragma = fn(&[u8], bool) -> bool;
 
 /// Functions that tell about the connection that they run on.
 const OF_THE_CONNECTION: [&[u8]; 3] = [b"last_insert_rowid", b"changes", b"total_changes"];
@@ -214,17 +216,27 @@ impl Recorder {
 
     /// Takes note of one question; cheap, for there is one for every column that a statement reads. `false`: it is not
     /// to be compiled.
-    pub(super) fn note(&self, action: i32, first: Option<&[u8]>, second: Option<&[u8]>) -> bool {
+    pub(super) fn note(&self, asked: &AuthorizerAction<'_>) -> bool {
         if !self.is_on.get() {
             return true;
         }
+        let (action, first, second) = (asked.code, asked.first, asked.second);
         if action == ffi::SQLITE_PRAGMA
             && self.events.get().0 == 0
             && let (Some(allows), Some(name)) = (self.allows_pragma.get(), first)
-            && !allows(name)
+            && !allows(name, second.is_some())
         {
             self.has_refused.set(true);
             return false;
+        }
+        // What a trigger does is not what the statement says, and ALTER looks through the schema of temporary objects.
+        let is_schema = || first.is_some_and(|table| table.starts_with(b"sqlite_temp_"));
+        if is_change(action)
+            && asked.database == Some(b"temp")
+            && asked.accessor.is_none()
+            && !is_schema()
+        {
+            self.is_tied.set(true);
         }
         self.record(action, first, second);
         true
@@ -286,6 +298,20 @@ impl Recorder {
         };
         self.events.set(heard.with(event));
     }
+}
+
+/// Whether it changes a table, or makes or drops one, in the database that is named with it.
+const fn is_change(action: i32) -> bool {
+    matches!(
+        action,
+        ffi::SQLITE_INSERT
+            | ffi::SQLITE_UPDATE
+            | ffi::SQLITE_DELETE
+            | ffi::SQLITE_CREATE_TABLE
+            | ffi::SQLITE_CREATE_VIEW
+            | ffi::SQLITE_CREATE_VTABLE
+            | ffi::SQLITE_DROP_VTABLE
+    )
 }
 
 fn lossy(bytes: &[u8]) -> String {

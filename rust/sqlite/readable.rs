@@ -1,7 +1,8 @@
 //! Whether a file can be read with the key that it was opened with.
 //!
-//! Owns the order of the looks: what a crash has left, then the file, then the file in spite of
-//! locks.
+//! Owns the order of the looks: what a crash has left, the first bytes, then the file, then the file in spite of
+//! locks. A file that is not encrypted shows that by its first bytes; to read more of it would take locks, and in WAL
+//! mode make files, for a connection that may never need them.
 //! Thread: the one that uses the handle.
 //! Invariant: a wrong key shows before SQLite has touched the file, and without waiting for a lock.
 //! Must not know: who waits for locks, and how long.
@@ -12,8 +13,11 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use libsql::ffi;
 
 use super::error::{Error, code};
 use super::handle::Handle;
@@ -27,8 +31,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const PLAIN: &[u8] = b"SQLite format 3\0";
 
 impl Handle {
-    /// Reads the first page, which is where a wrong key or a file that is no database shows, as
-    /// `SQLITE_NOTADB`. A lock that another connection holds is no error.
+    /// Finds a wrong key, or a file that is no database, as `SQLITE_NOTADB`. A lock that another connection holds is no
+    /// error. With a key, and of what only reads, it reads the first page, and so finds whatever prevents that.
     ///
     /// # Errors
     ///
@@ -39,12 +43,54 @@ impl Handle {
         };
         let path = Path::new(OsStr::from_bytes(&path));
         patiently(|| check_journal(path, options))?;
+        if options.key.is_none() && !options.read_only && self.begins_plainly() {
+            return Ok(());
+        }
         match self.read_first_page() {
             Err(error) if matches!(error.primary(), code::BUSY | code::LOCKED) => {
                 patiently(|| check_unlocked(path, options))
             }
             result => result,
         }
+    }
+
+    /// Whether the file begins as one that is not encrypted does, by SQLite's own descriptor: to close another would
+    /// let go of its locks.
+    fn begins_plainly(&self) -> bool {
+        let mut file = ptr::null_mut::<ffi::sqlite3_file>();
+        // SAFETY: the handle is open, the name ends with NUL, and this operation stores a pointer.
+        unsafe {
+            ffi::sqlite3_file_control(
+                self.database.as_ptr(),
+                c"main".as_ptr(),
+                ffi::SQLITE_FCNTL_FILE_POINTER,
+                (&raw mut file).cast(),
+            )
+        };
+        // SAFETY: null, or the handle's file, which stays where it is while the handle is open.
+        let Some(methods) = (unsafe { file.as_ref() }).map(|file| file.pMethods) else {
+            return false;
+        };
+        // SAFETY: null, or the table of its VFS.
+        let Some(read) = (unsafe { methods.as_ref() }).and_then(|methods| methods.xRead) else {
+            return false;
+        };
+        let mut begin = [0; PLAIN.len()];
+        let length = PLAIN.len().try_into().unwrap_or(0);
+        // SAFETY: the buffer has that length.
+        let rc = unsafe { read(file, begin.as_mut_ptr().cast(), length, 0) };
+        rc == ffi::SQLITE_OK && begin == PLAIN
+    }
+
+    /// Whether it has read any page of the main database.
+    pub fn has_read(&self) -> bool {
+        let pages = [
+            ffi::SQLITE_DBSTATUS_CACHE_HIT,
+            ffi::SQLITE_DBSTATUS_CACHE_MISS,
+        ];
+        pages
+            .into_iter()
+            .any(|which| self.database.status(which) != 0)
     }
 
     /// Reads the first page; in a transaction it takes the snapshot.

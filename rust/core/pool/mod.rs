@@ -8,6 +8,7 @@
 //! Must not know: Python.
 
 mod group;
+mod key;
 mod member;
 mod queue;
 mod routes;
@@ -16,6 +17,7 @@ mod serving;
 use super::command::{Action, Command};
 use super::error::Error;
 
+use key::PoolKey;
 use queue::PoolQueue;
 use routes::Routes;
 
@@ -31,6 +33,7 @@ pub struct Pool {
     writer: PoolQueue,
     readers: PoolQueue,
     routes: Routes,
+    key: PoolKey,
     /// There is one handle for everything.
     is_single: bool,
 }
@@ -48,10 +51,6 @@ impl Pool {
         if let Action::Execute(execute) = &command.action {
             let route = self.routes.get(&execute.sql);
             command.route = route.map(|route| route.with(&command));
-            if let Some(Route::Refused(why)) = command.route {
-                queue::end(&command, Err(Route::refusal(why)));
-                return;
-            }
             let for_readers = match command.route {
                 Some(route) => route == Route::Reader,
                 // Any of them can find out.
@@ -77,6 +76,11 @@ impl Pool {
     pub fn close(&self, why: &Error) {
         self.readers.close(why);
         self.writer.close(why);
+    }
+
+    /// Overwrites the key, unless a connection has it still.
+    pub fn forget_key(&self) {
+        self.key.forget();
     }
 
     fn queue(&self, reader: bool) -> &PoolQueue {

@@ -49,6 +49,9 @@ const QUESTIONS: [&str; 14] = [
     "pragma_list",
 ];
 
+/// The same, but with an argument they change it, or act on one connection.
+const QUESTIONS_ALONE: [&str; 3] = ["encoding", "freelist_count", "journal_mode"];
+
 /// PRAGMAs that act on the file, so that the writer can run them for everybody.
 const OF_THE_FILE: [&str; 9] = [
     "user_version",
@@ -70,8 +73,9 @@ impl Route {
     pub const OF_ONE_CONNECTION: Self = Self::Refused(ON_ONE);
 
     /// Whether a PRAGMA is about the database.
-    pub fn allows_pragma(name: &[u8]) -> bool {
-        let mut known = QUESTIONS.iter().chain(&OF_THE_FILE);
+    pub fn allows_pragma(name: &[u8], has_argument: bool) -> bool {
+        let alone: &[&str] = if has_argument { &[] } else { &QUESTIONS_ALONE };
+        let mut known = QUESTIONS.iter().chain(&OF_THE_FILE).chain(alone);
         known.any(|known| known.as_bytes().eq_ignore_ascii_case(name))
     }
 
@@ -89,7 +93,10 @@ impl Route {
             StatementKind::Dml => Self::Group,
             StatementKind::Ddl | StatementKind::Vacuum => Self::Writer,
             StatementKind::Pragma => match statement.pragma() {
-                Some(name) if QUESTIONS.contains(&name) => Self::Reader,
+                // One of the others with an argument is not compiled.
+                Some(name) if QUESTIONS.contains(&name) || QUESTIONS_ALONE.contains(&name) => {
+                    Self::Reader
+                }
                 Some(name) if OF_THE_FILE.contains(&name) => Self::Writer,
                 _ => Self::Refused(ON_ONE),
             },

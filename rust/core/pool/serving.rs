@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
 use super::super::command::{Action, Command, Outcome, Shared};
+use super::super::encryption::KeySlot;
 use super::super::error::{Error, Result};
 use super::super::mailbox::{Database, Mailbox};
 use super::super::operation::{Operation, Shield};
@@ -63,6 +64,21 @@ impl Membership {
     fn queue(&self) -> &PoolQueue {
         self.pool.queue(self.role == Role::Reader)
     }
+
+    /// Gives the key of the pool to a handle of it that is about to be opened.
+    pub fn give_key(&self, own: &KeySlot) {
+        self.pool.key.give(own);
+    }
+
+    /// A handle has changed the key of the file.
+    pub fn follow_key(&self, own: &KeySlot) {
+        self.pool.key.follow(own);
+    }
+
+    /// Whether a handle that is opened has been open before, and is lent to whoever opens it again.
+    pub fn is_opened_again(&self) -> bool {
+        self.serves.load(Ordering::Acquire)
+    }
 }
 
 /// What a worker does next.
@@ -100,6 +116,7 @@ impl Local {
             index,
         }));
         pool.queue(role == Role::Reader).mark();
+        pool.key.join(&self.options.key);
         let _ = self.pool.set(Membership {
             pool: Arc::clone(pool),
             member: Member { index, local },
@@ -170,6 +187,23 @@ impl Local {
         }
     }
 
+    /// Whether a command of the pool may not be for this handle: nobody knows, or it is for a reader that has not
+    /// compiled it and may not be able to, for the schema and the functions may be others by now.
+    pub(in super::super) fn needs_direction(&self, database: &Database, command: &Command) -> bool {
+        if !command.is_pooled {
+            return false;
+        }
+        let (Some(Route::Reader), Some(pool)) = (command.route, self.pool.get()) else {
+            return command.route.is_none();
+        };
+        match (database, &command.action) {
+            (Database::Open(session), Action::Execute(execute)) => {
+                pool.role == Role::Reader && !session.cache.has(&execute.sql)
+            }
+            _ => false,
+        }
+    }
+
     /// Finds out where a command of the pool belongs, and sends it there. `Some`: it is for this handle.
     pub(in super::super) fn direct(
         &self,
@@ -195,7 +229,10 @@ impl Local {
             }
             Ok(Route::Reader) if is_writer && command.stays_with_writer => return Some(command),
             Ok(route) => {
-                pool.pool.routes.learn(Arc::clone(&execute.sql), route);
+                // What is refused may be fine another time: a temporary table may go.
+                if !matches!(route, Route::Refused(_)) {
+                    pool.pool.routes.learn(Arc::clone(&execute.sql), route);
+                }
                 command.route = Some(route.with(&command));
             }
         }

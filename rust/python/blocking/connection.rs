@@ -287,11 +287,13 @@ impl Connection {
         sql: &Bound<'py, PyAny>,
         parameters: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let cursor = Self::new_cursor(slf)?;
-        if let Ok(ours) = cursor.cast_exact::<Cursor>() {
-            Cursor::run_one(ours, sql, parameters)?;
-            return Ok(cursor);
+        if slf.is_exact_instance_of::<Self>() {
+            let link = slf.get().usable(slf.py())?;
+            let cursor = Bound::new(slf.py(), Cursor::of(slf, &link))?;
+            cursor.get().run_one(slf.get(), &link, sql, parameters)?;
+            return Ok(cursor.into_any());
         }
+        let cursor = Self::new_cursor(slf)?;
         let execute = cursor.getattr(interned!(slf.py(), "execute"))?;
         match parameters {
             Some(parameters) => ffi::call(&execute, (sql, parameters)),

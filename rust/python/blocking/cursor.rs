@@ -19,7 +19,7 @@ use crate::python::converters::Converters;
 use crate::python::exceptions;
 use crate::python::factories::RowFactory;
 use crate::python::link::Link;
-use crate::python::parameters::{self, Converter};
+use crate::python::parameters::Converter;
 use crate::python::results::{State, describe};
 
 use super::connection::{Connection, check_not_closed};
@@ -42,8 +42,6 @@ pub struct Results {
     /// The database that the rows come from.
     pub(super) source: Option<Arc<Link>>,
     pub(super) state: State,
-    /// The text of the last execution, and what was made of it.
-    last: Option<(Py<PyString>, Arc<str>)>,
 }
 
 /// While it lives, no other method of the cursor may work.
@@ -63,7 +61,6 @@ impl Cursor {
             connection: Some(connection.clone().unbind()),
             source: None,
             state: State::new(row_factory, FIRST_ROWS),
-            last: None,
         };
         Self {
             state: Mutex::new(results),
@@ -131,29 +128,6 @@ impl Cursor {
         Ok((connection, link))
     }
 
-    /// SQL as the core takes it; of the same object as the last one, the same.
-    pub(super) fn text(
-        &self,
-        connection: &Connection,
-        sql: &Bound<'_, PyAny>,
-    ) -> PyResult<Arc<str>> {
-        let py = sql.py();
-        if let Some((last, text)) = &self.state().last
-            && last.is(sql)
-        {
-            let text = Arc::clone(text);
-            connection.check_length(py, &text)?;
-            return Ok(text);
-        }
-        let sql = sql.cast::<PyString>()?;
-        let text = parameters::sql(sql)?;
-        connection.check_length(py, &text)?;
-        let last = (sql.clone().unbind(), Arc::clone(&text));
-        let before = self.state().last.replace(last);
-        drop(before);
-        Ok(text)
-    }
-
     /// Starts an execution; the rows of the last one end.
     pub(super) fn begin(&self, next: Option<(Arc<RowStream>, Arc<Link>)>) {
         let (rows, source) = next.unzip();
@@ -181,17 +155,18 @@ impl Cursor {
         drop(replaced);
     }
 
-    /// Executes one statement.
+    /// Executes one statement on its connection, which can be used.
     pub fn run_one(
-        slf: &Bound<'_, Self>,
+        &self,
+        connection: &Connection,
+        link: &Arc<Link>,
         sql: &Bound<'_, PyAny>,
         parameters: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let (py, this) = (slf.py(), slf.get());
-        let (connection, link) = this.usable(py)?;
-        let _taken = this.take(py)?;
-        let sql = this.text(connection.get(), sql)?;
-        let (adapters, converters) = link.types_of(py);
+        let py = sql.py();
+        let _taken = self.take(py)?;
+        let (sql, adapters, converters) = link.request(sql.cast()?)?;
+        connection.check_length(py, &sql)?;
         let bindings = Converter::new(Arc::clone(&sql), adapters)
             .one(parameters)
             .map_err(|error| reworded(py, error))?;
@@ -204,10 +179,10 @@ impl Cursor {
             wants_decltypes: converters.want_decltypes(),
             is_timed: false,
         };
-        this.begin(Some((rows, Arc::clone(&link))));
-        let result = this.run_execute(py, &link, execute, &converters);
+        self.begin(Some((rows, Arc::clone(link))));
+        let result = self.run_execute(py, link, execute, &converters);
         if result.is_err() {
-            this.begin(None);
+            self.begin(None);
         }
         result
     }
@@ -258,7 +233,6 @@ impl Cursor {
             connection: None,
             source: None,
             state: State::new(RowFactory::Tuple, FIRST_ROWS),
-            last: None,
         };
         Self {
             state: Mutex::new(results),
@@ -289,7 +263,9 @@ impl Cursor {
         sql: &Bound<'_, PyAny>,
         parameters: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, Self>> {
-        Self::run_one(slf, sql, parameters)?;
+        let (connection, link) = slf.get().usable(slf.py())?;
+        slf.get()
+            .run_one(connection.get(), &link, sql, parameters)?;
         Ok(slf.clone())
     }
 

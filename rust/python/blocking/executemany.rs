@@ -87,10 +87,10 @@ impl Cursor {
         let (py, this) = (slf.py(), slf.get());
         let (connection, link) = this.usable(py)?;
         let _taken = this.take(py)?;
-        let sql = this.text(connection.get(), sql)?;
+        let (sql, adapters, _) = link.request(sql.cast()?)?;
+        connection.get().check_length(py, &sql)?;
         let iterator = seq_of_parameters.try_iter()?;
         this.begin(None);
-        let (adapters, _) = link.types_of(py);
         let mut converter = Converter::new(Arc::clone(&sql), adapters);
         let mut rows = Rows {
             link: &link,

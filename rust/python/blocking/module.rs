@@ -11,7 +11,6 @@ use crate::python::adapters::Adapters;
 use crate::python::callbacks;
 use crate::python::connection::Connection as Inner;
 use crate::python::converters::Converters;
-use crate::python::diagnostics::Diagnostics;
 use crate::python::factories::{RowFactory, TextFactory};
 use crate::python::ffi;
 use crate::python::link::Link;
@@ -56,7 +55,7 @@ impl Inner {
             control,
             modes: Vec::new(),
             chunk: 1,
-            diagnostics: Diagnostics::default(),
+            last_text: None,
         };
         Ok(Self {
             link: Arc::new(Link::new(options, label, settings)),

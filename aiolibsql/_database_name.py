@@ -1,0 +1,27 @@
+"""What the name of a database tells about it before it is opened."""
+
+from __future__ import annotations
+
+import os
+
+
+def _text(database: object) -> str:
+    if isinstance(database, (str, bytes, os.PathLike)):
+        return os.fsdecode(database)
+    return str(database)
+
+
+def is_in_memory(database: object) -> bool:
+    """Return whether a name stands for a database that has no file of its own."""
+    name = _text(database)
+    is_uri = name.startswith("file:")
+    return name in {"", ":memory:"} or (
+        is_uri and ("file::memory:" in name or "mode=memory" in name)
+    )
+
+
+def is_read_only(database: object) -> bool:
+    """Return whether a name says that the database is not to be written."""
+    name, _, query = _text(database).partition("?")
+    parameters = query.partition("#")[0].split("&")
+    return name.startswith("file:") and not {"mode=ro", "immutable=1"}.isdisjoint(parameters)
