@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import data
 from channel import Failure, Order
 from drivers import BLOCKING, DRIVERS, OURS, REFERENCE
+from pools import POOLS
 from process import Process
 from regimes import OtherLoad, cores_of, hogs
 
@@ -105,9 +106,11 @@ def is_compared(driver: str, case: Case) -> bool:
     """Tell whether a case is about a driver."""
     if case.only:
         return driver == case.only
+    if case.is_pooled:
+        return driver in POOLS
     if case.is_blocking:
         return not DRIVERS[driver].is_async
-    return driver != BLOCKING
+    return driver != BLOCKING and not DRIVERS[driver].is_only_pool
 
 
 def run(plan: Plan, progress: Callable[[str], None]) -> Iterator[Outcome]:

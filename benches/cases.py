@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,15 +22,21 @@ from typing import TYPE_CHECKING, Any
 from data import big_row, big_rows, value_of
 from drivers import BIG, STEPS, Driver, SyncDriver
 from measure import Sample, Stopwatch
+from pools import POOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from data import BigRow
+    from pools import Pool
     from runtimes import Runtime
 
 TASKS = 100
 CONNECTIONS = 8
+POOL = 9  # readers, or connections where all are alike: what pools of ten have
+CLIENTS = 200
+ONE_WRITES_OF = 10
+SCANNERS = 4
 MILLION = 10  # times the rows of `big`
 STEP_RESULTS = 500
 CANCELS = 3
@@ -38,6 +45,9 @@ BEGUN = 0.02  # after that long, a query that was started runs
 # As many rows are looked at as `big` has, once for each key up to the parameter.
 SLOW = "SELECT count(*) FROM kv CROSS JOIN big WHERE kv.k <= ? AND big.i + kv.k < 0"
 MILLION_ROWS = f"SELECT i, f, t, b FROM kv CROSS JOIN big WHERE kv.k <= {MILLION}"  # noqa: S608
+
+# Some 5 ms over 100,000 rows; the result is too small to count.
+SCAN = "SELECT count(*) FROM big WHERE i + ? < 0"
 
 IMPORT = "import time{more}; began = time.perf_counter(); import {module}"
 PRINT = "; print(time.perf_counter() - began)"
@@ -206,6 +216,84 @@ async def insert(bench: Bench) -> Sample:
     return watch.sample(bench.operations)
 
 
+@asynccontextmanager
+async def _pool(bench: Bench, readers: int, synchronous: str = "NORMAL") -> AsyncIterator[Pool]:
+    """Open a pool for a round, and use each connection once."""
+    pool = POOLS[bench.driver.name](bench.driver)
+    pragmas = {"synchronous": synchronous, "wal_autocheckpoint": 0}
+    await pool.open(bench.path, readers, pragmas)
+    try:
+        await bench.runtime.gather([partial(pool.point, 1)] * (4 * readers))
+        await pool.insert(big_row(1))
+        await bench.empty_sink()
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def pool_insert(bench: Bench, synchronous: str = "NORMAL") -> Sample:
+    """100 tasks insert rows through a pool, each in a transaction of its own."""
+    rows = big_rows(max(TASKS, bench.operations))
+
+    async def work(pool: Pool, share: list[BigRow]) -> None:
+        for row in share:
+            await pool.insert(row)
+
+    async with _pool(bench, POOL, synchronous) as pool:
+        shares = [rows[number::TASKS] for number in range(TASKS)]
+        with Stopwatch() as watch:
+            await bench.runtime.gather([partial(work, pool, share) for share in shares])
+        await bench.expect_in_sink(len(rows))
+        await bench.empty_sink()
+    return watch.sample(len(rows))
+
+
+async def pool_mixed(bench: Bench) -> Sample:
+    """200 tasks use a pool, for nine point SELECTs and then an INSERT: how long they wait, too."""
+    rounds = max(1, bench.operations // CLIENTS)
+    waited: list[float] = []
+
+    async def work(pool: Pool, number: int) -> None:
+        for operation in range(number, number + rounds):
+            key = 1 + (operation * 7919 + number * 104729) % bench.size
+            began = time.perf_counter()
+            if operation % ONE_WRITES_OF:
+                expect_row(await pool.point(key), (value_of(key),))
+            else:
+                await pool.insert(big_row(key))
+            waited.append(time.perf_counter() - began)
+
+    writes = sum(
+        operation % ONE_WRITES_OF == 0
+        for number in range(CLIENTS)
+        for operation in range(number, number + rounds)
+    )
+    async with _pool(bench, POOL) as pool:
+        with Stopwatch() as watch:
+            await bench.runtime.gather([partial(work, pool, number) for number in range(CLIENTS)])
+        await bench.expect_in_sink(writes)
+        await bench.empty_sink()
+    waited.sort()
+    return {"p99": waited[int(len(waited) * 0.99)], **watch.sample(len(waited))}
+
+
+async def pool_scan(bench: Bench) -> Sample:
+    """4 tasks look through a table again and again: with two readers, and with one."""
+    count = max(SCANNERS, bench.operations // SCANNERS * SCANNERS)
+
+    async def work(pool: Pool) -> None:
+        for _ in range(count // SCANNERS):
+            expect_row((await pool.fetch(SCAN, (1,)))[0], (0,))
+
+    took = {}
+    for readers in (2, 1):
+        async with _pool(bench, readers) as pool:
+            with Stopwatch() as watch:
+                await bench.runtime.gather([partial(work, pool)] * SCANNERS)
+        took[readers] = watch.sample(count)
+    return {"of_one_reader": took[2]["time"] / took[1]["time"], **took[2]}
+
+
 async def idle(bench: Bench) -> Sample:
     """Nothing but the ticker for half a second: what the machine itself does to it."""
     return await _lateness(bench, partial(bench.runtime.sleep, 0.5))
@@ -352,6 +440,8 @@ class Case:
     """Whether a short run has it."""
     only: str | None = None
     """The only driver, where the driver makes no difference."""
+    is_pooled: bool = False
+    """Whether many tasks share what the driver has for them."""
     is_blocking: bool = False
     """Whether blocking drivers are compared, with our blocking module among them."""
 
@@ -418,6 +508,24 @@ _CASES = (
     Case(
         "streak-iterate", 9, "lateness: a streak of ready rows, async for over 10 × big",
         streak_iterate, measures=LATENESS,
+    ),
+    Case(
+        "pool-insert-full", 10, f"pool: autocommit INSERT, {TASKS} tasks, synchronous=FULL",
+        partial(pool_insert, synchronous="FULL"), is_scaled=True, stretch=4, is_pooled=True,
+    ),
+    Case(
+        "pool-insert", 10, f"pool: autocommit INSERT, {TASKS} tasks, synchronous=NORMAL",
+        pool_insert, is_scaled=True, stretch=4, is_pooled=True,
+    ),
+    Case(
+        "pool-mixed", 11, f"pool: 90 % point SELECTs, 10 % INSERTs, {CLIENTS} tasks", pool_mixed,
+        measures=("time", "p99", "cpu_loop", "cpu_workers"), is_scaled=True, stretch=4,
+        is_pooled=True,
+    ),
+    Case(
+        "pool-scan", 12, "pool: scans with two readers, and with one", pool_scan,
+        measures=("time", "of_one_reader", "cpu_loop", "cpu_workers"), is_scaled=True, stretch=2,
+        is_pooled=True,
     ),
     Case(
         "import", 17, "import", import_, ("asyncio",), measures=("time", "after_asyncio"),

@@ -46,6 +46,8 @@ class Driver(ABC):
     """For a case that it can't run, why."""
     takes_iterables: ClassVar[bool] = True
     """Whether ``executemany`` takes any iterable; else it gets a list."""
+    is_only_pool: ClassVar[bool] = False
+    """Whether it has nothing but a pool for the connections of another driver."""
     environment: ClassVar[str] = "bench"
     """The environment that it is installed in."""
 
@@ -93,6 +95,7 @@ class SyncDriver(Driver):
     lacks: ClassVar[Mapping[str, str]] = {
         "cancel": "blocks, so nothing can cancel it",
         "step": "has no steps that only hand over a row",
+        "pool-scan": "has one connection",
     }
 
     async def close(self, conn: Any) -> None:
@@ -259,6 +262,16 @@ class Aiosqlite(AsyncDriver):
     distribution = "aiosqlite"
     module = "aiosqlite"
     runtimes = ASYNCIO
+    lacks: ClassVar[Mapping[str, str]] = {"pool-scan": "has one connection"}
+
+
+class AiosqlitePool(Aiosqlite):
+    """The aiosqlitepool package: a pool of connections of aiosqlite."""
+
+    name = "aiosqlitepool"
+    distribution = "aiosqlitepool"
+    lacks: ClassVar[Mapping[str, str]] = {}
+    is_only_pool = True
 
 
 class ApswAio(AsyncDriver):
@@ -360,9 +373,10 @@ class Upstream(AsyncDriver):
     runtimes = ASYNCIO
     takes_iterables = False
     environment = "upstream"
-    lacks: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("iterate", "step", "streak-iterate"), "has no async for"
-    )
+    lacks: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("iterate", "step", "streak-iterate"), "has no async for"),
+        "pool-insert-full": "sets synchronous=NORMAL in its pool itself",
+    }
 
     def version(self) -> str:
         """Return the version, once it is sure that it is not this project's package."""
@@ -383,6 +397,7 @@ DRIVERS: dict[str, type[Driver]] = {
         Stdlib,
         Apsw,
         Aiosqlite,
+        AiosqlitePool,
         ApswAio,
         SqliteAnyio,
         Rapsqlite,

@@ -21,7 +21,7 @@ class Goal:
     case: str
     measure: str
     limit: float
-    """Seconds; or a ratio, if there is a driver to compare with."""
+    """Seconds; or a ratio, if there is a driver to compare with or the measure is one."""
     against: str | None = REFERENCE
     runtimes: tuple[str, ...] | None = None
     """The event loops that it holds for; None for all of the case's."""
@@ -89,6 +89,17 @@ GOALS = (
     Goal("streak-point", "p99", 1.5 * MS, against=None),
     Goal("streak-tasks", "p99", 1.5 * MS, against=None),
     Goal("streak-iterate", "p99", 1.5 * MS, against=None),
+    *(
+        Goal(case, "time", limit, against=peer, runtimes=ON_ASYNCIO)
+        for case, limit in (("pool-insert-full", 1 / 10), ("pool-insert", 1 / 4))
+        for peer in ("aiosqlite", "aiosqlitepool")
+    ),
+    *(
+        Goal("pool-mixed", measure, limit, against=peer, runtimes=ON_ASYNCIO)
+        for measure, limit in (("time", 1 / 5), ("p99", 1 / 4))
+        for peer in ("aiosqlitepool", "upstream")
+    ),
+    Goal("pool-scan", "of_one_reader", 1 / 1.8, against=None),
     Goal("import", "time", 1.0, against="aiosqlite"),
     Goal("connect", "time", 2.0),
     Goal("insert", "time", 2.8),

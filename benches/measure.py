@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Sample = dict[str, float]
-"""Names of measures, and seconds (each for one operation)."""
+"""Names of measures, and seconds (each for one operation), or ratios of such."""
 
 SCHEDSTAT = Path("/proc/thread-self/schedstat")
 

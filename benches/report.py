@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from campaign import Outcome
 
+RATIOS = frozenset({"of_one_reader"})  # measures that are no seconds
 QUIET = 0.1  # cores that others may use before a reader should doubt the figures
 
 
@@ -36,7 +37,7 @@ class Verdict:
         """Return it in words."""
         goal = self.goal
         if goal.against is None:
-            limit, found = seconds(goal.limit), seconds(self.found or 0.0)
+            limit, found = shown(goal.measure, goal.limit), shown(goal.measure, self.found or 0.0)
         else:
             limit, found = f"{goal.limit:.3g} × {goal.against}", f"{self.found or 0.0:.3g} ×"
         text = f"{goal.measure} ≤ {limit}"
@@ -51,6 +52,11 @@ def seconds(value: float) -> str:
         if abs(value) >= factor:
             return f"{value / factor:.3g} {unit}"
     return f"{value / 1e-9:.0f} ns"
+
+
+def shown(measure: str, value: float) -> str:
+    """Return a figure in a unit that suits it."""
+    return f"{value:.3g}" if measure in RATIOS else seconds(value)
 
 
 def values(outcome: Outcome, driver: str, measure: str) -> list[float]:
@@ -110,8 +116,8 @@ def table(outcome: Outcome) -> str:
         for measure in case.measures:
             found = values(outcome, driver, measure)
             cells += [
-                seconds(statistics.median(found)),
-                f"{seconds(min(found)).strip()} – {seconds(max(found)).strip()}",
+                shown(measure, statistics.median(found)),
+                f"{shown(measure, min(found)).strip()} – {shown(measure, max(found)).strip()}",
             ]
         if main == "time":
             ratio = ratios(outcome, driver, REFERENCE, main)

@@ -56,13 +56,13 @@ def test_row_8_compares_the_blocking_modules(tmp_path: Path) -> None:
 
 
 # Without row 9's long queries.
-ROWS = "3,4,5,6,7,17,19,streak-point,streak-tasks,streak-iterate"
+ROWS = "3,4,5,6,7,10,11,12,17,19,streak-point,streak-tasks,streak-iterate"
 
 
 @pytest.mark.slow
 def test_every_short_case_is_measured(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, "--rows", ROWS, "--regime", "free")
-    assert {setting["row"] for setting in settings} == {3, 4, 5, 6, 7, 9, 17, 19}
+    assert {setting["row"] for setting in settings} == {3, 4, 5, 6, 7, 9, 10, 11, 12, 17, 19}
     for setting in settings:
         assert setting["failures"] == {}, setting["case"]
         assert all(setting["samples"]["aiolibsql"]), setting["case"]

@@ -260,11 +260,39 @@ async def test_passing_readers_are_not_named(
     await write_pages(writer, 200)
     async with wal_backend.second() as reader:
         await reader.fetch_all("SELECT a FROM t")
-        for _ in range(80):
+        # Fewer pages than make the writer wait for the readers.
+        for _ in range(40):
             async with reader.execute("SELECT a FROM t") as cursor:
                 await cursor.fetchone()
                 await commit_pages(writer, 120)
     assert log_size(wal_backend) > LARGE * PAGE
+    assert warnings_logged() == []
+
+
+async def test_readers_that_overlap_do_not_keep_the_log(
+    wal_backend: Backend, writer: Conn, warnings_logged: Callable[[], list[str]]
+) -> None:
+    await write_pages(writer, 200)
+    longest = 0
+
+    async def read(number: int) -> None:
+        async with wal_backend.second() as reader:
+            # The first pauses are of different lengths, so that the readers take turns.
+            pause = 0.002 * (number + 1)
+            while True:
+                async with reader.execute("SELECT a FROM t") as cursor:
+                    await cursor.fetchone()
+                    await anyio.sleep(pause)
+                pause = 0.008
+
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(read, number)
+        for _ in range(240):
+            await commit_pages(writer, 100)
+            longest = max(longest, log_size(wal_backend))
+        group.cancel_scope.cancel()
+    assert LARGE * PAGE < longest < 5 * LARGE * PAGE
     assert warnings_logged() == []
 
 

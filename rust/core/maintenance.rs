@@ -4,7 +4,7 @@
 //! Owns how far each log has grown, when its next checkpoint is due, and whom to blame for a log that can't be
 //! emptied.
 //! Thread: the session's worker, after the result of a command was delivered.
-//! Invariant: waits for no lock; a failure is nobody's error and is tried again later.
+//! Invariant: waits for no lock, but for a time for the readers of a log that grew and grew; a failure is nobody's error and is tried again later.
 //! Must not know: Python.
 
 use std::ffi::CString;
@@ -28,6 +28,13 @@ pub(super) const DUE: u32 = 1000;
 const DUE_WHEN_IDLE: u32 = DUE / 4;
 /// From here on it tries to empty the log: 16 MiB, as pages usually are.
 const LARGE: u32 = 4 * DUE;
+/// From here on, and whenever it has doubled, the log is worth a wait: readers that overlap would keep it for ever,
+/// although none of them stays.
+const WORTH_A_WAIT: u32 = 2 * LARGE;
+/// How long, for each page: some of the time that it took to write it.
+const WAIT_PER_PAGE: Duration = Duration::from_micros(25);
+/// Whatever its length, as who wants to write waits too.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How much a large log grows between two attempts to empty it.
 const STEP: u32 = DUE / 4;
 /// A connection without commands for so long is idle.
@@ -70,6 +77,8 @@ struct Log {
     pages: u32,
     /// How long it was at the last checkpoint.
     checkpointed: u32,
+    /// How long it was when readers were waited for in vain.
+    waited: u32,
 }
 
 /// A reader that was there when a large log could not be emptied.
@@ -107,6 +116,19 @@ impl Log {
     fn has_grown_by(&self, pages: u32) -> bool {
         self.pages.saturating_sub(self.checkpointed) >= pages
     }
+
+    fn begins_anew(&mut self) {
+        (self.pages, self.checkpointed, self.waited) = (0, 0, 0);
+    }
+
+    /// How long the readers of a large log are waited for now.
+    fn patience(&mut self) -> Duration {
+        if self.pages < WORTH_A_WAIT.max(self.waited.saturating_mul(2)) {
+            return Duration::ZERO;
+        }
+        self.waited = self.pages;
+        WAIT_PER_PAGE.saturating_mul(self.pages).min(LONGEST_WAIT)
+    }
 }
 
 impl File {
@@ -115,8 +137,7 @@ impl File {
         match known {
             Some(log) => {
                 if length.pages < log.pages {
-                    // It began anew.
-                    log.checkpointed = 0;
+                    log.begins_anew();
                 }
                 log.pages = length.pages;
             }
@@ -124,6 +145,7 @@ impl File {
                 schema: length.schema,
                 pages: length.pages,
                 checkpointed: 0,
+                waited: 0,
             }),
         }
     }
@@ -252,8 +274,9 @@ impl Session {
                 Err(_) => {}
             }
             if log.pages >= LARGE {
-                if self.handle.truncate_wal(&log.schema).is_ok() {
-                    (log.pages, log.checkpointed) = (0, 0);
+                let patience = log.patience();
+                if self.handle.truncate_wal(&log.schema, patience).is_ok() {
+                    log.begins_anew();
                 } else if log.schema.as_c_str() == c"main" {
                     blocked = Some(log.pages);
                 }

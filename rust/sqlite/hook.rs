@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use libsql::ffi;
 
@@ -32,6 +34,8 @@ use super::wal::Wal;
 
 /// Steps of SQLite's virtual machine between two looks at the [`Stop`]: some ten microseconds.
 const STOP_INTERVAL: u32 = 500;
+/// Between two looks at a lock that readers hold.
+const SHORT_WAIT: Duration = Duration::from_micros(200);
 
 /// Tells a running statement that nobody waits for it any more; read every 500 steps of it.
 pub trait Stop: Send + Sync {
@@ -84,6 +88,8 @@ pub(super) struct HookState {
     is_tainted: Cell<bool>,
     is_muted: Cell<bool>,
     pub(super) is_impatient: Cell<bool>,
+    /// Until then even who is impatient waits.
+    pub(super) waits_until: Cell<Option<Instant>>,
     pub(super) recorder: Recorder,
     pub(super) wal: Wal,
     /// Steps between two calls of the progress callback, and since the last look at `stop`.
@@ -132,8 +138,16 @@ impl HookState {
     }
 
     pub(super) fn on_busy(&self, attempts: u32) -> bool {
-        if self.is_impatient.get() || self.is_stop_requested() {
+        if self.is_stop_requested() {
             return false;
+        }
+        if self.is_impatient.get() {
+            let until = self.waits_until.get();
+            let waits = until.is_some_and(|until| Instant::now() < until);
+            if waits {
+                thread::sleep(SHORT_WAIT);
+            }
+            return waits;
         }
         if let Some(handler) = self.busy_handler.borrow_mut().as_mut() {
             return handler(attempts);
@@ -239,6 +253,7 @@ impl Hooks {
             is_tainted: Cell::new(false),
             is_muted: Cell::new(false),
             is_impatient: Cell::new(false),
+            waits_until: Cell::new(None),
             recorder: Recorder::default(),
             wal: Wal::default(),
             interval: Cell::new(STOP_INTERVAL),

@@ -10,6 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::time::{Duration, Instant};
 
 use libsql::ffi;
 
@@ -202,15 +203,18 @@ impl Handle {
         self.run_checkpoint(schema, ffi::SQLITE_CHECKPOINT_PASSIVE)
     }
 
-    /// The same, and empties the log if nobody else needs it; waits for nobody.
+    /// The same, and empties the log if nobody else needs it. Who reads from it is waited for, and nobody writes
+    /// meanwhile; who begins to read then does without the log, so the wait ends with those who read now.
     ///
     /// # Errors
     ///
-    /// Also `SQLITE_BUSY` if somebody reads from the log, or writes.
-    pub fn truncate_wal(&mut self, schema: &CStr) -> Result<(), Error> {
+    /// Also `SQLITE_BUSY` if after all that time somebody reads from the log, or writes.
+    pub fn truncate_wal(&mut self, schema: &CStr, patience: Duration) -> Result<(), Error> {
         let truncate = ffi::SQLITE_CHECKPOINT_TRUNCATE;
-        self.impatiently(|handle| handle.run_checkpoint(schema, truncate))
-            .map(drop)
+        self.hooks.waits_until.set(Some(Instant::now() + patience));
+        let truncated = self.impatiently(|handle| handle.run_checkpoint(schema, truncate));
+        self.hooks.waits_until.set(None);
+        truncated.map(drop)
     }
 
     /// Runs something for which no lock is waited.

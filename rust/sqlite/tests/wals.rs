@@ -1,5 +1,8 @@
 //! Tests of write-ahead logs: who makes checkpoints, and when.
 
+use std::thread;
+use std::time::Duration;
+
 use super::super::{Checkpointed, Handle, code};
 use super::{Directory, assert_healthy, integer, options, prepare, run};
 
@@ -45,7 +48,7 @@ fn commit_makes_no_checkpoint_and_tells_the_length() {
     assert!(done.pages > 7500);
     assert_eq!(done.written, done.pages);
     assert!(size() > 7500 * 4096);
-    handle.truncate_wal(c"main").unwrap();
+    handle.truncate_wal(c"main", Duration::ZERO).unwrap();
     assert_eq!(std::fs::metadata(format!("{file}-wal")).unwrap().len(), 0);
     assert_healthy(&mut handle);
 }
@@ -88,12 +91,36 @@ fn reader_keeps_the_log_from_being_emptied_and_nobody_waits() {
     let Checkpointed { pages, written } = writer.checkpoint(c"main").unwrap();
     assert!(0 < written && written < pages);
     assert_eq!(
-        writer.truncate_wal(c"main").unwrap_err().primary(),
+        writer
+            .truncate_wal(c"main", Duration::ZERO)
+            .unwrap_err()
+            .primary(),
         code::BUSY
     );
     reader.finalize(id);
     assert!(!reader.is_in_snapshot());
-    writer.truncate_wal(c"main").unwrap();
+    writer.truncate_wal(c"main", Duration::ZERO).unwrap();
+}
+
+#[test]
+fn readers_are_waited_for_if_there_is_patience() {
+    let directory = Directory::new();
+    let file = directory.file("a.db");
+    let mut writer = in_wal_mode(&file);
+    let mut reader = Handle::open(&options(&file)).unwrap();
+    commit_pages(&mut writer, 10);
+    let id = prepare(&mut reader, "SELECT a FROM t");
+    assert!(reader.statement(id).step().unwrap());
+    commit_pages(&mut writer, 10);
+    let patience = Duration::from_secs(20);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            reader.finalize(id);
+        });
+        writer.truncate_wal(c"main", patience).unwrap();
+    });
+    assert_healthy(&mut writer);
 }
 
 #[test]
