@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -28,19 +29,48 @@ _SMALLEST = 2
 
 
 class PoolStats(NamedTuple):
-    """The state of a pool at one moment.
+    """The state of a pool at one moment, and what happened since it was made.
+
+    The first six are gauges of one and the same moment, the others counters that only grow.
 
     Attributes:
         size: Connections that are open.
         readers: How many of them only read.
-        in_use: How many are lent by `acquire`, `read`, `write` or `transaction`.
+        idle: How many have nothing to do.
+        opening: Connections that are being opened.
+        in_use: Connections that are lent by `acquire`, `read`, `write` or `transaction`; from the
+            moment on when they are, which their borrowers may not have heard of.
         waiting: Callers that wait for a connection.
+        acquired: Connections that were lent.
+        queued: Callers who did not find a connection at once, and got one.
+        timeouts: Callers who got none: after ``acquire_timeout``, or as too many waited.
+        opened: Connections that were opened.
+        failed: Connections that could not be opened.
+        closed: Connections that were closed.
+        lost: How many of them for an error of theirs, or a fault.
+        group_commits: Commits of several writes at once.
+        grouped_writes: How many writes these were.
+        statements: Statements that the pool was given; those of borrowers are not counted.
+        wait_seconds: How long the ``queued`` callers waited, in all.
     """
 
     size: int
     readers: int
+    idle: int
+    opening: int
     in_use: int
     waiting: int
+    acquired: int
+    queued: int
+    timeouts: int
+    opened: int
+    failed: int
+    closed: int
+    lost: int
+    group_commits: int
+    grouped_writes: int
+    statements: int
+    wait_seconds: float
 
 
 class ConnectionPool(PoolStatements):
@@ -52,21 +82,29 @@ class ConnectionPool(PoolStatements):
     what was acknowledged survives a crash of the process. ``pragmas={"synchronous": "FULL"}`` makes
     it survive one of the machine. Databases in memory have one connection for everything.
 
-    `create_pool` makes one. Like a connection it belongs to no event loop.
+    `create_pool` makes one. Like a connection it belongs to no event loop, and has no task of its
+    own: a connection that is needed is opened by one of the tasks that wait for it, and closed by
+    its own thread.
 
     Args:
         database: As for `connect`.
-        size: Connections: one writer and ``size - 1`` readers. 2 at least.
+        size: Connections there may be: one writer and ``size - 1`` readers. 2 at least.
         timeout: Seconds that a statement waits for a lock of another process, as for `connect`.
         encryption_key: The passphrase of an encrypted file, as for `connect`.
         acquire_timeout: Seconds that anybody waits for a connection.
+        min_size: How many connections the await of the pool opens, the writer first, and
+            ``max_idle`` leaves open; None: all of them. Others are opened when they are needed.
         max_waiting: How many may wait, for readers and for the writer each; None: any number.
+        max_lifetime: Seconds after which a connection is replaced, or up to a twentieth less, so
+            that not all are at once. That is looked at where it is used: a reader is closed when
+            it is free, the writer when it is about to be used. None: never.
+        max_idle: Seconds after which a reader is closed that nothing needed; None: never.
         init: An async callable that is awaited with each connection when it was opened, to create
-            functions, attach databases and so on.
+            functions, attach databases and so on. It runs in the task that needs the connection.
         **options: Keywords of `connect`, for every connection; ``init_hook`` is ``init``.
 
     Raises:
-        ValueError: For a size below 2.
+        ValueError: For a size below 2, and sizes or times that make no sense.
         TypeError: For an unknown keyword.
 
     Example:
@@ -88,7 +126,10 @@ class ConnectionPool(PoolStatements):
         encryption_key: str | bytes | None = None,
         *,
         acquire_timeout: float = 30.0,  # noqa: ARG002 - `__new__` takes them
+        min_size: int | None = None,
         max_waiting: int | None = None,  # noqa: ARG002
+        max_lifetime: float | None = None,  # noqa: ARG002
+        max_idle: float | None = None,  # noqa: ARG002
         init: Callable[[Connection[Any]], Awaitable[object]] | None = None,
         **options: Any,
     ) -> None:
@@ -101,54 +142,83 @@ class ConnectionPool(PoolStatements):
         pragmas = dict(options.pop("pragmas", None) or {})
         if not (self._is_single or is_read_only(database)):
             pragmas = {"journal_mode": "wal", "synchronous": "NORMAL", **pragmas}
-        self._connections: list[Connection[Any]] = []
+        self._options: dict[str, Any] = {
+            "timeout": timeout,
+            "encryption_key": encryption_key,
+            "pragmas": pragmas,
+            "init_hook": init,
+            **options,
+        }
         self._closed = False
-        count = 1 if self._is_single else size
-        for place in range(count):
-            if place:
-                pragmas.pop("journal_mode", None)
-            connection: Connection[Any] = connect(
-                database,
-                timeout,
-                encryption_key=encryption_key,
-                pragmas=pragmas,
-                init_hook=init,
-                **options,
-            )
-            self._join(connection, place > 0)
-            self._connections.append(connection)
+        self._size, self._min_size = self._checked_sizes(size, min_size)
+        self._keep_model(self._make(readonly=False))
 
     def __new__(
         cls,
         database: object,
-        size: int = 10,
-        timeout: float = 5.0,  # noqa: ARG004 - `__init__` takes these
+        size: int = 10,  # noqa: ARG004 - `__init__` takes these
+        timeout: float = 5.0,  # noqa: ARG004
         encryption_key: str | bytes | None = None,  # noqa: ARG004
         *,
         acquire_timeout: float = 30.0,
+        min_size: int | None = None,  # noqa: ARG004
         max_waiting: int | None = None,
+        max_lifetime: float | None = None,
+        max_idle: float | None = None,
         init: Callable[[Connection[Any]], Awaitable[object]] | None = None,  # noqa: ARG004
         **options: Any,  # noqa: ARG004
     ) -> Self:
+        for name, value in (("max_lifetime", max_lifetime), ("max_idle", max_idle)):
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be more than 0 seconds, or None")
+        is_single = is_in_memory(database)
+        return super().__new__(cls, acquire_timeout, max_waiting, is_single, max_lifetime, max_idle)
+
+    def _checked_sizes(self, size: int, min_size: int | None) -> tuple[int, int]:
         if size < _SMALLEST:
             raise ValueError("size must be at least 2: one connection writes, the others read")
-        return super().__new__(cls, acquire_timeout, max_waiting, is_in_memory(database))
+        if min_size is not None and not 1 <= min_size <= size:
+            raise ValueError("min_size must be between 1 and size")
+        if self._is_single:
+            return 1, 1
+        return size, size if min_size is None else min_size
+
+    def _make(self, readonly: bool) -> Connection[Any]:
+        options = self._options
+        if readonly:
+            # The writer has set it, and a reader can't.
+            pragmas = {k: v for k, v in options["pragmas"].items() if k != "journal_mode"}
+            options = {**options, "pragmas": pragmas}
+        return connect(self._database, **options)
 
     async def _open(self) -> Self:
         if self._closed:
             raise PoolClosed("the pool is closed")
         try:
             # The writer first: it makes the file, and the log that readers need.
-            for place, connection in enumerate(self._connections):
-                await connection
-                self._serve(place)
+            self._admit()
+            await self._open_next()
+            self._set_readers(self._size - 1, self._min_size - 1)
+            await self._fill()
+        except GeneratorExit:
+            self._closed = True
+            self._shut()
+            for connection in self._members():
+                connection.stop()
+            raise
         except BaseException:
             self._closed = True
             self._shut()
-            for connection in reversed(self._connections):
-                connection.stop()
+            for connection in self._members():
+                # Each is closed before the next, whatever is raised here meanwhile.
+                with contextlib.suppress(BaseException):
+                    await connection.close()
             raise
         return self
+
+    async def _fill(self) -> None:
+        while await self._open_next():
+            pass
 
     def __await__(self) -> Generator[Any, Any, Self]:
         return self._open().__await__()
@@ -189,20 +259,51 @@ class ConnectionPool(PoolStatements):
     async def terminate(self) -> None:
         """Refuse what waits, stop what runs, and close the connections, lent or not.
 
+        Connections that are being opened just now are closed by those who open them.
+
         Cancellation:
             As `close`.
         """
         self._closed = True
         self._shut()
-        for connection in self._connections:
+        for connection in self._members():
             connection.interrupt()
         await self._close_all()
 
     async def _close_all(self) -> None:
         # The writer last, whose part it is to remove the log.
-        for connection in reversed(self._connections):
+        for connection in self._members():
             await connection.close()
+        self._options["encryption_key"] = None
         self._forget_key()
+
+    async def resize(self, size: int, *, min_size: int | None = None) -> None:
+        """Change how many connections there may be.
+
+        More are opened when they are needed, but for those that are kept: these the caller opens.
+        If there are too many, readers are closed as soon as they are free: those that are lent when
+        they come back. Nobody is interrupted. A database in memory keeps its one connection.
+
+        Args:
+            size: As for `create_pool`.
+            min_size: As for `create_pool`.
+
+        Raises:
+            ValueError: For a size below 2, or a ``min_size`` that is not between 1 and that.
+            PoolClosed: If the pool was closed.
+            Error: If a connection can't be opened, as `connect`; it is tried again when it is
+                needed.
+
+        Cancellation:
+            The sizes are changed all the same. Connections that were not opened by then are opened
+            when they are needed.
+        """
+        sizes = self._checked_sizes(size, min_size)
+        if self._closed:
+            raise PoolClosed("the pool is closed")
+        self._size, self._min_size = sizes
+        self._set_readers(self._size - 1, self._min_size - 1)
+        await self._fill()
 
     @property
     def closed(self) -> bool:
@@ -211,22 +312,28 @@ class ConnectionPool(PoolStatements):
 
     @property
     def size(self) -> int:
-        """How many connections there are."""
-        return len(self._connections)
+        """How many connections there may be."""
+        return self._size
+
+    @property
+    def min_size(self) -> int:
+        """How many are opened before anybody needs them, and kept."""
+        return self._min_size
 
     @property
     def reader_count(self) -> int:
-        """How many of them only read."""
-        return len(self._connections) - 1
+        """How many readers there may be."""
+        return self._size - 1
 
     def stats(self) -> PoolStats:
-        """Return the state of the pool."""
-        return PoolStats(self.size, self.reader_count, self._borrowed(), sum(self._waiting()))
+        """Return the state of the pool, and its counters. It waits for nothing."""
+        return PoolStats(*self._state())
 
     def __repr__(self) -> str:
         stats = self.stats()
         state = "closed" if self._closed else f"{stats.in_use} in use, {stats.waiting} waiting"
-        return f"<aiolibsql.ConnectionPool '{self._database}' of {stats.size} ({state})>"
+        count = f"{stats.size} of {self._size}"
+        return f"<aiolibsql.ConnectionPool '{self._database}' with {count} connections ({state})>"
 
     def _held(self) -> Connection[Any] | None:
         for connection, _ in held_of(self):
@@ -260,6 +367,12 @@ class ConnectionPool(PoolStatements):
 
     async def release(self, connection: Connection[Any]) -> None:
         """Give a borrowed connection back. Open transactions are rolled back, cursors closed.
+
+        The next borrower gets a connection as the pool was created with. What was assigned to this
+        one, row factories and so on, was the loan's own. If it was changed otherwise, by
+        PRAGMAs, ATTACH, temporary tables, functions, hooks, limits, it is replaced, which costs
+        an open. The one connection of a database in memory can't be: its limits and the PRAGMAs
+        that the pool was created with are set again, other things stay.
 
         Args:
             connection: What `acquire` returned.
@@ -354,7 +467,7 @@ def create_pool(
 
     Args:
         database: As for `connect`.
-        size: Connections: one that writes, the others read.
+        size: Connections there may be: one that writes, the others read.
         timeout: Seconds that a statement waits for a lock of another process.
         encryption_key: The passphrase of an encrypted file.
         **options: Those of `ConnectionPool` and of `connect`.

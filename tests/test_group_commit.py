@@ -185,12 +185,12 @@ async def test_a_trigger_that_rolls_back(pool: Pool) -> None:
     ]
 
 
-async def test_a_full_disk(pool: Pool) -> None:
+async def test_a_full_disk(pool: Pool, file_backend: Backend) -> None:
     pages = await pool.fetch_scalar("PRAGMA page_count")
-    async with pool.write() as connection:
-        await connection.execute(f"PRAGMA max_page_count = {pages + 3}")
     large = "INSERT INTO t (x) VALUES (zeroblob(?))"
-    results = await together(pool, (INSERT, (1,)), (large, (1_000_000,)), (INSERT, (2,)))
+    limits = {"max_page_count": pages + 3}
+    async with aiolibsql.create_pool(file_backend.path, 2, pragmas=limits) as small:
+        results = await together(small, (INSERT, (1,)), (large, (1_000_000,)), (INSERT, (2,)))
     assert [type(result).__name__ for result in results] == [
         "PoolCursor",
         "OperationalError",

@@ -412,12 +412,17 @@ async def test_a_task_that_outlives_its_block_uses_the_pool_again(file_pool: Poo
             await anyio.sleep(0.05)
 
 
-async def test_the_writer_runs_what_a_reader_does_not_know(file_pool: Pool) -> None:
-    async with file_pool.write() as connection:
-        await connection.execute("CREATE TEMP TABLE only_here (x)")
-        await connection.execute("INSERT INTO only_here VALUES (7)")
-    for _ in range(2):
-        assert await file_pool.fetch_scalar("SELECT x FROM only_here") == 7
+async def test_the_writer_runs_what_a_reader_does_not_know(file_backend: Backend) -> None:
+    opened: list[aiolibsql.Connection[Any]] = []
+
+    async def init(connection: aiolibsql.Connection[Any]) -> None:
+        opened.append(connection)
+        if len(opened) == 1:
+            await connection.create_function("only_here", 0, lambda: 7)
+
+    async with aiolibsql.create_pool(file_backend.path, 3, init=init) as pool:
+        for _ in range(2):
+            assert await pool.fetch_scalar("SELECT only_here()") == 7
 
 
 async def test_a_borrowed_connection_is_not_the_borrowers_to_close(file_pool: Pool) -> None:

@@ -16,7 +16,7 @@ use super::feed::ParameterFeed;
 use super::guest::Guest;
 use super::operation::{Operation, Shield};
 use super::options::{Begin, ModeChange};
-use super::pool::Route;
+use super::pool::{Loan, Opening, Route};
 use super::rows::RowStream;
 use super::service::{Reply, Service};
 
@@ -44,6 +44,10 @@ pub struct Command {
     pub stays_with_writer: bool,
     /// Which of a pool's handles it belongs to; `None`: that is not known, or it is not of a pool.
     pub route: Option<Route>,
+    /// What it lends, from when a handle of a pool has taken it on.
+    pub loan: Option<Arc<Loan>>,
+    /// What has ended when it has.
+    pub opening: Option<Box<Opening>>,
     pub action: Action,
 }
 
@@ -140,6 +144,8 @@ pub struct Outcome {
     pub reply: Option<Reply>,
     /// The handle of a pool that ran it.
     pub member: Option<u32>,
+    /// What it has lent.
+    pub loan: Option<Arc<Loan>>,
     /// How long the statement ran until this, waits for locks included; if that was asked for.
     pub took: Option<Duration>,
 }
@@ -248,6 +254,8 @@ impl Command {
             is_pooled: false,
             stays_with_writer: false,
             route: None,
+            loan: None,
+            opening: None,
             action,
         }
     }

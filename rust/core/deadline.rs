@@ -1,4 +1,4 @@
-//! Deadlines: ends operations whose per-call time limit has passed.
+//! Deadlines: ends operations whose per-call time limit has passed, and wakes whoever wants to be at some time.
 //!
 //! Owns one thread, started by the first limit and asleep until the next deadline.
 //! Invariant: it holds operations weakly, so a finished one costs nothing but its place in the heap.
@@ -6,7 +6,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::block::Block;
@@ -28,8 +30,13 @@ const KEPT: usize = 256;
 
 struct Entry {
     at: Instant,
-    limit: Limit,
-    operation: Weak<Operation<Result<Outcome>, Opaque>>,
+    due: Due,
+}
+
+/// What happens then.
+enum Due {
+    End(Limit, Weak<Operation<Result<Outcome>, Opaque>>),
+    Wake(Waker),
 }
 
 /// What a deadline bounds.
@@ -38,8 +45,8 @@ enum Limit {
     Whole,
     /// Its wait for the end of a block that it is not part of, this long in all.
     Turn(Arc<Block>, Duration),
-    /// Its wait for a connection of a pool, this long in all.
-    Pool(Duration),
+    /// Its wait for a connection of a pool, this long in all; counted if it ends it.
+    Pool(Duration, Arc<AtomicU64>),
 }
 
 impl PartialEq for Entry {
@@ -89,22 +96,38 @@ pub(super) fn end_waiting(
 ///
 /// # Errors
 /// `Operational` when the thread can't be started.
-pub(super) fn end_wait_for_pool(patience: Duration, operation: &Shared) -> Result<()> {
-    watch(Instant::now() + patience, Limit::Pool(patience), operation)
+pub(super) fn end_wait_for_pool(
+    patience: Duration,
+    count: Arc<AtomicU64>,
+    operation: &Shared,
+) -> Result<()> {
+    let limit = Limit::Pool(patience, count);
+    watch(Instant::now() + patience, limit, operation)
+}
+
+/// Wakes somebody then.
+///
+/// # Errors
+/// `Operational` when the thread can't be started.
+pub(super) fn wake_at(at: Instant, waker: Waker) -> Result<()> {
+    keep(at, Due::Wake(waker))
 }
 
 fn watch(at: Instant, limit: Limit, operation: &Shared) -> Result<()> {
+    keep(at, Due::End(limit, Arc::downgrade(operation)))
+}
+
+fn keep(at: Instant, due: Due) -> Result<()> {
     let keeper = keeper()?;
     let mut heap = keeper.lock();
     if heap.len() >= KEPT && heap.len() == heap.capacity() {
-        heap.retain(|Reverse(entry)| entry.operation.strong_count() > 0);
+        heap.retain(|Reverse(entry)| match &entry.due {
+            Due::End(_, operation) => operation.strong_count() > 0,
+            Due::Wake(_) => true,
+        });
     }
     let is_next = heap.peek().is_none_or(|Reverse(next)| at < next.at);
-    heap.push(Reverse(Entry {
-        at,
-        limit,
-        operation: Arc::downgrade(operation),
-    }));
+    heap.push(Reverse(Entry { at, due }));
     drop(heap);
     if is_next {
         keeper.changed.notify_one();
@@ -114,13 +137,21 @@ fn watch(at: Instant, limit: Limit, operation: &Shared) -> Result<()> {
 
 impl Entry {
     fn expire(self) {
-        let Some(operation) = self.operation.upgrade() else {
+        let (limit, operation) = match self.due {
+            Due::End(limit, operation) => (limit, operation),
+            Due::Wake(waker) => {
+                waker.wake();
+                return;
+            }
+        };
+        let Some(operation) = operation.upgrade() else {
             return;
         };
-        match self.limit {
+        match limit {
             Limit::Whole => operation.expire(Err(timed_out())),
-            Limit::Pool(patience) => {
+            Limit::Pool(patience, count) => {
                 if operation.claim() {
+                    count.fetch_add(1, Ordering::Relaxed);
                     let seconds = patience.as_secs_f64();
                     let message = format!("no connection of the pool came free within {seconds} s");
                     drop(operation.finish(Err(Error::pool_timeout(message))));

@@ -211,6 +211,7 @@ impl Session {
             });
             self.note_end(id, ran.is_ok());
             self.follow_busy_timeout(id);
+            self.note_change(id);
             self.handle.finalize(id);
             ran?;
             self.maintain_overdue();

@@ -76,7 +76,7 @@ pub use operation::{Cancelled, Event, Operation, Shield};
 pub use options::{Begin, ModeChange, ModeEffect, Options, TransactionMode};
 pub use parameter_names::parameter_names;
 pub use pins::{Pin, Pins};
-pub use pool::{Limits, Pool, Role};
+pub use pool::{Lifetimes, Limits, Loan, Opening, Pool, PoolState, QueueState, Role};
 pub use process::{Birth, watch_forks};
 pub use rows::{Next, RowStream};
 pub use service::{Reply, Service, Setup};

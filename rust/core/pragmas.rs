@@ -3,6 +3,8 @@
 //! Owns no state; the answers are the session's.
 //! Must not know: Python.
 
+use std::time::Duration;
+
 use crate::sqlite::{StatementId, ValueRef};
 
 use super::batch::RowBatch;
@@ -12,6 +14,18 @@ use super::rows::RowStream;
 use super::session::Session;
 
 impl Session {
+    /// The value of a `PRAGMA busy_timeout` becomes our timeout, for it was meant to say how long we wait.
+    pub(super) fn follow_busy_timeout(&mut self, id: StatementId) {
+        let statement = self.handle.statement(id);
+        let milliseconds = statement
+            .busy_timeout_argument()
+            .and_then(|text| text.trim().parse::<i64>().ok());
+        if let Some(milliseconds) = milliseconds {
+            self.wait
+                .set_timeout(Duration::from_millis(milliseconds.max(0).unsigned_abs()));
+        }
+    }
+
     /// Replaces the row of a pragma whose setting we have taken over.
     ///
     /// `PRAGMA busy_timeout` is SQLite's own and 0 while our busy handler is installed, and

@@ -151,6 +151,7 @@ impl Service {
 
 impl Session {
     pub(super) fn serve(&mut self, operation: &Shared, service: Service) -> Result<Outcome> {
+        self.note_service(&service);
         let reply = match service {
             Service::Configure(setup) => {
                 (setup.0)(&mut self.handle)?;
@@ -228,7 +229,7 @@ impl Session {
         })
     }
 
-    fn limit(&mut self, category: i32, new: Option<i32>) -> Result<Reply> {
+    pub(super) fn limit(&mut self, category: i32, new: Option<i32>) -> Result<Reply> {
         match self.handle.limit(category, new) {
             -1 => Err(Error::programming("'category' is out of bounds")),
             limit => Ok(Reply::Number(limit.into())),

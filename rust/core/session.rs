@@ -30,6 +30,7 @@ use super::nest::Nest;
 use super::observer::Observer;
 use super::operation::{Operation, Stop};
 use super::options::{ModeChange, Options, TransactionMode};
+use super::pool::Tenure;
 use super::rows::RowStream;
 use super::service::Service;
 use super::statement_cache::StatementCache;
@@ -57,8 +58,8 @@ pub struct Session {
     channel: Option<Arc<Channel>>,
     /// `deserialize` has put a database in memory in the place of the file.
     pub(super) is_in_memory: bool,
-    /// Somebody has it, of those who share a pool.
-    pub(super) is_lent: bool,
+    /// What those who share a pool have made of it.
+    pub(super) tenure: Tenure,
     /// The last statement was a query that took little time.
     pub(super) was_quick: bool,
 }
@@ -135,7 +136,7 @@ impl Session {
             maintenance,
             channel: None,
             is_in_memory: false,
-            is_lent: false,
+            tenure: Tenure::default(),
             was_quick: false,
         };
         let ready = session.prepare_for(options, operation);
@@ -154,7 +155,7 @@ impl Session {
         ready.map_err(|error| explain_stop(operation, error))
     }
 
-    fn set_up(&mut self, options: &Options) -> Result<()> {
+    pub(super) fn set_up(&mut self, options: &Options) -> Result<()> {
         let has_pragmas = options.foreign_keys || !options.pragmas.is_empty();
         if has_pragmas && !self.handle.is_autocommit() {
             // Some would do nothing, and others would be rolled back with it.
@@ -338,6 +339,7 @@ impl Session {
     /// Prepares the one statement in `sql`, from the cache if it is there. `None`: only comments.
     pub(super) fn prepare(&mut self, sql: &Arc<str>) -> Result<Option<StatementId>> {
         if let Some(id) = self.cache.take(sql) {
+            self.note_change(id);
             return Ok(Some(id));
         }
         unheard::wake_all();
@@ -346,6 +348,7 @@ impl Session {
             return Ok(None);
         };
         self.follow_busy_timeout(id);
+        self.note_change(id);
         if !is_trivial(&sql[prepared.tail..]) {
             self.handle.finalize(id);
             return Err(Error::programming(
@@ -411,13 +414,13 @@ impl Session {
         if self.observer.is_none() {
             return work(self)
                 .map(|(value, _)| value)
-                .map_err(|error| error.with_sql(sql));
+                .map_err(|error| self.noted(error).with_sql(sql));
         }
         let started = Instant::now();
         if let Some(observer) = &mut self.observer {
             observer.started(sql);
         }
-        let result = work(self).map_err(|error| error.with_sql(sql));
+        let result = work(self).map_err(|error| self.noted(error).with_sql(sql));
         if let Some(observer) = &mut self.observer {
             match &result {
                 Ok((_, rows)) => {
@@ -445,18 +448,6 @@ impl Session {
             applied = applied.and(self.change_mode(*change));
         }
         applied
-    }
-
-    /// The value of a `PRAGMA busy_timeout` becomes our timeout, for it was meant to say how long we wait.
-    pub(super) fn follow_busy_timeout(&mut self, id: StatementId) {
-        let statement = self.handle.statement(id);
-        let milliseconds = statement
-            .busy_timeout_argument()
-            .and_then(|text| text.trim().parse::<i64>().ok());
-        if let Some(milliseconds) = milliseconds {
-            self.wait
-                .set_timeout(Duration::from_millis(milliseconds.max(0).unsigned_abs()));
-        }
     }
 }
 

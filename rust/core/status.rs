@@ -13,6 +13,8 @@ pub enum Phase {
     Unopened = 0,
     Open = 1,
     Closed = 2,
+    /// A pool has closed it; what was read of it before is as good as ever.
+    Retired = 3,
 }
 
 /// A connection's published state.
@@ -33,6 +35,7 @@ impl Status {
         match self.phase.load(Ordering::SeqCst) {
             0 => Phase::Unopened,
             1 => Phase::Open,
+            3 => Phase::Retired,
             _ => Phase::Closed,
         }
     }

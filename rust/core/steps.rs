@@ -40,7 +40,7 @@ impl Local {
                 match Session::open(&self.options, is_reader, mode, operation) {
                     Ok(mut session) => {
                         session.set_channel(self.channel());
-                        session.is_lent = pool.is_some_and(Membership::is_opened_again);
+                        session.tenure.is_lent = pool.is_some_and(Membership::resume);
                         let outcome = Outcome {
                             opened: true,
                             ..Outcome::default()
@@ -69,7 +69,13 @@ impl Local {
             (Database::Open(session), Action::UndoOpen) if session.opens > 1 => {
                 (Database::Open(session), Ok(Outcome::default()))
             }
-            (database @ Database::Open(_), Action::UndoOpen | Action::Serve(Service::Suspend)) => {
+            (database @ Database::Open(_), Action::UndoOpen) => {
+                (self.undo_open(database), Ok(Outcome::default()))
+            }
+            (database @ Database::Open(_), Action::Serve(Service::Suspend)) => {
+                if let Some(pool) = self.pool.get() {
+                    pool.suspend();
+                }
                 (self.undo_open(database), Ok(Outcome::default()))
             }
             (Database::Open(mut session), Action::Serve(Service::Lend(handover))) => {
@@ -83,6 +89,7 @@ impl Local {
             }
             // It was suspended, and could not be opened again.
             (database @ Database::Unopened, Action::Serve(Service::Release)) => {
+                let _ = self.pool.get().map(Membership::resume);
                 (database, Ok(Outcome::default()))
             }
             (Database::Open(mut session), action) => {

@@ -21,9 +21,8 @@ use super::lookout::linger;
 use super::mailbox::{Database, Mailbox};
 use super::options::{ModeChange, Options, TransactionMode};
 use super::pins::Pin;
-use super::pool::{Job, Membership};
+use super::pool::{Job, Loan, Membership};
 use super::process::Birth;
-use super::service::Service;
 use super::session::Session;
 use super::status::{Phase, Status};
 use super::unheard;
@@ -204,6 +203,8 @@ impl Local {
         let database = match job {
             Job::One(command) => self.run_contained(database, command),
             Job::Group(group, commands) => self.run_group(database, &group, commands),
+            Job::Retire(_, why) => self.retire(database, why),
+            Job::Restore(_) => self.restore(database),
         };
         let mut mailbox = self.lock();
         if !matches!(database, Database::Claimed) {
@@ -271,6 +272,8 @@ impl Local {
             block,
             guest,
             surroundings,
+            loan,
+            opening: _ends_last,
             action,
             ..
         } = command;
@@ -279,6 +282,7 @@ impl Local {
             *lock(mode) = change.mode;
         }
         if !operation.claim() {
+            drop(loan);
             return self.skip(database, &operation, &modes);
         }
         let has_callbacks = surroundings.is_some();
@@ -293,7 +297,7 @@ impl Local {
             modes,
             block,
             guest,
-            has_callbacks,
+            (has_callbacks, loan),
         )
     }
 
@@ -307,9 +311,9 @@ impl Local {
         modes: &[ModeChange],
         block: Option<&Arc<Block>>,
         guest: Option<&Arc<Guest>>,
-        has_callbacks: bool,
+        (has_callbacks, loan): (bool, Option<Arc<Loan>>),
     ) -> Database {
-        let acquires = matches!(action, Action::Serve(Service::Acquire(_)));
+        let acquires = loan.is_some();
         let may_leave_rows = matches!(action, Action::Execute(_));
         let (mut database, mut result) = match guest {
             Some(guest) => self.step_for(guest, database, operation, action, modes, block),
@@ -321,6 +325,7 @@ impl Local {
         }
         if let (Some(pool), Ok(outcome)) = (self.pool.get(), &mut result) {
             outcome.member = Some(pool.member.index);
+            outcome.loan = loan;
         }
         if let Database::Open(session) = &database {
             self.publish(session);
@@ -337,6 +342,7 @@ impl Local {
                 guest.status().set_phase(Phase::Open);
             }
         }
+        self.announce(&database);
         if let Ok(waker) = operation.finish_unheard(result) {
             waker.into_iter().for_each(unheard::add);
         } else {

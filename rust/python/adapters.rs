@@ -33,6 +33,14 @@ pub struct Adapters {
 }
 
 impl Adapters {
+    /// The same ones, in a table of their own.
+    pub fn separate(self, py: Python<'_>) -> PyResult<Self> {
+        let own = self.own.map(|own| own.bind(py).copy().map(Bound::unbind));
+        Ok(Self {
+            own: own.transpose()?,
+        })
+    }
+
     pub fn clone_ref(&self, py: Python<'_>) -> Self {
         let own = self.own.as_ref().map(|own| own.clone_ref(py));
         Self { own }

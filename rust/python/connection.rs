@@ -10,7 +10,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::core::{Action, Amount, Phase};
+use crate::core::{Action, Amount, Loan, Phase};
 
 use super::adapters::Adapters;
 use super::awaitable::Operation;
@@ -25,7 +25,6 @@ use super::lifecycle::{Exit, Open, Simple};
 use super::link::Link;
 use super::memory;
 use super::options::{self, Arguments, Autocommit, Control, Level};
-use super::pool::Lease;
 use super::queries;
 use super::services::Truth;
 use super::settings::Settings;
@@ -42,7 +41,7 @@ pub struct Connection {
     /// Set in a transaction block's view of a connection.
     pub(super) view: Option<View>,
     /// Set in what a borrower of a pool's connection has of it.
-    pub(super) lease: Option<Lease>,
+    pub(super) lease: Option<Arc<Loan>>,
 }
 
 impl Connection {
@@ -448,7 +447,7 @@ impl Connection {
         let phase = match self.link.status().phase() {
             Phase::Unopened => "not opened",
             Phase::Open => "open",
-            Phase::Closed => "closed",
+            Phase::Closed | Phase::Retired => "closed",
         };
         format!("<aiolibsql.Connection '{}' ({phase})>", self.link.label())
     }
@@ -459,11 +458,10 @@ impl Connection {
             // The settings are the connection's; it shows them to the collector itself.
             return visit.call(&view.root);
         }
-        if self.lease.is_some() {
-            // Those of the pool's connection, which shows them itself.
-            return Ok(());
+        if self.lease.is_none() {
+            // Else they are those of the pool's connection, which shows them itself.
+            self.link.callbacks().traverse(visit)?;
         }
-        self.link.callbacks().traverse(visit)?;
         self.link.own_watch().traverse(visit)?;
         match self.link.settings_lock().try_lock() {
             Ok(settings) => settings.traverse(visit),
@@ -472,12 +470,14 @@ impl Connection {
     }
 
     fn __clear__(&self) {
-        if self.view.is_some() || self.lease.is_some() {
+        if self.view.is_some() {
             return;
         }
         let objects = self.link.settings().take_objects();
         drop(objects);
-        self.link.callbacks().clear();
+        if self.lease.is_none() {
+            self.link.callbacks().clear();
+        }
         self.link.own_watch().clear();
     }
 }

@@ -41,6 +41,15 @@ impl Converters {
         }
     }
 
+    /// The same ones, in a table of their own.
+    pub fn separate(self, py: Python<'_>) -> PyResult<Self> {
+        let own = self.own.map(|own| own.bind(py).copy().map(Bound::unbind));
+        Ok(Self {
+            own: own.transpose()?,
+            ..self
+        })
+    }
+
     pub fn clone_ref(&self, py: Python<'_>) -> Self {
         Self {
             detect_types: self.detect_types,

@@ -36,23 +36,23 @@ const FORGOTTEN: &str = "was deleted before being closed. Please use 'async with
 /// What a connection's methods and its cursors work with.
 pub struct Link {
     /// What a task's context names the connection by.
-    id: u64,
-    backend: Arc<Local>,
+    pub(super) id: u64,
+    pub(super) backend: Arc<Local>,
     /// Set if others have the backend too.
-    guest: Option<Arc<Guest>>,
+    pub(super) guest: Option<Arc<Guest>>,
     /// What they share on this side.
-    _shared: Option<Arc<SharedMemory>>,
-    callbacks: Arc<Callbacks>,
-    label: String,
-    settings: Mutex<Settings>,
+    pub(super) shared: Option<Arc<SharedMemory>>,
+    pub(super) callbacks: Arc<Callbacks>,
+    pub(super) label: String,
+    pub(super) settings: Mutex<Settings>,
     /// There are mode changes in the settings.
-    has_modes: AtomicBool,
+    pub(super) has_modes: AtomicBool,
     pub(super) watch: Watch,
     /// What its pool has of these.
     pub(super) common: OnceLock<Arc<Common>>,
-    reported: AtomicBool,
+    pub(super) reported: AtomicBool,
     /// A close was submitted that nobody need wait for.
-    stopped: AtomicBool,
+    pub(super) stopped: AtomicBool,
 }
 
 impl Link {
@@ -87,7 +87,7 @@ impl Link {
         all.push(Arc::clone(&this.callbacks));
         drop(all);
         Self {
-            _shared: Some(shared),
+            shared: Some(shared),
             ..this
         }
     }
@@ -103,7 +103,7 @@ impl Link {
         let callbacks = Callbacks::new(channel, reentrancy, uses, is_blocking);
         Self {
             guest: None,
-            _shared: None,
+            shared: None,
             callbacks,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             backend,
@@ -169,25 +169,9 @@ impl Link {
         shared
     }
 
-    /// As `submit_here`, for a statement of the pool whose connection the caller has borrowed: it runs here, unless it
-    /// belongs to another one.
-    pub fn submit_pooled(
-        &self,
-        py: Python<'_>,
-        action: Action,
-        block: Option<Arc<Block>>,
-    ) -> Shared {
-        let mut command = Command::new(action, Vec::new(), block);
-        command.guest.clone_from(&self.guest);
-        command.surroundings = self.callbacks.surroundings(py);
-        command.is_pooled = true;
-        command.stays_with_writer = true;
-        if command.surroundings.is_some() {
-            command.operation.dialogue().set_attended(true);
-        }
-        let shared = Arc::clone(&command.operation);
+    /// Queues a command that was made elsewhere.
+    pub fn submit_command(&self, command: Command) {
         self.backend.submit(command);
-        shared
     }
 
     /// The backend itself.
@@ -354,7 +338,7 @@ impl Link {
     pub fn check_open(&self, py: Python<'_>) -> PyResult<()> {
         match self.status().phase() {
             Phase::Unopened => Err(exceptions::to_python(py, Error::not_open())),
-            Phase::Open | Phase::Closed => self.check_not_closed(py),
+            Phase::Open | Phase::Closed | Phase::Retired => self.check_not_closed(py),
         }
     }
 

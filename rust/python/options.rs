@@ -34,6 +34,7 @@ pub struct Arguments<'a, 'py> {
 }
 
 /// The transaction attributes of a connection.
+#[derive(Clone)]
 pub struct Control {
     pub isolation_level: Option<String>,
     pub autocommit: Autocommit,

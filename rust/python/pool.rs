@@ -4,15 +4,14 @@
 //! top of this class.
 //! Thread: any that is attached. Invariant: its lock is never held while Python code may run.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
 
-use crate::core::{self, Amount, Error, Limits, Outcome, Role, Service, Shared, Shield};
+use crate::core::{self, Amount, Error, Lifetimes, Limits, Loan, Opening, QueueState, Service};
 
 use super::awaitable::Operation;
 use super::cached::interned;
@@ -23,91 +22,10 @@ use super::diagnostics::Watch;
 use super::exceptions;
 use super::fetch::{FetchAll, FetchOne};
 use super::parameters;
+use super::pool_members::OpenNext;
 use super::pool_works::{Acquire, Drained, Pooled, Release};
 use super::queries;
 use super::work::Work;
-
-/// How many connections are lent, and who waits until none is.
-#[derive(Debug, Default)]
-pub struct Loans(Mutex<Lent>);
-
-#[derive(Debug, Default)]
-struct Lent {
-    count: usize,
-    waiting: Vec<Shared>,
-}
-
-impl Loans {
-    fn count(&self) -> usize {
-        self.lock().count
-    }
-
-    fn note_return(&self) {
-        let mut lent = self.lock();
-        lent.count = lent.count.saturating_sub(1);
-        let waiting = if lent.count == 0 {
-            std::mem::take(&mut lent.waiting)
-        } else {
-            Vec::new()
-        };
-        drop(lent);
-        waiting.iter().for_each(end);
-    }
-
-    /// Ends when nothing is lent.
-    pub fn drained(&self) -> Shared {
-        let operation: Shared = Arc::new(core::Operation::new(Shield::None));
-        let mut lent = self.lock();
-        if lent.count == 0 {
-            drop(lent);
-            end(&operation);
-        } else {
-            lent.waiting.push(Arc::clone(&operation));
-        }
-        operation
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Lent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Nothing is lent any more, as far as this waited for it and its time is not up.
-fn end(operation: &Shared) {
-    if operation.claim() {
-        drop(operation.finish(Ok(Outcome::default())));
-    }
-}
-
-/// What a borrower has of a connection. It ends when the connection is given back.
-#[derive(Debug)]
-pub struct Lease {
-    loans: Arc<Loans>,
-    is_over: AtomicBool,
-}
-
-impl Lease {
-    fn new(loans: &Arc<Loans>) -> Self {
-        loans.lock().count += 1;
-        Self {
-            loans: Arc::clone(loans),
-            is_over: AtomicBool::new(false),
-        }
-    }
-
-    pub fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::SeqCst)
-    }
-
-    /// `false`: it was over.
-    pub fn end(&self) -> bool {
-        let ended = !self.is_over.swap(true, Ordering::SeqCst);
-        if ended {
-            self.loans.note_return();
-        }
-        ended
-    }
-}
 
 /// Connections to one database that share their work.
 #[pyclass(
@@ -119,10 +37,12 @@ impl Lease {
 )]
 pub struct Pool {
     core: Arc<core::Pool>,
-    /// Those that were opened, by their places.
-    members: Mutex<Vec<Py<Connection>>>,
+    /// The last one of each place; the first is there before it is opened, for what is the same in all.
+    members: Mutex<BTreeMap<u32, Py<Connection>>>,
+    /// Those that are being opened, or were not after all.
+    coming: Mutex<BTreeMap<u32, Py<Connection>>>,
     limits: Limits,
-    loans: Arc<Loans>,
+    lifetimes: Lifetimes,
     /// What its connections have in common.
     common: Arc<Common>,
 }
@@ -135,7 +55,7 @@ type Request<'a, 'py> = (
 );
 
 impl Pool {
-    pub fn core(&self) -> &core::Pool {
+    pub const fn core(&self) -> &Arc<core::Pool> {
         &self.core
     }
 
@@ -152,22 +72,34 @@ impl Pool {
         self.common.reentrancy.check(py)
     }
 
-    pub fn loans(&self) -> &Loans {
-        &self.loans
+    /// Lends a connection.
+    pub fn lend(&self, py: Python<'_>, loan: Arc<Loan>) -> PyResult<Py<Connection>> {
+        let member = self.member(py, loan.index())?;
+        Py::new(py, Connection::lent(py, &member, loan)?)
     }
 
-    /// Lends the connection at a place.
-    pub fn lend(&self, py: Python<'_>, index: u32) -> PyResult<Py<Connection>> {
-        let member = self.member(py, index)?;
-        Py::new(py, Connection::lent(&member, Lease::new(&self.loans)))
+    /// Makes a connection that is not open yet one of the pool's.
+    pub fn join(&self, connection: Py<Connection>, opening: &Opening) {
+        let place = (opening.role(), opening.index());
+        let link = connection.get().link();
+        link.local()
+            .join_pool(&self.core, place, self.limits, self.lifetimes);
+        link.join_pool(&self.common);
+        let before = lock(&self.coming).insert(opening.index(), connection);
+        drop(before);
+    }
+
+    /// It has this place from now on.
+    pub fn add(&self, index: u32, connection: Py<Connection>) {
+        let coming = lock(&self.coming).remove(&index);
+        let before = self.members().insert(index, connection);
+        drop((coming, before));
     }
 
     /// The connection at a place.
     pub fn member(&self, py: Python<'_>, index: u32) -> PyResult<Py<Connection>> {
         let members = self.members();
-        let member = usize::try_from(index)
-            .ok()
-            .and_then(|index| members.get(index));
+        let member = members.get(&index);
         member
             .map(|member| member.clone_ref(py))
             .ok_or_else(|| exceptions::to_python(py, Error::pool_closed()))
@@ -176,9 +108,8 @@ impl Pool {
     /// The connection that a borrower sees as this one.
     pub fn member_of(&self, py: Python<'_>, lent: &Connection) -> PyResult<Py<Connection>> {
         let members = self.members();
-        let member = members
-            .iter()
-            .find(|member| Arc::ptr_eq(member.get().shared_link(), lent.shared_link()));
+        let mut members = members.values();
+        let member = members.find(|member| member.get().link().is_same(lent.link()));
         member
             .map(|member| member.clone_ref(py))
             .ok_or_else(|| exceptions::to_python(py, Error::pool_closed()))
@@ -186,7 +117,7 @@ impl Pool {
 
     /// The connection that the running task has borrowed.
     pub fn held(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Connection>>> {
-        if slf.get().loans.count() == 0 {
+        if slf.get().core.lent() == 0 {
             return Ok(None);
         }
         slf.call_method0(interned!(slf.py(), "_held"))?
@@ -194,8 +125,8 @@ impl Pool {
             .map_err(PyErr::from)
     }
 
-    fn members(&self) -> MutexGuard<'_, Vec<Py<Connection>>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    fn members(&self) -> MutexGuard<'_, BTreeMap<u32, Py<Connection>>> {
+        lock(&self.members)
     }
 
     pub fn execute_then(
@@ -215,47 +146,112 @@ impl Pool {
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (acquire_timeout, max_waiting, is_single))]
-    fn new(acquire_timeout: f64, max_waiting: Option<usize>, is_single: bool) -> PyResult<Self> {
+    #[pyo3(signature = (acquire_timeout, max_waiting, is_single, max_lifetime=None, max_idle=None))]
+    fn new(
+        acquire_timeout: f64,
+        max_waiting: Option<usize>,
+        is_single: bool,
+        max_lifetime: Option<f64>,
+        max_idle: Option<f64>,
+    ) -> PyResult<Self> {
+        let time = |seconds: Option<f64>, name| {
+            let time = seconds.map(|seconds| parameters::seconds(seconds, name));
+            time.transpose()
+        };
         Ok(Self {
             core: Arc::new(core::Pool::new(is_single)),
             members: Mutex::default(),
+            coming: Mutex::default(),
             limits: Limits {
                 patience: parameters::seconds(acquire_timeout, "acquire_timeout")?,
                 most: max_waiting,
             },
-            loans: Arc::default(),
+            lifetimes: Lifetimes {
+                longest: time(max_lifetime, "max_lifetime")?,
+                idle: time(max_idle, "max_idle")?,
+            },
             common: Arc::default(),
         })
     }
 
-    /// Add a connection that is not open yet.
-    fn _join(&self, connection: &Bound<'_, Connection>, readonly: bool) -> PyResult<()> {
-        let role = if readonly { Role::Reader } else { Role::Writer };
-        let mut members = self.members();
-        let index = u32::try_from(members.len())
-            .map_err(|_| PyValueError::new_err("too many connections"))?;
-        let link = connection.get().link();
-        link.local().join_pool(&self.core, index, role, self.limits);
-        link.join_pool(&self.common);
-        members.push(connection.clone().unbind());
-        Ok(())
+    /// Keep a connection that is never opened, for what is the same in all.
+    fn _keep_model(&self, connection: Py<Connection>) {
+        connection.get().link().join_pool(&self.common);
+        self.add(0, connection);
     }
 
-    /// Let the connection at a place take commands of the pool.
-    fn _serve(&self, py: Python<'_>, index: u32) -> PyResult<()> {
-        self.member(py, index)?.get().link().local().serve_pool();
-        Ok(())
+    /// Take commands from now on.
+    fn _admit(&self) {
+        self.core.admit();
+    }
+
+    /// Set how many readers there may be, and how many are kept open.
+    fn _set_readers(&self, most: usize, least: usize) {
+        self.core.set_readers(most, least);
+    }
+
+    /// Open the next of the connections that are kept open; False if all of them are.
+    fn _open_next(slf: &Bound<'_, Self>) -> Operation {
+        Operation::new(Box::new(OpenNext::new(slf.clone().unbind())))
+    }
+
+    /// Return the connections that have places, or would have, the writer last.
+    fn _members(&self, py: Python<'_>) -> Vec<Py<Connection>> {
+        let both = [lock(&self.coming), self.members()];
+        let mut all: Vec<_> = both.iter().flat_map(|these| these.iter()).collect();
+        all.sort_by_key(|(index, _)| std::cmp::Reverse(**index));
+        all.iter().map(|(_, member)| member.clone_ref(py)).collect()
+    }
+
+    /// Return the numbers of `PoolStats`.
+    fn _state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let state = self.core.state();
+        let gauges = [
+            state.sum(|queue| queue.open),
+            state.readers.open,
+            state.sum(|queue| queue.idle),
+            state.sum(|queue| queue.opening),
+            state.sum(|queue| queue.lent),
+            state.sum(|queue| queue.waiting),
+        ];
+        let counts: [fn(&QueueState) -> u64; 8] = [
+            |queue| queue.acquired,
+            |queue| queue.queued,
+            |queue| queue.timeouts,
+            |queue| queue.opened,
+            |queue| queue.failed,
+            |queue| queue.closed,
+            |queue| queue.lost,
+            |queue| queue.groups,
+        ];
+        let mut values: Vec<Bound<'py, PyAny>> = Vec::new();
+        for gauge in gauges {
+            values.push(gauge.into_pyobject(py)?.into_any());
+        }
+        for count in counts {
+            values.push(state.sum(count).into_pyobject(py)?.into_any());
+        }
+        values.push(
+            state
+                .sum(|queue| queue.grouped)
+                .into_pyobject(py)?
+                .into_any(),
+        );
+        values.push(state.statements.into_pyobject(py)?.into_any());
+        let waited = state.sum(|queue| queue.waited);
+        values.push(waited.as_secs_f64().into_pyobject(py)?.into_any());
+        PyTuple::new(py, values)
     }
 
     /// Return how many commands wait for readers, and for the writer.
     fn _waiting(&self) -> (usize, usize) {
-        self.core.waiting()
+        let state = self.core.state();
+        (state.readers.waiting, state.writer.waiting)
     }
 
     /// Return how many connections are lent.
     fn _borrowed(&self) -> usize {
-        self.loans.count()
+        self.core.lent()
     }
 
     /// Return whether a connection has not been given back.
@@ -385,17 +381,24 @@ impl Pool {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.common.watch.traverse(visit)?;
-        match self.members.try_lock() {
-            Ok(members) => members.iter().try_for_each(|member| visit.call(member)),
-            Err(_) => Ok(()),
+        for these in [&self.members, &self.coming] {
+            if let Ok(members) = these.try_lock() {
+                members.values().try_for_each(|member| visit.call(member))?;
+            }
         }
+        Ok(())
     }
 
     fn __clear__(&self) {
         let members = std::mem::take(&mut *self.members());
-        drop(members);
+        let coming = std::mem::take(&mut *lock(&self.coming));
+        drop((members, coming));
         self.common.watch.clear();
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a borrower's connection tells the backend when it is given back.

@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::core::{
-    Action, Amount, Bindings, Cancelled, Command, Execute as Statement, Limits, Outcome, RowStream,
-    Service, Shared, Shield, TransactionMode, end_at,
+    Action, Amount, Bindings, Command, Error, Execute as Statement, Limits, Loan, Outcome,
+    RowStream, Service, Shared, Shield, TransactionMode, end_at,
 };
 
 use super::connection::Connection;
@@ -21,8 +21,9 @@ use super::converters::Converters;
 use super::cursor::Cursor;
 use super::exceptions;
 use super::parameters::{self, Converter};
-use super::pool::{Lease, Pool, RELEASE};
+use super::pool::{Pool, RELEASE};
 use super::pool_cursor::PoolCursor;
+use super::pool_members::Demand;
 use super::statements::{CloseCursor, Pending};
 use super::work::{Step, Work};
 
@@ -31,13 +32,12 @@ type Next = Box<dyn FnOnce(Py<Cursor>) -> Option<Box<dyn Work>> + Send + Sync>;
 /// A statement, on whichever connection is free and may run it; then what is made of its cursor.
 pub struct Pooled {
     name: &'static str,
-    pool: Py<Pool>,
+    demand: Demand,
     request: Option<(Arc<str>, Bindings)>,
     rows: Arc<RowStream>,
     amount: Amount,
     timeout: Option<Duration>,
     converters: Converters,
-    pending: Pending,
     next: Option<Next>,
     then: Option<Box<dyn Work>>,
     /// A question of the driver's own: its rows are plain, and nobody hears of it.
@@ -66,13 +66,12 @@ impl Pooled {
             .transpose()?;
         Ok(Self {
             name,
-            pool: pool.clone().unbind(),
+            demand: Demand::new(pool.clone().unbind()),
             request: Some((sql, bindings)),
             rows: Arc::default(),
             amount,
             timeout,
             converters,
-            pending: Pending::default(),
             next: Some(next),
             then: None,
             is_plain: false,
@@ -90,7 +89,7 @@ impl Pooled {
     }
 
     fn submit(&mut self, py: Python<'_>, sql: Arc<str>, parameters: Bindings) -> PyResult<()> {
-        let pool = self.pool.bind(py);
+        let pool = self.demand.pool().bind(py);
         pool.get().check_reentrancy(py)?;
         let held = Pool::held(pool)?;
         let first = pool.get().member(py, 0)?;
@@ -123,7 +122,7 @@ impl Pooled {
             shared
         };
         self.is_borrowed = held.is_some();
-        self.pending.adopt(Arc::clone(&shared));
+        self.demand.submitted(Arc::clone(&shared));
         if let Some(timeout) = self.timeout {
             end_at(Instant::now() + timeout, &shared)
                 .map_err(|error| exceptions::to_python(py, error))?;
@@ -133,7 +132,7 @@ impl Pooled {
 
     /// The cursor of what was executed.
     fn cursor_of(&mut self, py: Python<'_>, mut outcome: Outcome) -> PyResult<Py<Cursor>> {
-        let pool = self.pool.bind(py);
+        let pool = self.demand.pool().bind(py);
         let index = outcome.member.unwrap_or_default();
         let connection = pool.get().member(py, index)?;
         let cursor = if self.is_plain {
@@ -164,24 +163,23 @@ impl Work for Pooled {
         if let Some((sql, parameters)) = self.request.take() {
             self.submit(py, sql, parameters)?;
         }
-        loop {
-            match self.pending.poll(py, context) {
-                Poll::Pending => return Ok(Step::Pending),
-                Poll::Ready(Ok(None)) => {}
-                Poll::Ready(Ok(Some(outcome))) => {
-                    let cursor = self.cursor_of(py, outcome)?;
-                    let next = self.next.take();
-                    let then = next.and_then(|next| next(cursor.clone_ref(py)));
-                    let Some(then) = then else {
-                        cursor.get().state().holds_connection = !self.is_borrowed;
-                        self.cursor = Some(cursor.clone_ref(py));
-                        return Ok(Step::Ready(cursor.into_any()));
-                    };
-                    return self.then.insert(then).poll(py, context);
-                }
-                Poll::Ready(Err(error)) => return Err(self.pool.get().watch().named(py, error)),
+        let outcome = match self.demand.poll(py, context) {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(step)) => return Ok(step),
+            Err(error) => {
+                self.abandon(py);
+                return Err(self.demand.pool().get().watch().named(py, error));
             }
-        }
+        };
+        let cursor = self.cursor_of(py, outcome)?;
+        let next = self.next.take();
+        let then = next.and_then(|next| next(cursor.clone_ref(py)));
+        let Some(then) = then else {
+            cursor.get().state().holds_connection = !self.is_borrowed;
+            self.cursor = Some(cursor.clone_ref(py));
+            return Ok(Step::Ready(cursor.into_any()));
+        };
+        self.then.insert(then).poll(py, context)
     }
 
     fn abandon(&mut self, py: Python<'_>) {
@@ -195,16 +193,10 @@ impl Work for Pooled {
                 drop(link.submit(Action::CloseRows(rows), None));
             }
         }
-        let Some(shared) = self.pending.take() else {
-            return;
-        };
-        let undelivered = match shared.abandon() {
-            Cancelled::Undelivered(Ok(Outcome { member, .. })) => member,
-            _ => None,
-        };
-        if let Some(index) = undelivered
+        let undelivered = self.demand.abandon(py);
+        if let Some(index) = undelivered.and_then(|outcome| outcome.member)
             && !self.rows.has_ended()
-            && let Ok(connection) = self.pool.get().member(py, index)
+            && let Ok(connection) = self.demand.pool().get().member(py, index)
         {
             let close = Action::CloseRows(Arc::clone(&self.rows));
             drop(connection.get().link().submit(close, None));
@@ -217,14 +209,22 @@ impl Work for Pooled {
         }
         self.converters.traverse(visit)?;
         visit.call(&self.cursor)?;
-        visit.call(&self.pool)
+        self.demand.traverse(visit)
     }
 
     fn waits_for(&self) -> Option<&Shared> {
         match &self.then {
             Some(then) => then.waits_for(),
-            None => self.pending.shared(),
+            None => self.demand.waits_for(),
         }
+    }
+
+    fn delegated(&mut self, py: Python<'_>, result: PyResult<Py<PyAny>>) -> PyResult<()> {
+        if let Some(then) = &mut self.then {
+            return then.delegated(py, result);
+        }
+        let ended = self.demand.delegated(py, result);
+        ended.inspect_err(|_| self.abandon(py))
     }
 
     fn will_wait(&self) -> bool {
@@ -239,12 +239,11 @@ impl Work for Pooled {
 
 /// Borrows a connection.
 pub struct Acquire {
-    pool: Py<Pool>,
+    demand: Demand,
     readonly: bool,
     /// The transaction mode is not that of the pool, but SQLite's own.
     is_plain: bool,
     limits: Limits,
-    pending: Pending,
     /// What was lent, and may not have reached the caller.
     lent: Option<Py<Connection>>,
 }
@@ -252,11 +251,10 @@ pub struct Acquire {
 impl Acquire {
     pub fn new(pool: Py<Pool>, readonly: bool, is_plain: bool, limits: Limits) -> Self {
         Self {
-            pool,
+            demand: Demand::new(pool),
             readonly,
             is_plain,
             limits,
-            pending: Pending::default(),
             lent: None,
         }
     }
@@ -268,8 +266,9 @@ impl Work for Acquire {
     }
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
-        let pool = self.pool.get();
-        if self.pending.shared().is_none() {
+        let pool = self.demand.pool().clone_ref(py);
+        let pool = pool.get();
+        if !self.demand.is_submitted() {
             pool.check_reentrancy(py)?;
             let mode = if self.is_plain {
                 TransactionMode::Autocommit { manual_end: true }
@@ -279,14 +278,18 @@ impl Work for Acquire {
             let action = Action::Serve(Service::Acquire(mode));
             let mut command = Command::new(action, Vec::new(), None);
             command.is_pooled = true;
-            self.pending.adopt(Arc::clone(&command.operation));
+            self.demand.submitted(Arc::clone(&command.operation));
             pool.core().submit_to(self.readonly, command, self.limits);
         }
-        match self.pending.poll(py, context) {
-            Poll::Pending => Ok(Step::Pending),
-            Poll::Ready(outcome) => {
-                let index = outcome?.and_then(|outcome| outcome.member);
-                let lent = pool.lend(py, index.unwrap_or_default())?;
+        match self.demand.poll(py, context) {
+            Err(error) => {
+                self.abandon(py);
+                Err(error)
+            }
+            Ok(Err(step)) => Ok(step),
+            Ok(Ok(outcome)) => {
+                let no_loan = || exceptions::to_python(py, Error::pool_closed());
+                let lent = pool.lend(py, outcome.loan.ok_or_else(no_loan)?)?;
                 self.lent = Some(lent.clone_ref(py));
                 Ok(Step::Ready(lent.into_any()))
             }
@@ -296,30 +299,26 @@ impl Work for Acquire {
     fn abandon(&mut self, py: Python<'_>) {
         if let Some(lent) = self.lent.take() {
             let lent = lent.get();
-            if lent.lease().is_some_and(Lease::end) {
+            if lent.lease().is_some_and(Loan::end) {
                 drop(lent.link().submit(RELEASE, None));
             }
         }
-        let Some(shared) = self.pending.take() else {
-            return;
-        };
-        if let Cancelled::Undelivered(Ok(Outcome {
-            member: Some(index),
-            ..
-        })) = shared.abandon()
-            && let Ok(member) = self.pool.get().member(py, index)
-        {
-            drop(member.get().link().submit(RELEASE, None));
-        }
+        // A loan that nobody has heard of ends by itself.
+        drop(self.demand.abandon(py));
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.lent)?;
-        visit.call(&self.pool)
+        self.demand.traverse(visit)
     }
 
     fn waits_for(&self) -> Option<&Shared> {
-        self.pending.shared()
+        self.demand.waits_for()
+    }
+
+    fn delegated(&mut self, py: Python<'_>, result: PyResult<Py<PyAny>>) -> PyResult<()> {
+        let ended = self.demand.delegated(py, result);
+        ended.inspect_err(|_| self.abandon(py))
     }
 }
 
@@ -350,7 +349,7 @@ impl Work for Release {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let connection = self.connection.get();
         if !std::mem::replace(&mut self.begun, true) {
-            if !connection.lease().is_some_and(Lease::end) {
+            if !connection.lease().is_some_and(Loan::end) {
                 let message = "this connection is not lent by the pool";
                 return Err(exceptions::programming(py, message));
             }
@@ -403,7 +402,7 @@ impl Work for Drained {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         if self.pending.shared().is_none() {
             let pool = self.pool.get();
-            let drained = pool.loans().drained();
+            let drained = pool.core().drained();
             end_at(Instant::now() + pool.limits().patience, &drained)
                 .map_err(|error| exceptions::to_python(py, error))?;
             self.pending.adopt(drained);

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::core::{Action, Block, Shared};
+use crate::core::{Action, Block, Loan, Shared};
 
 use super::connection::Connection;
 use super::exceptions;
 use super::link::Link;
-use super::pool::{Lease, RELEASE};
+use super::pool::RELEASE;
 
 /// What makes a connection the view of a block.
 pub struct View {
@@ -30,23 +30,13 @@ impl Connection {
         }
     }
 
-    /// A connection as a borrower of it sees it.
-    pub fn lent(member: &Py<Self>, lease: Lease) -> Self {
-        Self {
-            link: Arc::clone(member.get().shared_link()),
-            init_hook: None,
-            view: None,
-            lease: Some(lease),
-        }
-    }
-
     /// The borrower's right to use it; `None`: it was not borrowed.
-    pub const fn lease(&self) -> Option<&Lease> {
-        self.lease.as_ref()
+    pub fn lease(&self) -> Option<&Loan> {
+        self.lease.as_deref()
     }
 
     /// A borrower let go of it without giving it back.
-    pub fn forget_lent(&self, lease: &Lease) {
+    pub fn forget_lent(&self, lease: &Loan) {
         if lease.end() && !self.link.is_inherited() && !self.link.is_closed() {
             drop(self.link.submit(RELEASE, None));
             exceptions::in_destructor(|py| self.link.report_not_released(py));
@@ -64,7 +54,7 @@ impl Connection {
 
     /// Refuses to use what was given back.
     pub fn check_lease(&self, py: Python<'_>) -> PyResult<()> {
-        if self.lease().is_some_and(Lease::is_over) {
+        if self.lease().is_some_and(Loan::is_over) {
             let message = "the connection was given back to its pool";
             return Err(exceptions::programming(py, message));
         }

@@ -78,6 +78,7 @@ impl Events {
 struct Pragma {
     /// Its name in lower case.
     name: Box<str>,
+    has_argument: bool,
     /// What `PRAGMA busy_timeout` is set to. No other argument is kept: it may be an encryption
     /// key.
     busy_timeout: Option<Box<str>>,
@@ -98,12 +99,24 @@ pub(super) struct Recording {
     pragma: Option<Pragma>,
     savepoint: Option<(SavepointAction, Box<str>)>,
     is_tied: bool,
+    leaves_traces: bool,
 }
 
 impl Recording {
     /// Whether it makes, drops or changes temporary objects, or calls a function that tells about its connection.
     pub(super) const fn is_tied(&self) -> bool {
         self.is_tied
+    }
+
+    /// Whether it makes or drops temporary objects, or loads an extension.
+    pub(super) const fn leaves_traces(&self) -> bool {
+        self.leaves_traces
+    }
+
+    /// The name of a pragma that was given an argument.
+    pub(super) fn pragma_with_argument(&self) -> Option<&str> {
+        let pragma = self.pragma.as_ref().filter(|pragma| pragma.has_argument);
+        pragma.map(|pragma| &*pragma.name)
     }
 
     pub(super) fn savepoint(&self) -> Option<(SavepointAction, &str)> {
@@ -179,6 +192,7 @@ pub(super) struct Recorder {
     pragma: RefCell<Option<Pragma>>,
     savepoint: RefCell<Option<(SavepointAction, Box<str>)>>,
     is_tied: Cell<bool>,
+    leaves_traces: Cell<bool>,
     /// Which PRAGMAs may be compiled, for some act at that; and whether one was refused.
     allows_pragma: Cell<Option<AllowsPragma>>,
     has_refused: Cell<bool>,
@@ -202,6 +216,7 @@ impl Recorder {
         self.pragma.replace(None);
         self.savepoint.replace(None);
         self.is_tied.set(false);
+        self.leaves_traces.set(false);
     }
 
     pub(super) fn finish(&self) -> Recording {
@@ -211,6 +226,7 @@ impl Recorder {
             pragma: self.pragma.take(),
             savepoint: self.savepoint.take(),
             is_tied: self.is_tied.take(),
+            leaves_traces: self.leaves_traces.take(),
         }
     }
 
@@ -252,6 +268,9 @@ impl Recorder {
                         .any(|of| name.eq_ignore_ascii_case(of))
                 });
                 self.is_tied.set(self.is_tied.get() || is_tied);
+                if second.is_some_and(|name| name.eq_ignore_ascii_case(b"load_extension")) {
+                    self.leaves_traces.set(true);
+                }
                 return;
             }
             ffi::SQLITE_READ | ffi::SQLITE_RECURSIVE => return,
@@ -289,6 +308,7 @@ impl Recorder {
             | ffi::SQLITE_DROP_TEMP_TRIGGER
             | ffi::SQLITE_DROP_TEMP_VIEW => {
                 self.is_tied.set(true);
+                self.leaves_traces.set(true);
                 Events::DDL
             }
             // What is left creates, drops, alters, reindexes or analyzes. A code that a later
@@ -323,5 +343,9 @@ fn pragma(name: &[u8], argument: Option<&[u8]>) -> Pragma {
     let busy_timeout = argument
         .filter(|_| &*name == "busy_timeout")
         .map(|bytes| lossy(bytes).into_boxed_str());
-    Pragma { name, busy_timeout }
+    Pragma {
+        name,
+        has_argument: argument.is_some(),
+        busy_timeout,
+    }
 }

@@ -264,6 +264,16 @@ impl Statement<'_> {
         self.entry.recording().is_tied()
     }
 
+    /// Whether it makes or drops temporary objects, or loads an extension.
+    pub fn leaves_traces(&self) -> bool {
+        self.entry.recording().leaves_traces()
+    }
+
+    /// The name of a pragma that was given an argument, in lower case.
+    pub fn pragma_with_argument(&self) -> Option<&str> {
+        self.entry.recording().pragma_with_argument()
+    }
+
     /// Its text, without what followed it.
     pub fn sql(&self) -> &str {
         // SAFETY: the statement exists.

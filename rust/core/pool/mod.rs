@@ -1,33 +1,49 @@
 //! Pool: several handles on one database that share their work: one writes, the others read.
 //!
-//! Owns the queues in which commands wait for any of several handles, which statement goes where, and the commits of
-//! many writes together.
+//! Owns the queues in which commands wait for any of several handles, which statement goes where, the commits of
+//! many writes together, and when handles come and go.
 //! Threads: `submit` from any; the handles' workers take commands and send on those that are not for them.
 //! Invariant: a handle takes a command from its pool only while nothing holds it: no cursor that reads, no
 //! transaction, nobody to whom it is lent.
 //! Must not know: Python.
 
+mod gauges;
 mod group;
 mod key;
+mod loan;
 mod member;
+mod opening;
+mod places;
 mod queue;
+mod retiring;
 mod routes;
 mod serving;
+mod vacancies;
+mod waiting;
 
-use super::command::{Action, Command};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::command::{Action, Command, Outcome, Shared};
 use super::error::Error;
+use super::operation::{Operation, Shield};
 
 use key::PoolKey;
 use queue::PoolQueue;
 use routes::Routes;
 
-pub use queue::Limits;
+pub use gauges::{PoolState, QueueState};
+pub use loan::Loan;
+pub(super) use member::Tenure;
+pub use opening::Opening;
+pub use retiring::Lifetimes;
 pub use routes::Route;
 pub use serving::Role;
 pub(super) use serving::{Job, Membership};
+pub use waiting::Limits;
 
 /// What the handles of a pool share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pool {
     /// For the handle that writes; for the only one of a database in memory.
     writer: PoolQueue,
@@ -36,19 +52,47 @@ pub struct Pool {
     key: PoolKey,
     /// There is one handle for everything.
     is_single: bool,
+    statements: AtomicU64,
+    /// As the queues count it.
+    lent: AtomicUsize,
+    /// Those who wait until nothing is lent or being opened.
+    drains: Mutex<Vec<Shared>>,
 }
 
 impl Pool {
     pub fn new(is_single: bool) -> Self {
         Self {
+            writer: PoolQueue::from_place(0),
+            readers: PoolQueue::from_place(1),
+            routes: Routes::default(),
+            key: PoolKey::default(),
             is_single,
-            ..Self::default()
+            statements: AtomicU64::default(),
+            lent: AtomicUsize::default(),
+            drains: Mutex::default(),
         }
+    }
+
+    pub const fn is_single(&self) -> bool {
+        self.is_single
+    }
+
+    /// Takes commands from now on, which wait until there are connections.
+    pub fn admit(&self) {
+        self.writer.admit();
+        self.readers.admit();
+        self.writer.resize(1, 1);
+    }
+
+    /// There may be so many readers, of which so few are kept though nobody needs them.
+    pub fn set_readers(&self, most: usize, least: usize) {
+        self.readers.resize(most, least);
     }
 
     /// Queues a command for a handle that may run it. Statements go where they belong; all else to the writer.
     pub fn submit(&self, mut command: Command, limits: Limits) {
         if let Action::Execute(execute) = &command.action {
+            self.statements.fetch_add(1, Ordering::Relaxed);
             let route = self.routes.get(&execute.sql);
             command.route = route.map(|route| route.with(&command));
             let for_readers = match command.route {
@@ -67,9 +111,78 @@ impl Pool {
         self.queue(reader).submit(command, limits);
     }
 
-    /// How many commands wait for readers, and for the writer.
-    pub fn waiting(&self) -> (usize, usize) {
-        (self.readers.waiting(), self.writer.waiting())
+    /// How it is now.
+    pub fn state(&self) -> PoolState {
+        PoolState::of(&self.writer, &self.readers, &self.statements)
+    }
+
+    /// How many handles are lent, as far as that is seen without waiting.
+    pub fn lent(&self) -> usize {
+        self.lent.load(Ordering::SeqCst)
+    }
+
+    /// What a caller who waits was asked to open.
+    pub fn answer(self: &Arc<Self>, caller: &Shared) -> Option<Opening> {
+        let (role, place) = match self.readers.answer(caller) {
+            Some(place) => (Role::Reader, place),
+            None => (Role::Writer, self.writer.answer(caller)?),
+        };
+        Some(Opening::new(
+            Arc::clone(self),
+            role,
+            place,
+            Some(Arc::clone(caller)),
+        ))
+    }
+
+    /// A caller waits no more.
+    pub fn decline(&self, caller: &Shared) {
+        self.readers.decline(caller);
+        self.writer.decline(caller);
+    }
+
+    /// The next of the connections that are opened though nobody waits, if there is one.
+    pub fn next_opening(self: &Arc<Self>) -> Option<Opening> {
+        // The writer first: it makes the file, and the log that readers need.
+        let mut roles = [Role::Writer, Role::Reader].into_iter();
+        roles.find_map(|role| {
+            let place = self.queue_of(role).take_place()?;
+            Some(Opening::new(Arc::clone(self), role, place, None))
+        })
+    }
+
+    /// Ends when nothing is lent, or being opened.
+    pub fn drained(&self) -> Shared {
+        let operation: Shared = Arc::new(Operation::new(Shield::None));
+        self.drains().push(Arc::clone(&operation));
+        self.look_for_drain();
+        operation
+    }
+
+    fn take_back(&self, role: Role) {
+        self.lent.fetch_sub(1, Ordering::SeqCst);
+        self.queue_of(role).take_back();
+        self.look_for_drain();
+    }
+
+    fn look_for_drain(&self) {
+        if self.writer.birth().is_inherited() || self.drains().is_empty() {
+            return;
+        }
+        if self.readers.is_busy() || self.writer.is_busy() {
+            return;
+        }
+        let drained = std::mem::take(&mut *self.drains());
+        for operation in drained {
+            // Its time may be up.
+            if operation.claim() {
+                drop(operation.finish(Ok(Outcome::default())));
+            }
+        }
+    }
+
+    fn drains(&self) -> MutexGuard<'_, Vec<Shared>> {
+        self.drains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses what waits, and what comes.
@@ -81,6 +194,10 @@ impl Pool {
     /// Overwrites the key, unless a connection has it still.
     pub fn forget_key(&self) {
         self.key.forget();
+    }
+
+    fn queue_of(&self, role: Role) -> &PoolQueue {
+        self.queue(role == Role::Reader)
     }
 
     fn queue(&self, reader: bool) -> &PoolQueue {

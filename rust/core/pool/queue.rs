@@ -1,109 +1,64 @@
 //! PoolQueue: commands that wait for any of several handles, first come, first served.
 //!
-//! Owns the commands that no handle has taken, and which handles have nothing to do. A handle's worker takes the next
-//! command itself, without a turn of anybody's loop.
+//! Owns the commands that no handle has taken, which handles have nothing to do, and which places have no handle. A
+//! handle's worker takes the next command itself, without a turn of anybody's loop.
 //! Threads: `submit` from any, `pull` on the members' workers.
-//! Invariant: while commands wait, no member that could take one is in the list of idle ones without being woken.
+//! Invariant: while commands wait, no member that could take one is in the list of idle ones without being woken, and no
+//! place is vacant without one of the callers being asked to open a connection.
 //! Must not know: Python, what the commands do.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Waker;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use super::super::command::{Command, Outcome};
-use super::super::deadline;
+use super::super::command::{Action, Command, Outcome, Shared};
 use super::super::error::{Error, Result};
 use super::super::process::Birth;
+use super::super::service::Service;
 use super::super::unheard;
 use super::super::worker::Local;
+use super::gauges::QueueState;
+use super::loan::Loan;
+use super::retiring::{Condition, Why};
 use super::routes::Route;
+use super::serving::{Membership, Role};
+use super::waiting::{Idle, Limits, Member, Part, State, Waiting};
 
-/// Commands that nobody waits for any more are looked for from this many on.
-const PRUNED: usize = 64;
 /// Commands that may wait for each member that is quick, before another one is woken.
 const PER_QUICK: usize = 8;
-/// Writes that are committed together, at most.
-const GROUP: usize = 128;
 
 /// The commands that wait for a handle.
 #[derive(Debug)]
 pub struct PoolQueue {
     birth: Birth,
+    /// Not all the connections that there may be are kept open.
+    is_elastic: AtomicBool,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
-struct State {
-    waiting: VecDeque<Waiting>,
-    /// The one that was busy last is at the end, and is taken first.
-    idle: Vec<Member>,
-    /// Those that run what is known to be quick, and come for the next command at once or tell that they don't.
-    quick: Vec<u32>,
-    prune_at: usize,
-    is_closed: bool,
-}
-
-/// How long commands wait for a handle.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The longest wait.
-    pub patience: Duration,
-    /// So many wait, and no more.
-    pub most: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    command: Command,
-    limits: Limits,
-    /// Its wait has an end.
-    is_limited: bool,
-}
-
-impl Waiting {
-    fn limit(&mut self) {
-        if !std::mem::replace(&mut self.is_limited, true)
-            && let Err(error) =
-                deadline::end_wait_for_pool(self.limits.patience, &self.command.operation)
-        {
-            end(&self.command, Err(error));
-        }
-    }
-}
-
-/// A handle of a pool.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// Its place in the pool.
-    pub index: u32,
-    pub local: Weak<Local>,
-}
-
 /// What a worker got from the queue.
+#[allow(clippy::large_enum_variant, reason = "it is moved once")]
 pub(in super::super) enum Pulled {
     One(Command),
     /// Writes that can be committed together.
     Group(Vec<Command>),
+    /// The member is to leave the pool.
+    Retire(Why),
+    /// The member can't leave, and is to be as it was.
+    Restore,
     Nothing,
 }
 
-impl Default for PoolQueue {
-    fn default() -> Self {
+impl PoolQueue {
+    /// Its handles have places from this one on. It refuses commands until it is told how many handles there may be.
+    pub(super) fn from_place(first: u32) -> Self {
         Self {
             birth: Birth::default(),
-            state: Mutex::new(State {
-                waiting: VecDeque::new(),
-                idle: Vec::new(),
-                quick: Vec::new(),
-                prune_at: PRUNED,
-                is_closed: false,
-            }),
+            is_elastic: AtomicBool::new(false),
+            state: Mutex::new(State::new(first)),
         }
     }
-}
 
-impl PoolQueue {
     /// A handle takes part, in this process.
     pub(super) fn mark(&self) {
         self.birth.mark();
@@ -117,9 +72,9 @@ impl PoolQueue {
         }
         self.birth.mark();
         let mut state = self.lock();
-        if state.is_closed {
+        if let Some(error) = state.refuses.clone() {
             drop(state);
-            end(&command, Err(Error::pool_closed()));
+            end(&command, Err(error));
             return;
         }
         // One that is awake takes it sooner than one that has to be woken.
@@ -128,56 +83,77 @@ impl PoolQueue {
         let mut waiting = Waiting {
             command,
             limits,
-            is_limited: false,
+            since: None,
+            part: Part::Waits,
         };
-        if idle.is_none() && !is_next {
+        let has_to_wait = idle.is_none() && !is_next;
+        if has_to_wait {
             state.prune(limits.most);
-            let most = limits.most.filter(|most| state.waiting.len() >= *most);
+            // For some of them connections are on the way.
+            let places = &state.places;
+            let coming = places.opening() + places.vacant() + state.arriving.len();
+            let most = limits
+                .most
+                .filter(|most| state.waiting.len() >= most + coming);
             if let Some(most) = most {
+                state.counts.timeouts.fetch_add(1, Ordering::Relaxed);
                 drop(state);
                 let message = format!("{most} wait for a connection of the pool already");
                 end(&waiting.command, Err(Error::pool_timeout(message)));
                 return;
             }
-            waiting.limit();
+            waiting.limit(&state.counts);
         }
         state.waiting.push_back(waiting);
+        let asked = if has_to_wait { state.ask() } else { Vec::new() };
         drop(state);
+        tell(asked);
         if let Some(member) = idle {
             member.kick();
         }
     }
 
     /// The next commands for a member, which is idle if there are none. One that is not free lets another take what
-    /// it was woken for. `tells`: what the thread is to call before it does anything that is not known to be quick.
-    pub(in super::super) fn pull(
-        &self,
-        member: &Member,
-        is_free: bool,
-        groups: bool,
-        tells: &Waker,
-    ) -> Pulled {
+    /// it was woken for.
+    pub(in super::super) fn pull(&self, membership: &Membership, condition: Condition) -> Pulled {
+        let member = &membership.member;
         let mut state = self.lock();
         // It is awake, whoever may have seen it idle.
-        state.idle.retain(|idle| idle.index != member.index);
-        if is_free {
-            while let Some(Waiting { command, .. }) = state.waiting.pop_front() {
-                if command.operation.is_done() {
-                    continue;
-                }
-                if groups && command.route == Some(Route::Group) {
-                    return Pulled::Group(state.group(command));
-                }
-                if !state.quick.contains(&member.index) {
-                    state.quick.push(member.index);
-                    unheard::add(tells.clone());
-                }
-                return Pulled::One(command);
-            }
-            state.idle.push(member.clone());
+        state.arriving.retain(|coming| *coming != member.index);
+        let since = state.leave_idle(member.index);
+        let Condition::Free(why) = condition else {
+            Self::wake_another(state);
             return Pulled::Nothing;
+        };
+        if why == Some(Why::Changed) && membership.pool.is_single() {
+            return Pulled::Restore;
         }
-        Self::wake_another(state);
+        let is_needed = state.waiting.iter().any(Waiting::is_alive);
+        if let Some(why) = membership.leaves(&state.places, why, since, is_needed) {
+            state.places.begin_leaving();
+            state.quick.retain(|quick| *quick != member.index);
+            Self::wake_another(state);
+            return Pulled::Retire(why);
+        }
+        if let Some(mut command) = state.pop() {
+            if membership.role == Role::Writer && command.route == Some(Route::Group) {
+                return Pulled::Group(state.group(command));
+            }
+            if matches!(command.action, Action::Serve(Service::Acquire(_))) {
+                state.lent += 1;
+                state.counts.acquired += 1;
+                command.loan = Some(Arc::new(Loan::new(membership)));
+            }
+            if !state.quick.contains(&member.index) {
+                state.quick.push(member.index);
+                unheard::add(membership.slows.clone());
+            }
+            return Pulled::One(command);
+        }
+        state.idle.push(Idle {
+            member: member.clone(),
+            since: membership.is_idle_since(since),
+        });
         Pulled::Nothing
     }
 
@@ -196,18 +172,26 @@ impl PoolQueue {
         if let Some(other) = state.take_idle() {
             drop(state);
             other.kick();
-        } else {
-            state.waiting.iter_mut().for_each(Waiting::limit);
+            return;
         }
+        let State {
+            waiting, counts, ..
+        } = &mut *state;
+        for waiting in waiting {
+            waiting.limit(counts);
+        }
+        let asked = state.ask();
+        drop(state);
+        tell(asked);
     }
 
     /// Gives commands back that were not run, before all others.
     pub(in super::super) fn give_back(&self, commands: Vec<Command>, limits: Limits) {
         let mut state = self.lock();
-        if state.is_closed {
+        if let Some(error) = state.refuses.clone() {
             drop(state);
             for command in &commands {
-                end(command, Err(Error::pool_closed()));
+                end(command, Err(error.clone()));
             }
             return;
         }
@@ -216,7 +200,8 @@ impl PoolQueue {
                 command,
                 limits,
                 // They had their turn, and have the next one.
-                is_limited: true,
+                since: Some(Instant::now()),
+                part: Part::Waits,
             });
         }
     }
@@ -230,21 +215,67 @@ impl PoolQueue {
         !state.idle.is_empty() || state.waiting.len() < PER_QUICK * state.quick.len()
     }
 
-    /// A member that could not be woken may be asked again.
-    pub(super) fn put_back(&self, member: &Member) {
-        self.lock().idle.push(member.clone());
+    /// A member is open, and idle at once if nothing is there for it to do: nobody is to open one more meanwhile.
+    pub(super) fn welcome(&self, membership: &Membership) -> bool {
+        let mut state = self.lock();
+        let is_idle = state.waiting.is_empty() && !state.places.are_too_many();
+        if is_idle {
+            state
+                .arriving
+                .retain(|coming| *coming != membership.member.index);
+            state.idle.push(Idle {
+                member: membership.member.clone(),
+                since: membership.is_idle_since(None),
+            });
+        }
+        is_idle
     }
 
-    /// How many commands wait.
-    pub fn waiting(&self) -> usize {
-        if self.birth.is_inherited() {
-            return 0;
+    /// A member is about to tell its caller, who may come back sooner than it does.
+    pub(super) fn expect(&self, index: u32) {
+        if self.is_elastic.load(Ordering::Relaxed) {
+            let mut state = self.lock();
+            if !state.arriving.contains(&index) {
+                state.arriving.push(index);
+            }
         }
+    }
+
+    pub(super) fn set_elastic(&self, is_elastic: bool) {
+        self.is_elastic.store(is_elastic, Ordering::Relaxed);
+    }
+
+    /// A member that could not be woken may be asked again.
+    pub(super) fn put_back(&self, member: &Member) {
+        let mut state = self.lock();
+        state.arriving.retain(|coming| *coming != member.index);
+        state.idle.push(Idle {
+            member: member.clone(),
+            since: None,
+        });
+    }
+
+    /// Somebody has given a handle back.
+    pub(super) fn take_back(&self) {
+        if !self.birth.is_inherited() {
+            let mut state = self.lock();
+            state.lent = state.lent.saturating_sub(1);
+        }
+    }
+
+    /// Whether something is lent, or being opened.
+    pub(super) fn is_busy(&self) -> bool {
         let state = self.lock();
-        let waiting = state.waiting.iter();
-        waiting
-            .filter(|waiting| !waiting.command.operation.is_done())
-            .count()
+        state.lent + state.places.opening() > 0
+    }
+
+    /// Two queues at the same moment.
+    pub(super) fn states(first: &Self, second: &Self) -> (QueueState, QueueState) {
+        if first.birth.is_inherited() || second.birth.is_inherited() {
+            return Default::default();
+        }
+        let (first, second) = (first.lock(), second.lock());
+        (first.show(), second.show())
     }
 
     /// Refuses what waits, and what comes.
@@ -252,50 +283,44 @@ impl PoolQueue {
         if self.birth.is_inherited() {
             return;
         }
-        self.lock().is_closed = true;
+        self.lock().refuses = Some(why.clone());
         self.refuse(why);
     }
 
     /// Refuses what waits.
     pub fn refuse(&self, why: &Error) {
-        let waiting = std::mem::take(&mut self.lock().waiting);
+        let mut state = self.lock();
+        let waiting = std::mem::take(&mut state.waiting);
+        for waiting in &waiting {
+            state.unask(waiting.part);
+        }
+        drop(state);
         for Waiting { command, .. } in waiting {
             end(&command, Err(why.clone()));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) const fn birth(&self) -> &Birth {
+        &self.birth
+    }
+
+    /// Idle ones look whether they are still wanted.
+    pub(super) fn kick_idle(&self) {
+        let mut state = self.lock();
+        let idle: Vec<_> = std::iter::from_fn(|| state.take_idle()).collect();
+        drop(state);
+        idle.iter().for_each(Local::kick);
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn take_idle(&mut self) -> Option<Arc<Local>> {
-        std::iter::from_fn(|| self.idle.pop()).find_map(|member| member.local.upgrade())
-    }
-
-    /// The writes that follow each other.
-    fn group(&mut self, first: Command) -> Vec<Command> {
-        let mut group = vec![first];
-        while group.len() < GROUP
-            && let Some(next) = self.waiting.front()
-            && next.command.route == Some(Route::Group)
-            && let Some(Waiting { command, .. }) = self.waiting.pop_front()
-        {
-            if !command.operation.is_done() {
-                group.push(command);
-            }
-        }
-        group
-    }
-
-    fn prune(&mut self, most: Option<usize>) {
-        let prune_at = most.map_or(self.prune_at, |most| most.min(self.prune_at));
-        if self.waiting.len() >= prune_at {
-            self.waiting
-                .retain(|waiting| !waiting.command.operation.is_done());
-            self.prune_at = PRUNED.max(2 * self.waiting.len());
-        }
+/// Asks callers to open connections. Nothing is locked.
+pub(super) fn tell(asked: Vec<Shared>) {
+    for operation in asked {
+        operation.progress();
     }
 }
 

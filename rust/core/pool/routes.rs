@@ -79,6 +79,17 @@ impl Route {
         known.any(|known| known.as_bytes().eq_ignore_ascii_case(name))
     }
 
+    /// Whether a statement changes the connection on which it is run, for what comes after it.
+    pub fn changes_connection(statement: &Statement<'_>) -> bool {
+        let pragma = statement.pragma_with_argument();
+        pragma.is_some_and(|name| !Self::allows_pragma(name.as_bytes(), true))
+            || statement.leaves_traces()
+            || matches!(
+                statement.kind(),
+                StatementKind::Attach | StatementKind::Detach
+            )
+    }
+
     /// Where a prepared statement belongs.
     pub fn of(statement: &Statement<'_>) -> Self {
         const IN_TRANSACTION: &str =

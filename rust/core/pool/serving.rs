@@ -5,22 +5,26 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Wake, Waker};
+use std::time::Instant;
 
 use super::super::command::{Action, Command, Outcome, Shared};
 use super::super::encryption::KeySlot;
 use super::super::error::{Error, Result};
 use super::super::mailbox::{Database, Mailbox};
 use super::super::operation::{Operation, Shield};
+use super::super::status::Phase;
 use super::super::threads;
 use super::super::unheard;
 use super::super::worker::Local;
 use super::Pool;
 use super::group::Ended;
 use super::member::UNLENT;
-use super::queue::{Limits, Member, PoolQueue, Pulled, end};
+use super::queue::{PoolQueue, Pulled, end};
+use super::retiring::{Lifetimes, Why, shortened};
 use super::routes::Route;
+use super::waiting::{Limits, Member};
 
 /// What a handle does in its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +40,16 @@ pub(in super::super) struct Membership {
     pub member: Member,
     pub role: Role,
     pub limits: Limits,
+    pub(super) lifetimes: Lifetimes,
     /// Tells the queue that this handle is about to do what is not known to be quick.
-    slows: Waker,
+    pub(super) slows: Waker,
     /// It is ready for the pool's commands.
-    serves: AtomicBool,
+    pub(super) serves: AtomicBool,
+    is_suspended: AtomicBool,
+    /// When it is replaced, if ever; set when it is open.
+    pub(super) expires: OnceLock<Option<Instant>>,
+    /// It will be looked at when it may have been idle for too long.
+    pub(super) is_visited: AtomicBool,
 }
 
 struct Slows {
@@ -55,14 +65,14 @@ impl Wake for Slows {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.queue(self.role == Role::Reader).slows(self.index);
+            pool.queue_of(self.role).slows(self.index);
         }
     }
 }
 
 impl Membership {
     fn queue(&self) -> &PoolQueue {
-        self.pool.queue(self.role == Role::Reader)
+        self.pool.queue_of(self.role)
     }
 
     /// Gives the key of the pool to a handle of it that is about to be opened.
@@ -75,24 +85,40 @@ impl Membership {
         self.pool.key.follow(own);
     }
 
-    /// Whether a handle that is opened has been open before, and is lent to whoever opens it again.
-    pub fn is_opened_again(&self) -> bool {
-        self.serves.load(Ordering::Acquire)
+    /// Its borrower has closed the handle, and will open it again.
+    pub fn suspend(&self) {
+        self.is_suspended.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_suspended(&self) -> bool {
+        self.is_suspended.load(Ordering::SeqCst)
+    }
+
+    /// It is open again, or will not be. `true`: it was suspended, and is lent still.
+    pub fn resume(&self) -> bool {
+        self.is_suspended.swap(false, Ordering::SeqCst)
     }
 }
 
 /// What a worker does next.
+#[allow(clippy::large_enum_variant, reason = "it is moved once")]
 pub(in super::super) enum Job {
     One(Command),
     /// Writes to commit together; the first stands for them while they wait for the lock.
     Group(Shared, Vec<Command>),
+    /// Leave the pool; nobody waits for that.
+    Retire(Shared, Why),
+    /// Be as it was opened.
+    Restore(Shared),
 }
 
 impl Job {
     pub fn operation(&self) -> Shared {
         match self {
             Self::One(command) => Arc::clone(&command.operation),
-            Self::Group(group, _) => Arc::clone(group),
+            Self::Group(nobody, _) | Self::Retire(nobody, _) | Self::Restore(nobody) => {
+                Arc::clone(nobody)
+            }
         }
     }
 
@@ -100,14 +126,20 @@ impl Job {
     pub fn guest(&self) -> u64 {
         match self {
             Self::One(command) => command.guest.as_ref().map_or(0, |guest| guest.id()),
-            Self::Group(..) => 0,
+            Self::Group(..) | Self::Retire(..) | Self::Restore(_) => 0,
         }
     }
 }
 
 impl Local {
     /// Becomes a handle of a pool, for good; not open yet.
-    pub fn join_pool(self: &Arc<Self>, pool: &Arc<Pool>, index: u32, role: Role, limits: Limits) {
+    pub fn join_pool(
+        self: &Arc<Self>,
+        pool: &Arc<Pool>,
+        (role, index): (Role, u32),
+        limits: Limits,
+        lifetimes: Lifetimes,
+    ) {
         let local = Arc::downgrade(self);
         *self.mode() = UNLENT;
         let slows = Waker::from(Arc::new(Slows {
@@ -115,23 +147,34 @@ impl Local {
             role,
             index,
         }));
-        pool.queue(role == Role::Reader).mark();
+        pool.queue_of(role).mark();
         pool.key.join(&self.options.key);
         let _ = self.pool.set(Membership {
             pool: Arc::clone(pool),
             member: Member { index, local },
             role,
             limits,
+            lifetimes,
             slows,
             serves: AtomicBool::new(false),
+            is_suspended: AtomicBool::new(false),
+            expires: OnceLock::new(),
+            is_visited: AtomicBool::new(false),
         });
     }
 
     /// From now on it takes commands of the pool.
     pub fn serve_pool(self: &Arc<Self>) {
         if let Some(pool) = self.pool.get() {
+            let longest = pool.lifetimes.longest;
+            let _ = pool
+                .expires
+                .set(longest.map(|longest| Instant::now() + shortened(longest)));
             pool.serves.store(true, Ordering::Release);
-            self.kick();
+            let is_closed = self.status.phase() != Phase::Open;
+            if !pool.queue().welcome(pool) || is_closed {
+                self.kick();
+            }
         }
     }
 
@@ -171,17 +214,21 @@ impl Local {
         if !pool.serves.load(Ordering::Acquire) {
             return None;
         }
-        let is_free = matches!(&mailbox.database, Database::Open(session) if session.is_free());
-        let groups = pool.role == Role::Writer;
-        match pool
-            .queue()
-            .pull(&pool.member, is_free, groups, &pool.slows)
-        {
+        let condition = self.condition(pool, &mailbox.database)?;
+        match pool.queue().pull(pool, condition) {
             Pulled::One(command) => Some(Job::One(command)),
             Pulled::Group(mut commands) if commands.len() == 1 => commands.pop().map(Job::One),
             Pulled::Group(commands) => {
                 let group = Arc::new(Operation::new(Shield::None));
                 Some(Job::Group(group, commands))
+            }
+            Pulled::Retire(why) => {
+                let nobody = Arc::new(Operation::new(Shield::Always));
+                Some(Job::Retire(nobody, why))
+            }
+            Pulled::Restore => {
+                let nobody = Arc::new(Operation::new(Shield::Always));
+                Some(Job::Restore(nobody))
             }
             Pulled::Nothing => None,
         }
@@ -201,6 +248,16 @@ impl Local {
                 pool.role == Role::Reader && !session.cache.has(&execute.sql)
             }
             _ => false,
+        }
+    }
+
+    /// Its caller is about to hear of a command's end: it is free then, if it is now.
+    pub(in super::super) fn announce(&self, database: &Database) {
+        if let (Some(pool), Database::Open(session)) = (self.pool.get(), database)
+            && pool.serves.load(Ordering::Acquire)
+            && session.is_free()
+        {
+            pool.queue().expect(pool.member.index);
         }
     }
 
@@ -303,7 +360,7 @@ impl Local {
         for (operation, execute) in again {
             let action = Action::Execute(execute);
             let ran = catch_unwind(AssertUnwindSafe(|| {
-                self.run_claimed(database, &operation, action, &[], None, None, false)
+                self.run_claimed(database, &operation, action, &[], None, None, (false, None))
             }));
             database = ran.unwrap_or_else(|panic| {
                 let error = Error::internal("a panic in the worker of this connection");
