@@ -152,6 +152,8 @@ class ConnectionPool(PoolStatements):
         self._closed = False
         self._size, self._min_size = self._checked_sizes(size, min_size)
         self._keep_model(self._make(readonly=False))
+        # It has warned of this.
+        self._options.pop("loop", None)
 
     def __new__(
         cls,

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from conftest import Backend
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore:.*rows that were not read:ResourceWarning"),
+]
 
 Pool = aiolibsql.ConnectionPool
 # Cancellations in all: 10,000 and more.

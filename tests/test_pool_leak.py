@@ -48,6 +48,7 @@ async def test_a_dropped_loan_leaves_nothing_of_what_it_changed(file_backend: Ba
         await assert_whole(pool)
 
 
+@pytest.mark.filterwarnings("ignore:.*rows that were not read:ResourceWarning")
 async def test_dropped_cursors_free_their_readers(file_backend: Backend) -> None:
     async with aiolibsql.create_pool(file_backend.path, 3, acquire_timeout=10) as pool:
         await pool.execute(SCHEMA)
