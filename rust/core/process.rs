@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::sqlite;
 
 use super::error::Result;
-use super::{busy, deadline, readers, threads};
+use super::{busy, deadline, readers, runtime, threads};
 
 static FORKS: AtomicU32 = AtomicU32::new(1);
 
@@ -59,6 +59,7 @@ struct Held {
     deadlines: deadline::Held,
     lines: busy::Held,
     readers: readers::Held,
+    runtime: runtime::Held,
     sqlite: Option<sqlite::Held>,
 }
 
@@ -81,6 +82,7 @@ fn before() {
         deadlines: deadline::Held::take(),
         lines: busy::Held::take(),
         readers: readers::Held::take(),
+        runtime: runtime::Held::take(),
         sqlite: sqlite::Held::take(),
     };
     let mut held = Some(held);
@@ -117,5 +119,6 @@ fn after_in_child() {
         held.deadlines.reset();
         held.lines.reset();
         held.readers.reset();
+        held.runtime.reset();
     }
 }
