@@ -108,7 +108,8 @@ impl Authorizer {
             Credentials::None => return Ok(Proof::default()),
             Credentials::Basic(basic) => {
                 return Ok(Proof {
-                    token: None,
+                    // Servers read a hello's token as such a header, if they know users.
+                    token: Some(basic.clone()),
                     header: Some(header(basic.reveal())?),
                 });
             }

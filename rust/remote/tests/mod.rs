@@ -7,5 +7,6 @@
 mod real;
 mod scripted;
 mod server;
+mod sockets;
 mod sqld;
 mod urls;

@@ -183,8 +183,9 @@ async fn errors(server: Sqld, scheme: &str) {
         ("insert into t values (1, 1, 1)", 2067),
         ("insert into t values (2, null, 1)", 1299),
         ("insert into t values (2, 1, 0)", 275),
-        ("select * from nothing", 1),
+        ("select * from missing", 1),
         ("selec", 1),
+        ("select 1 frm t frm", 1),
     ];
     for (sql, code) in cases {
         let error = execute(&mut stream, sql).await.unwrap_err();
@@ -195,7 +196,7 @@ async fn errors(server: Sqld, scheme: &str) {
         );
         let error = crate::core::Error::from(error);
         assert_eq!(error.kind, crate::core::Kind::Sqlite(code), "{error:?}");
-        assert!(!error.message.starts_with("SQL"), "{error:?}");
+        assert!(!error.message.starts_with("SQLite error: "), "{error:?}");
     }
     let error = execute(&mut stream, "select 1; select 2")
         .await
@@ -378,7 +379,7 @@ async fn cursors(server: Sqld, scheme: &str) {
     let mut batch = Batch::default();
     batch.push(None, Statement::new("select 1 where 0"));
     batch.push(Some(Condition::ok(0)), Statement::new(NUMBERS));
-    batch.push(None, Statement::new("select * from nothing"));
+    batch.push(None, Statement::new("select * from missing"));
     for read_all in [true, false, true] {
         let begin = Instant::now();
         let mut cursor = stream.cursor(&batch, Continuity::Any).await.unwrap();
