@@ -9,4 +9,6 @@ mod scripted;
 mod server;
 mod sockets;
 mod sqld;
+mod tls;
+mod tokens;
 mod urls;
