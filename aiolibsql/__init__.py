@@ -39,6 +39,8 @@ from aiolibsql._streaming import RowChunks, execute_iter, paginate
 from aiolibsql._vectors import vector32, vector64
 from aiolibsql._version import __version__
 from aiolibsql.exceptions import (
+    AuthError,
+    ConnectError,
     ConnectionClosedError,
     DatabaseError,
     DataError,
@@ -51,6 +53,7 @@ from aiolibsql.exceptions import (
     PoolClosed,
     PoolTimeout,
     ProgrammingError,
+    StreamExpiredError,
     TimeoutError,  # noqa: A004 - the name is part of the contract; it is a builtins.TimeoutError too
     Warning,  # noqa: A004 - PEP 249's name
 )
@@ -107,8 +110,10 @@ __all__ = [
     "ROWID",
     "STRING",
     "VERSION",
+    "AuthError",
     "Binary",
     "Blob",
+    "ConnectError",
     "Connection",
     "ConnectionClosedError",
     "ConnectionPool",
@@ -133,6 +138,7 @@ __all__ = [
     "Row",
     "RowChunks",
     "SQLiteCache",
+    "StreamExpiredError",
     "Time",
     "TimeFromTicks",
     "TimeoutError",

@@ -64,3 +64,36 @@ impl Held {
 fn lock() -> MutexGuard<'static, Option<Runtime>> {
     RUNTIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+    use std::time::{Duration, Instant};
+
+    use super::{Held, runtime, shut_down};
+
+    /// One test for all of it: there is one runtime.
+    #[test]
+    fn a_child_has_a_runtime_of_its_own_and_the_end_does_not_wait() {
+        let first = runtime().unwrap();
+        assert_eq!(first.id(), runtime().unwrap().id());
+        // What a fork does, seen from the child.
+        Held::take().reset();
+        let second = runtime().unwrap();
+        assert_ne!(first.id(), second.id());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        second.spawn(async move { sender.send(7).unwrap() });
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(5)), Ok(7));
+        second.spawn(std::future::pending::<()>());
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        second.spawn_blocking(move || {
+            let _ = held.recv();
+        });
+        let begin = Instant::now();
+        shut_down(Duration::from_millis(100));
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        drop(release);
+        shut_down(Duration::from_secs(60));
+    }
+}

@@ -11,7 +11,7 @@ mod http;
 mod native;
 mod options;
 mod proto;
-mod remote;
+mod server;
 mod sql_error;
 mod stream;
 mod tls;
@@ -28,6 +28,6 @@ pub use proto::{
     Batch, BatchResult, BatchStep, Column, Condition, CursorEvent, Description, NamedValue,
     Parameter, Request, Response, ServerError, Sql, Statement, StatementResult, Value, ValueKind,
 };
-pub use remote::Remote;
+pub use server::Remote;
 pub use stream::{Continuity, Cursor, Stream};
 pub use url::{Target, Transport};

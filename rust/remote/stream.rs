@@ -13,7 +13,7 @@ use super::proto::{
     Batch, BatchResult, CursorEvent, Description, Request, Response, Sql, Statement,
     StatementResult,
 };
-use super::remote::Remote;
+use super::server::Remote;
 use super::url::Transport;
 use super::websocket::{OpenedSocket, SocketCursor, SocketStream};
 
@@ -32,7 +32,7 @@ pub struct Stream(Inner);
 
 #[derive(Debug)]
 enum Inner {
-    Http(HttpStream),
+    Http(Box<HttpStream>),
     Socket(SocketStream),
 }
 
@@ -48,7 +48,7 @@ macro_rules! either {
 impl Stream {
     pub(super) fn new(remote: Arc<Remote>) -> Self {
         Self(match remote.options().target.transport {
-            Transport::Http => Inner::Http(HttpStream::new(remote)),
+            Transport::Http => Inner::Http(Box::new(HttpStream::new(remote))),
             Transport::WebSocket => Inner::Socket(SocketStream::new(remote)),
         })
     }
@@ -119,7 +119,7 @@ impl Stream {
         let opened = opened.map_err(|error| self.explain(error, continuity))?;
         Ok(Cursor(match (&mut self.0, opened) {
             (Inner::Http(stream), Opened::Http(opened)) => {
-                Reader::Http(HttpCursor::new(stream, opened))
+                Reader::Http(Box::new(HttpCursor::new(stream, *opened)))
             }
             (Inner::Socket(stream), Opened::Socket(opened)) => {
                 Reader::Socket(SocketCursor::new(stream, opened))
@@ -131,7 +131,10 @@ impl Stream {
 
     async fn open_cursor(&mut self, batch: &Batch) -> Result<Opened> {
         match &mut self.0 {
-            Inner::Http(stream) => stream.cursor(batch).await.map(Opened::Http),
+            Inner::Http(stream) => {
+                let opened = stream.cursor(batch).await?;
+                Ok(Opened::Http(Box::new(opened)))
+            }
             Inner::Socket(stream) => stream.cursor(batch).await.map(Opened::Socket),
         }
     }
@@ -248,7 +251,7 @@ impl Stream {
 
 /// A cursor that was opened.
 enum Opened {
-    Http(OpenedHttp),
+    Http(Box<OpenedHttp>),
     Socket(OpenedSocket),
 }
 
@@ -258,7 +261,7 @@ pub struct Cursor<'a>(Reader<'a>);
 
 #[derive(Debug)]
 enum Reader<'a> {
-    Http(HttpCursor<'a>),
+    Http(Box<HttpCursor<'a>>),
     Socket(SocketCursor<'a>),
 }
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::super::connect::within;
 use super::super::error::{Error, Fate, Kind, Result};
 use super::super::proto::{Batch, CursorBody, Encoding, Protocol, Request, Response};
-use super::super::remote::{PROTOCOLS, Remote};
+use super::super::server::{PROTOCOLS, Remote};
 use super::super::url::Target;
 use super::connection::{Connection, Message, read_body};
 use super::cursor::OpenedHttp;

@@ -383,7 +383,7 @@ async fn cursors(server: Sqld, scheme: &str) {
     for read_all in [true, false, true] {
         let begin = Instant::now();
         let mut cursor = stream.cursor(&batch, Continuity::Any).await.unwrap();
-        let (mut count, mut begun, mut errors, mut largest) = (0, Vec::new(), 0, 0);
+        let (mut count, mut steps, mut errors, mut largest) = (0, Vec::new(), 0, 0);
         'cursor: loop {
             let events = cursor.next().await.unwrap();
             if events.is_empty() {
@@ -391,7 +391,7 @@ async fn cursors(server: Sqld, scheme: &str) {
             }
             for event in events {
                 match event {
-                    CursorEvent::StepBegin { step, columns } => begun.push((step, columns.len())),
+                    CursorEvent::StepBegin { step, columns } => steps.push((step, columns.len())),
                     CursorEvent::Rows(rows) => {
                         check(&rows, 0, count);
                         largest = largest.max(rows.size());
@@ -416,7 +416,7 @@ async fn cursors(server: Sqld, scheme: &str) {
                 begin.elapsed()
             );
             assert_eq!((count, errors), (50_000, 1));
-            assert_eq!(begun, [(0, 1), (1, 4)]);
+            assert_eq!(steps, [(0, 1), (1, 4)]);
             assert!(largest < 1 << 20, "{largest}");
         }
         assert_eq!(scalar(&mut stream, "select 1").await, 1);

@@ -446,7 +446,7 @@ fn a_cursor_that_is_cut_off_is_an_error_after_the_rows_that_came() {
             json!({"type": "step_begin", "step": 0, "cols": [{"name": "a"}]}),
             json!({"type": "row", "row": [{"type": "integer", "value": "1"}]}),
         ];
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.map(|line| line.to_string()).join("\n") + "\n";
         for is_silent in [false, true] {
             let text = text.clone();
             let server = Server::start(move |_, mut socket| {

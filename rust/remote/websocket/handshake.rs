@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use hyper::http::{HeaderValue, StatusCode, header};
 
-use super::super::auth::Proof;
+use super::super::auth::{Proof, Secret};
 use super::super::connect::{Socket, connect};
 use super::super::error::{Error, Fate, Kind, Result};
 use super::super::options::Options;
@@ -51,7 +51,7 @@ pub(super) async fn shake_hands(options: &Options, proof: &Proof) -> Result<(Web
         _ => return Err(no_protocol()),
     };
     let encoding = protocol.encoding;
-    let token = proof.token.as_ref().map(|token| token.reveal());
+    let token = proof.token.as_ref().map(Secret::reveal);
     web.send(message(encoding, encoding.hello(token)?)?)
         .await
         .map_err(|error| Error::connect(format!("the server closed the connection: {error}")))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::super::error::{Error, Fate, Result};
 use super::super::proto::{Batch, Encoding, Request, Response, SocketRequest};
-use super::super::remote::Remote;
+use super::super::server::Remote;
 use super::cursor::OpenedSocket;
 use super::socket::{Posted, Socket};
 

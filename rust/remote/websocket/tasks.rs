@@ -127,22 +127,19 @@ async fn write(
             }
         }
     };
-    match result {
+    if let Err(error) = result {
         // The reader knows better why: it may still find a reason that the server gave.
-        Err(error) => {
-            if timeout(LEAVE, &mut reader).await.is_err() {
-                waiting.end(&error.to_string(), true);
-            }
+        if timeout(LEAVE, &mut reader).await.is_err() {
+            waiting.end(&error.to_string(), true);
         }
-        Ok(()) => {
-            let leave = async {
-                drop(sink.close().await);
-                drop((&mut reader).await);
-            };
-            drop(timeout(LEAVE, leave).await);
-            waiting.end("it was closed here", false);
-        }
+        return;
     }
+    let leave = async {
+        drop(sink.close().await);
+        drop((&mut reader).await);
+    };
+    drop(timeout(LEAVE, leave).await);
+    waiting.end("it was closed here", false);
 }
 
 /// Writes a message and all that wait behind it, as few packets as possible.

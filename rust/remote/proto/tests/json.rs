@@ -269,10 +269,9 @@ fn messages_over_a_websocket_are_understood() {
 
 #[test]
 fn a_cursor_is_understood_in_pieces_of_any_size() {
-    let mut body = format!("{}\n", json!({"baton": "b", "base_url": null}));
-    for entry in entries() {
-        body += &format!("{entry}\n");
-    }
+    let mut lines = vec![json!({"baton": "b", "base_url": null}).to_string()];
+    lines.extend(entries().iter().map(ToString::to_string));
+    let body = lines.join("\n") + "\n";
     for size in [1, 3, 64, body.len()] {
         let mut parser = CursorBody::new(Encoding::Json, 200);
         let mut events = Vec::new();
