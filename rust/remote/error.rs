@@ -112,6 +112,11 @@ impl Error {
         Self::new(Kind::Unsupported, Fate::NeverSent, message)
     }
 
+    /// What Hrana 2 lacks.
+    pub fn no_cursors() -> Self {
+        Self::unsupported("this server speaks Hrana 2 only, which has no cursors")
+    }
+
     /// The stream that a transaction was open on is gone.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(Kind::Expired, Fate::Refused, message).with_code("STREAM_EXPIRED")

@@ -129,7 +129,9 @@ impl HttpStream {
         let limit = self.remote.options().request_timeout;
         let largest = self.remote.options().largest_answer;
         let encode = |protocol: Protocol, baton: Option<&str>| {
-            protocol.check_cursors()?;
+            if !protocol.has_cursors() {
+                return Err(Error::no_cursors());
+            }
             protocol.encoding.cursor(baton, batch)
         };
         let connection = match self.connect(&target).await {

@@ -56,15 +56,8 @@ impl Protocol {
         Ok(())
     }
 
-    /// # Errors
-    /// `Unsupported` where the server is too old.
-    pub fn check_cursors(self) -> Result<()> {
-        if self.version < Version::Three {
-            return Err(Error::unsupported(
-                "this server speaks Hrana 2 only, which has no cursors",
-            ));
-        }
-        Ok(())
+    pub fn has_cursors(self) -> bool {
+        self.version >= Version::Three
     }
 }
 

@@ -12,3 +12,4 @@ mod sqld;
 mod tls;
 mod tokens;
 mod urls;
+mod volume;

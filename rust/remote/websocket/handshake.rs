@@ -72,7 +72,7 @@ pub(super) async fn shake_hands(options: &Options, proof: &Proof) -> Result<(Web
             }
             Some(Ok(_)) | None => {
                 return Err(Error::connect(
-                    "the server closed the connection instead of greeting",
+                    "the server closed the connection instead of greeting; it may not know the database",
                 ));
             }
             Some(Err(error)) => {

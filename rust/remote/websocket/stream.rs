@@ -114,11 +114,13 @@ impl SocketStream {
         let opening = self.open().await?;
         let limit = self.remote.options().request_timeout;
         // A caller that vanishes leaves a stream that has a cursor or has none: it is closed then.
-        let Some(open) = self.open.take() else {
-            return Err(Error::connect("there is no stream"));
+        let Some(open) = self
+            .open
+            .take_if(|open| open.socket.protocol().has_cursors())
+        else {
+            return Err(Error::no_cursors());
         };
         let socket = Arc::clone(&open.socket);
-        socket.protocol().check_cursors()?;
         let number = socket.next_number();
         let posted = socket.post(&SocketRequest::OpenCursor {
             stream: open.number,

@@ -173,3 +173,59 @@ fn read_only() -> Error {
     let message = "the server closed the connection, which it does when a request writes with a read-only auth token";
     Error::new(Kind::Auth, Fate::Refused, message).with_code("AUTH_READ_ONLY")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+    use bytes::Bytes;
+
+    use super::super::super::error::{Error, Fate, Kind};
+    use super::Waiting;
+
+    fn fates(is_read_only: bool, by_peer: bool) -> [Error; 3] {
+        let waiting = Waiting::new(is_read_only);
+        let (sent, mut first) = waiting.add(false).unwrap();
+        let (_, mut second) = waiting.add(false).unwrap();
+        assert!(waiting.begin_to_send(sent));
+        waiting.end("gone", by_peer);
+        waiting.end("gone again", by_peer);
+        let late = waiting.add(false).unwrap_err();
+        [
+            first.try_recv().unwrap().unwrap_err(),
+            second.try_recv().unwrap().unwrap_err(),
+            late,
+        ]
+    }
+
+    #[test]
+    fn the_end_says_of_each_request_whether_it_was_sent() {
+        let [sent, unsent, late] = fates(false, true);
+        assert_eq!((sent.kind, sent.fate), (Kind::Connect, Fate::Unknown));
+        assert!(!sent.may_be_repeated());
+        for error in [unsent, late] {
+            assert_eq!((error.kind, error.fate), (Kind::Connect, Fate::NeverSent));
+            assert!(error.may_be_repeated());
+            assert!(!error.message.contains("again"));
+        }
+    }
+
+    #[test]
+    fn a_read_only_token_is_blamed_only_if_the_server_ended_it() {
+        assert_eq!(fates(true, true)[0].kind, Kind::Auth);
+        assert_eq!(fates(true, false)[0].kind, Kind::Connect);
+        assert_eq!(fates(true, true)[1].kind, Kind::Connect);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_sent_unless_others_depend_on_it() {
+        let waiting = Waiting::new(false);
+        let (unneeded, _) = waiting.add(false).unwrap();
+        let (needed, _) = waiting.add(true).unwrap();
+        assert!(!waiting.begin_to_send(unneeded));
+        assert!(waiting.begin_to_send(needed));
+        assert!(waiting.answer(needed, Ok(Bytes::new())).is_ok());
+        assert!(waiting.answer(needed, Ok(Bytes::new())).is_err());
+        assert!(waiting.answer(unneeded, Ok(Bytes::new())).is_err());
+    }
+}
