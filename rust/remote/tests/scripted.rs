@@ -1,7 +1,5 @@
 //! The client over HTTP against servers that misbehave.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
@@ -13,7 +11,10 @@ use super::super::*;
 use super::real::run;
 use super::server::{Server, answer, next_pipeline, one, pipeline, read_request};
 
-async fn select(stream: &mut Stream, continuity: Continuity) -> Result<usize> {
+/// A limit that is reached.
+const SHORT: Duration = Duration::from_millis(300);
+
+pub async fn select(stream: &mut Stream, continuity: Continuity) -> Result<usize> {
     let result = stream
         .execute(Statement::new("select 1"), continuity)
         .await?;
@@ -116,14 +117,22 @@ fn a_silent_server_is_a_timeout_wherever_it_falls_silent() {
             })
             .await;
             let begin = Instant::now();
-            let mut stream = server.remote("http").stream();
-            let error = select(&mut stream, Continuity::Any).await.unwrap_err();
+            let remote = server.remote_with("http", |options| {
+                if place == 0 {
+                    options.connect_timeout = SHORT;
+                } else {
+                    options.request_timeout = SHORT;
+                }
+            });
+            let error = select(&mut remote.stream(), Continuity::Any)
+                .await
+                .unwrap_err();
             assert_eq!(
                 (error.kind, error.fate),
                 (Kind::Timeout, fate),
                 "{place}: {error:?}"
             );
-            assert!(begin.elapsed() < Duration::from_secs(5));
+            assert!(begin.elapsed() < Duration::from_secs(20));
         }
     });
 }
@@ -200,69 +209,6 @@ fn an_expired_stream_is_reopened_unless_it_has_to_be_the_same() {
             );
             assert_eq!(server.connections(), 1);
         }
-    });
-}
-
-struct Counting(AtomicUsize);
-
-impl TokenSource for Counting {
-    fn token(&self) -> TokenFuture {
-        let number = self.0.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async move { Ok(Secret::new(format!("token {number}"))) })
-    }
-}
-
-#[test]
-fn after_a_401_another_token_is_asked_for_once() {
-    run(async {
-        let server = Server::start(|_, mut socket| async move {
-            while let Some(request) = next_pipeline(&mut socket).await {
-                if request.head.contains("Bearer token 1\r\n") {
-                    answer(&mut socket, "200 OK", &pipeline(Some("b"))).await;
-                } else {
-                    answer(
-                        &mut socket,
-                        "401 Unauthorized",
-                        r#"{"error":"Unauthorized"}"#,
-                    )
-                    .await;
-                }
-            }
-        })
-        .await;
-        let source = Arc::new(Counting(AtomicUsize::new(0)));
-        let supplied = Arc::clone(&source);
-        let remote = server.remote_with("http", |options| {
-            options.credentials = Credentials::Source(supplied);
-        });
-        let mut stream = remote.stream();
-        assert_eq!(select(&mut stream, Continuity::Any).await, Ok(1));
-        assert_eq!(select(&mut stream, Continuity::Same).await, Ok(1));
-        assert_eq!(source.0.load(Ordering::SeqCst), 2);
-        // The next ones are refused too: asked for once more, not for ever.
-        source.0.store(7, Ordering::SeqCst);
-        let supplied = Arc::clone(&source);
-        let remote = server.remote_with("http", |options| {
-            options.credentials = Credentials::Source(supplied);
-        });
-        let error = select(&mut remote.stream(), Continuity::Any)
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (error.kind, error.fate),
-            (Kind::Auth, Fate::Refused),
-            "{error:?}"
-        );
-        assert_eq!(source.0.load(Ordering::SeqCst), 9);
-        assert!(!format!("{error:?} {remote:?}").contains("token 8"));
-        let remote = server.remote_with("http", |options| {
-            options.credentials = Credentials::Token(Secret::new("s3cret"));
-        });
-        let error = select(&mut remote.stream(), Continuity::Any)
-            .await
-            .unwrap_err();
-        assert_eq!(error.kind, Kind::Auth);
-        assert!(!format!("{error:?} {remote:?}").contains("s3cret"));
     });
 }
 
@@ -462,7 +408,12 @@ fn a_cursor_that_is_cut_off_is_an_error_after_the_rows_that_came() {
                 }
             })
             .await;
-            let mut stream = server.remote("http").stream();
+            let remote = server.remote_with("http", |options| {
+                if is_silent {
+                    options.request_timeout = SHORT;
+                }
+            });
+            let mut stream = remote.stream();
             let mut batch = Batch::default();
             batch.push(None, Statement::new("select 1"));
             let mut cursor = stream.cursor(&batch, Continuity::Any).await.unwrap();

@@ -1,6 +1,8 @@
-//! Tokens against a real server that checks them.
+//! Tokens: where they come from, and against a real server that checks them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -10,6 +12,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::super::*;
 use super::real::{remote, run};
+use super::scripted::select;
+use super::server::{Server, answer, next_pipeline, pipeline};
 use super::sqld::Sqld;
 
 /// Signs tokens; the server has its public half in a file.
@@ -127,13 +131,106 @@ fn a_source_that_gave_an_old_token_is_asked_again() {
     run(async move {
         for scheme in ["http", "ws"] {
             let tokens = vec![signer.token("rw", 3600), signer.token("rw", -3600)];
-            let source = Token::Source(std::sync::Arc::new(Source(tokens.into())));
+            let source = Token::Source(Arc::new(Source(tokens.into())));
             let options = Options::new(&server.url(scheme), None, None, Some(source)).unwrap();
             let mut stream = Remote::new(options).stream();
             let result = stream
                 .execute(Statement::new("select 1"), Continuity::Any)
                 .await;
             assert_eq!(result.unwrap().rows.len(), 1);
+        }
+    });
+}
+
+struct Counting(AtomicUsize);
+
+impl TokenSource for Counting {
+    fn token(&self) -> TokenFuture {
+        let number = self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move { Ok(Secret::new(format!("token {number}"))) })
+    }
+}
+
+#[test]
+fn after_a_401_another_token_is_asked_for_once() {
+    run(async {
+        let server = Server::start(|_, mut socket| async move {
+            while let Some(request) = next_pipeline(&mut socket).await {
+                if request.head.contains("Bearer token 1\r\n") {
+                    answer(&mut socket, "200 OK", &pipeline(Some("b"))).await;
+                } else {
+                    answer(
+                        &mut socket,
+                        "401 Unauthorized",
+                        r#"{"error":"Unauthorized"}"#,
+                    )
+                    .await;
+                }
+            }
+        })
+        .await;
+        let source = Arc::new(Counting(AtomicUsize::new(0)));
+        let supplied = Arc::clone(&source);
+        let remote = server.remote_with("http", |options| {
+            options.credentials = Credentials::Source(supplied);
+        });
+        let mut stream = remote.stream();
+        assert_eq!(select(&mut stream, Continuity::Any).await, Ok(1));
+        assert_eq!(select(&mut stream, Continuity::Same).await, Ok(1));
+        assert_eq!(source.0.load(Ordering::SeqCst), 2);
+        // The next ones are refused too: asked for once more, not for ever.
+        source.0.store(7, Ordering::SeqCst);
+        let supplied = Arc::clone(&source);
+        let remote = server.remote_with("http", |options| {
+            options.credentials = Credentials::Source(supplied);
+        });
+        let error = select(&mut remote.stream(), Continuity::Any)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind, error.fate),
+            (Kind::Auth, Fate::Refused),
+            "{error:?}"
+        );
+        assert_eq!(source.0.load(Ordering::SeqCst), 9);
+        assert!(!format!("{error:?} {remote:?}").contains("token 8"));
+        let remote = server.remote_with("http", |options| {
+            options.credentials = Credentials::Token(Secret::new("s3cret"));
+        });
+        let error = select(&mut remote.stream(), Continuity::Any)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind, Kind::Auth);
+        assert!(!format!("{error:?} {remote:?}").contains("s3cret"));
+    });
+}
+
+#[test]
+fn a_source_that_does_not_answer_is_a_timeout() {
+    struct Silent;
+
+    impl TokenSource for Silent {
+        fn token(&self) -> TokenFuture {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    run(async {
+        for scheme in ["http", "ws"] {
+            let server = Server::start(|_, _| async {}).await;
+            let remote = server.remote_with(scheme, |options| {
+                options.credentials = Credentials::Source(Arc::new(Silent));
+                options.connect_timeout = std::time::Duration::from_millis(300);
+            });
+            let error = select(&mut remote.stream(), Continuity::Any)
+                .await
+                .unwrap_err();
+            assert_eq!(
+                (error.kind, error.fate),
+                (Kind::Timeout, Fate::NeverSent),
+                "{error:?}"
+            );
+            assert_eq!(server.connections(), 0);
         }
     });
 }
