@@ -40,6 +40,8 @@ from aiolibsql._streaming import RowChunks, execute_iter, paginate
 from aiolibsql._vectors import vector32, vector64
 from aiolibsql._version import __version__
 from aiolibsql.exceptions import (
+    AuthError,
+    ConnectError,
     ConnectionClosedError,
     DatabaseError,
     DataError,
@@ -52,6 +54,7 @@ from aiolibsql.exceptions import (
     PoolClosed,
     PoolTimeout,
     ProgrammingError,
+    StreamExpiredError,
     TimeoutError,  # noqa: A004 - the name is part of the contract; it is a builtins.TimeoutError too
     Warning,  # noqa: A004 - PEP 249's name
 )
@@ -108,8 +111,10 @@ __all__ = [
     "ROWID",
     "STRING",
     "VERSION",
+    "AuthError",
     "Binary",
     "Blob",
+    "ConnectError",
     "Connection",
     "ConnectionClosedError",
     "ConnectionPool",
@@ -135,6 +140,7 @@ __all__ = [
     "Row",
     "RowChunks",
     "SQLiteCache",
+    "StreamExpiredError",
     "Time",
     "TimeFromTicks",
     "TimeoutError",

@@ -20,17 +20,19 @@ class Error(sqlite3.Error):
         sqlite_errorcode: SQLite's extended result code, or None for errors of the driver itself.
         sqlite_errorname: Its name, such as ``"SQLITE_CONSTRAINT_UNIQUE"``, or None.
         sql: The statement that was running, or None.
-        code: A stable name for the error: `sqlite_errorname` where there is one.
+        server_code: A server's own name for the error, such as ``"STREAM_EXPIRED"``, or None.
+        code: A stable name for the error: `sqlite_errorname` if it has one, else `server_code`.
     """
 
     sqlite_errorcode: int | None = None
     sqlite_errorname: str | None = None
     sql: str | None = None
+    server_code: str | None = None
 
     @property
     def code(self) -> str | None:
         """A stable name for the error."""
-        return self.sqlite_errorname
+        return self.sqlite_errorname or self.server_code
 
 
 class InterfaceError(Error, sqlite3.InterfaceError):
@@ -87,3 +89,18 @@ class PoolTimeout(OperationalError, builtins.TimeoutError):  # noqa: N818 - psyc
 
 class PoolClosed(ProgrammingError):  # noqa: N818 - psycopg's name
     """The pool was used after it was closed."""
+
+
+class ConnectError(OperationalError):
+    """A server can't be reached, or its connection was lost.
+
+    The message says so if a request was on its way and may have been carried out.
+    """
+
+
+class AuthError(OperationalError):
+    """A server refused the token or password, or they do not allow this."""
+
+
+class StreamExpiredError(OperationalError):
+    """A server forgot a connection that was idle for too long, and with it its open transaction."""

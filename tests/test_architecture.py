@@ -21,6 +21,9 @@ MAY_USE = {
     "python": {"core", "remote", "replica", "sqlite", "wakeup"},
 }
 
+# What the remote client may know of the core: values, errors and forks, not how SQLite is run.
+CORE_OF_REMOTE = {"ALL_CODES", "Birth", "Cell", "Error", "Kind", "RowBatch", "ValueRef", "code"}
+
 LONGEST = 500
 
 # A comment, a string, a byte string, a raw string or a character: none of them is code. A lifetime
@@ -105,7 +108,9 @@ def test_layers_used_sees_every_way_to_name_a_layer() -> None:
 
 def test_rust_has_every_layer() -> None:
     assert {layer_of(name) for name in rust_files()} <= {"lib", *MAY_USE}
-    assert {"core", "python", "sqlite", "wakeup"} <= {layer_of(name) for name in rust_files()}
+    assert {"core", "python", "remote", "sqlite", "wakeup"} <= {
+        layer_of(name) for name in rust_files()
+    }
 
 
 def test_pyo3_is_used_only_under_python() -> None:
@@ -129,6 +134,37 @@ def test_layer_uses_only_the_layers_below_it(layer: str) -> None:
             if used - MAY_USE[layer]:
                 wrong[name] = sorted(used - MAY_USE[layer])
     assert wrong == {}
+
+
+def core_names(code: str) -> set[str]:
+    """Return what code takes from ``crate::core``, by ``use`` or in its place."""
+    used = set[str]()
+    for group in re.findall(r"\bcrate::core::\{(.*?)\};", code, re.DOTALL):
+        used |= set(re.findall(r"\w+", group)) - {"self"}
+    used |= set(re.findall(r"\bcrate::core::(\w+)", code))
+    used |= set(re.findall(r"(?<!::)\bcore::(\w+)", code))
+    return used
+
+
+def test_core_names_sees_every_way_to_name_them() -> None:
+    assert core_names("use crate::core::{self, A,\n B}; core::C::new()") == {"A", "B", "C"}
+    assert core_names("let a = crate::core::D::default();") == {"D"}
+
+
+def test_remote_knows_values_and_errors_of_the_core_only() -> None:
+    used = {
+        name: core_names(code_of((RUST / name).read_text(encoding="utf-8")))
+        for name in rust_files()
+        if layer_of(name) == "remote"
+    }
+    wrong = {name: sorted(names - CORE_OF_REMOTE) for name, names in used.items()}
+    assert {name: names for name, names in wrong.items() if names} == {}
+    assert any("RowBatch" in names for names in used.values())
+
+
+def test_core_runs_sockets_for_others_and_knows_none_of_them() -> None:
+    assert places(r"\b(hyper|tokio_tungstenite|tokio_rustls|prost|serde_json)\b", r"remote/") == []
+    assert places(r"\btokio\b", r"remote/|core/runtime\.rs$") == []
 
 
 @pytest.mark.parametrize("name", rust_files())

@@ -147,9 +147,22 @@ def test_added_classes_have_their_bases() -> None:
     assert issubclass(aiolibsql.TimeoutError, aiolibsql.OperationalError)
     assert issubclass(aiolibsql.TimeoutError, builtins.TimeoutError)
     assert aiolibsql.ConnectionClosedError("x").code == "CLIENT_CLOSED"
+    for name in ("ConnectError", "AuthError", "StreamExpiredError"):
+        assert getattr(aiolibsql, name).__bases__ == (aiolibsql.OperationalError,)
 
 
-@pytest.mark.parametrize("name", [*PEP_249, "TimeoutError", "ConnectionClosedError"])
+def test_code_is_sqlites_name_or_the_servers() -> None:
+    error = aiolibsql.OperationalError("no")
+    assert error.code is None
+    error.server_code = "STREAM_EXPIRED"
+    assert error.code == "STREAM_EXPIRED"
+    error.sqlite_errorname = "SQLITE_BUSY"
+    assert error.code == "SQLITE_BUSY"
+
+
+@pytest.mark.parametrize(
+    "name", [*PEP_249, "TimeoutError", "ConnectionClosedError", "ConnectError"]
+)
 def test_error_survives_pickling_and_copying(name: str) -> None:
     error = getattr(aiolibsql, name)("what, then with what")
     error.sqlite_errorcode, error.sqlite_errorname, error.sql = 2067, "SQLITE_X", "SELECT 1"

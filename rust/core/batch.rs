@@ -33,7 +33,7 @@ pub enum Cell {
 }
 
 /// Rows of equal width.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct RowBatch {
     width: usize,
     rows: usize,

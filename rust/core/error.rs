@@ -21,6 +21,8 @@ pub struct Error {
     pub sql: Option<Arc<str>>,
     /// Why a callback of the user's failed, if that is why.
     pub cause: Option<Opaque>,
+    /// A server's name for it.
+    pub code: Option<Arc<str>>,
 }
 
 /// The families of errors.
@@ -42,6 +44,14 @@ pub enum Kind {
     PoolTimeout,
     /// The pool was closed.
     PoolClosed,
+    /// A server can't be reached, or its connection was lost.
+    Connect,
+    /// A server refused the token or password, or they do not allow this.
+    Auth,
+    /// A server forgot a stream, and with it its transaction.
+    StreamExpired,
+    /// The backend can't do this.
+    NotSupported,
     /// The caller's cancellation ended it; nobody but a shielded caller sees this.
     Cancelled,
     /// A panic, contained.
@@ -52,12 +62,14 @@ pub enum Kind {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
+    /// An error of a family.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
             sql: None,
             cause: None,
+            code: None,
         }
     }
 

@@ -38,6 +38,7 @@ mod process;
 mod queue;
 mod readers;
 mod rows;
+mod runtime;
 mod service;
 mod session;
 mod snapshot;
@@ -79,9 +80,13 @@ pub use pins::{Pin, Pins};
 pub use pool::{Lifetimes, Limits, Loan, Opening, Pool, PoolState, QueueState, Role};
 pub use process::{Birth, watch_forks};
 pub use rows::{Next, RowStream};
+pub use runtime::{runtime, shut_down};
 pub use service::{Reply, Service, Setup};
 pub use status::{Phase, Status};
 pub use unheard::wake_all as wake_unheard;
 pub use wait::wait_for;
 pub use wakes::{HeldWakes, wake_held};
 pub use worker::Local;
+
+// What every backend's values and errors are told apart by.
+pub use crate::sqlite::{ALL_CODES, ValueRef, code};

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::sqlite;
 
 use super::error::Result;
-use super::{busy, deadline, express, readers, threads};
+use super::{busy, deadline, express, readers, runtime, threads};
 
 static FORKS: AtomicU32 = AtomicU32::new(1);
 
@@ -60,6 +60,7 @@ struct Held {
     deadlines: deadline::Held,
     lines: busy::Held,
     readers: readers::Held,
+    runtime: runtime::Held,
     sqlite: Option<sqlite::Held>,
 }
 
@@ -83,6 +84,7 @@ fn before() {
         deadlines: deadline::Held::take(),
         lines: busy::Held::take(),
         readers: readers::Held::take(),
+        runtime: runtime::Held::take(),
         sqlite: sqlite::Held::take(),
     };
     let mut held = Some(held);
@@ -120,5 +122,6 @@ fn after_in_child() {
         held.deadlines.reset();
         held.lines.reset();
         held.readers.reset();
+        held.runtime.reset();
     }
 }

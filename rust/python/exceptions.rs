@@ -30,6 +30,10 @@ fn class_name(kind: Kind) -> &'static str {
         Kind::Timeout => "TimeoutError",
         Kind::PoolTimeout => "PoolTimeout",
         Kind::PoolClosed => "PoolClosed",
+        Kind::Connect => "ConnectError",
+        Kind::Auth => "AuthError",
+        Kind::StreamExpired => "StreamExpiredError",
+        Kind::NotSupported => "NotSupportedError",
         Kind::Internal => "InternalError",
         Kind::Sqlite(extended) => match extended & 0xff {
             code::BUSY | code::LOCKED => "TimeoutError",
@@ -90,8 +94,7 @@ pub fn programming(py: Python<'_>, message: impl Into<String>) -> PyErr {
 
 /// A `NotSupportedError`.
 pub fn not_supported(py: Python<'_>, message: impl Into<String>) -> PyErr {
-    let error = Error::operational(message);
-    make(py, "NotSupportedError", &error).unwrap_or_else(|failed| failed)
+    to_python(py, Error::new(Kind::NotSupported, message))
 }
 
 /// Tells of an error beside the exception that is being raised, which must not be hidden by it: as a note (Python
@@ -124,6 +127,9 @@ fn make(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
     if let Kind::Sqlite(extended) = error.kind {
         exception.setattr("sqlite_errorcode", extended)?;
         exception.setattr("sqlite_errorname", sqlite::code_name(extended))?;
+    }
+    if let Some(code) = &error.code {
+        exception.setattr(interned!(py, "server_code"), &**code)?;
     }
     if let Some(sql) = &error.sql {
         exception.setattr("sql", &**sql)?;

@@ -1,6 +1,7 @@
 //! Exit: what becomes of open connections, and of threads, when the interpreter ends.
 //!
-//! Owns the list of connections, held weakly, and the count of threads that are inside our code.
+//! Owns the list of connections, held weakly, and the count of threads that are inside our code. Ends the network's
+//! runtime.
 //! Thread: attached; `at_exit` on the one that ends the interpreter, before anything of it is gone.
 //! Invariant: a worker thread attaches for a callback only, and is counted while it does; none begins once the
 //! interpreter ends, so none is hurt by its end.
@@ -134,6 +135,9 @@ fn at_exit(py: Python<'_>) {
         exceptions::in_destructor(|py| link.report_left_open(py, LEFT_OPEN));
     }
     py.detach(|| close(&left, until));
+    // Its tasks call no Python, but nothing of them should outlive what they were for.
+    let left = until.saturating_duration_since(Instant::now());
+    py.detach(|| crate::core::shut_down(left.max(LEAVING)));
     let _ = ENDS.set(std::thread::current().id());
     IS_ENDING.store(true, Ordering::SeqCst);
     if COUNTED.get().is_some_and(Birth::is_inherited) {

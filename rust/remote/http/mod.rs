@@ -1,0 +1,12 @@
+//! Hrana over HTTP/1.1: one TCP connection for each stream, kept alive between its requests.
+//!
+//! Owns connections and batons.
+//! Must not know: WebSockets.
+
+mod connection;
+mod cursor;
+mod refusal;
+mod stream;
+
+pub use cursor::{HttpCursor, OpenedHttp};
+pub use stream::HttpStream;

@@ -1,0 +1,116 @@
+//! Remote: one server and the database there, for all streams to it.
+//!
+//! Owns the choices, the credentials, what is known of the server's protocol, and the one WebSocket.
+//! Thread: any.
+//! Must not know: what the streams are for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+
+use tokio::sync::Mutex;
+
+use super::auth::{Authorizer, Proof};
+use super::connect::within;
+use super::error::Result;
+use super::options::Options;
+use super::proto::Protocol;
+use super::stream::Stream;
+use super::websocket::Socket;
+
+/// One server.
+#[derive(Debug)]
+pub struct Remote {
+    options: Options,
+    authorizer: Authorizer,
+    /// One more than the place in `PROTOCOLS`; 0: nobody asked yet.
+    protocol: AtomicU8,
+    socket: Mutex<Option<Arc<Socket>>>,
+    sql_ids: AtomicI32,
+}
+
+/// What a server is asked for over HTTP, best first, with the folder of its requests.
+pub const PROTOCOLS: [(Protocol, &str); 3] = [
+    (Protocol::PROTOBUF, "v3-protobuf"),
+    (Protocol::JSON_3, "v3"),
+    (Protocol::JSON_2, "v2"),
+];
+
+impl Remote {
+    /// A server that nobody connected to yet.
+    pub fn new(options: Options) -> Arc<Self> {
+        let authorizer = Authorizer::new(options.credentials.clone());
+        Arc::new(Self {
+            options,
+            authorizer,
+            protocol: AtomicU8::new(0),
+            socket: Mutex::default(),
+            sql_ids: AtomicI32::new(0),
+        })
+    }
+
+    /// A stream that opens at its first request.
+    pub fn stream(self: &Arc<Self>) -> Stream {
+        Stream::new(Arc::clone(self))
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// A number for `StoreSql` that no other stream of this server uses: over a WebSocket they share one space.
+    pub fn next_sql_id(&self) -> i32 {
+        self.sql_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the next request proves who we are with.
+    ///
+    /// # Errors
+    /// The token source's; `Timeout` when it takes too long.
+    pub(super) async fn proof(&self) -> Result<Proof> {
+        let what = "getting the auth token";
+        within(self.options.connect_timeout, what, self.authorizer.proof()).await
+    }
+
+    /// The server refused the proof; whether to try with another.
+    pub(super) async fn refuse(&self, proof: &Proof) -> bool {
+        self.authorizer.refuse(proof).await
+    }
+
+    /// The place in `PROTOCOLS` of what the server speaks over HTTP.
+    pub(super) fn protocol(&self) -> Option<usize> {
+        usize::from(self.protocol.load(Ordering::Relaxed)).checked_sub(1)
+    }
+
+    pub(super) fn set_protocol(&self, place: usize) {
+        let code = u8::try_from(place + 1).unwrap_or(0);
+        self.protocol.store(code, Ordering::Relaxed);
+    }
+
+    /// The WebSocket, connected anew if there is none that works.
+    ///
+    /// # Errors
+    /// Those of connecting. Streams that ask together wait for one attempt.
+    pub(super) async fn socket(&self) -> Result<Arc<Socket>> {
+        // With the wait for others' attempts: a hundred streams must not fail one after the other.
+        let limit = self.options.connect_timeout;
+        within(limit, "connecting to the server", self.connected()).await
+    }
+
+    async fn connected(&self) -> Result<Arc<Socket>> {
+        let mut slot = self.socket.lock().await;
+        if let Some(socket) = &*slot
+            && socket.is_alive()
+        {
+            return Ok(Arc::clone(socket));
+        }
+        let mut proof = self.proof().await?;
+        let socket = match Socket::connect(&self.options, &proof).await {
+            Err(error) if error.is_auth() && self.refuse(&proof).await => {
+                proof = self.proof().await?;
+                Socket::connect(&self.options, &proof).await?
+            }
+            result => result?,
+        };
+        Ok(Arc::clone(slot.insert(Arc::new(socket))))
+    }
+}
