@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pools import SCHEMA, until
+from pool_tasks import SCHEMA, until
 
 import aiolibsql
 

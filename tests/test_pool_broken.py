@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
-from pools import SCHEMA, assert_whole, borrow_all, until
+from pool_tasks import SCHEMA, assert_whole, borrow_all, until
 
 import aiolibsql
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
-from pools import BRIEF, SCHEMA, WORK, assert_whole, until
+from pool_tasks import BRIEF, SCHEMA, WORK, assert_whole, until
 
 import aiolibsql
 

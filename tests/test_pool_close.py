@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
-from pools import BRIEF, SCHEMA, until
+from pool_tasks import BRIEF, SCHEMA, until
 
 import aiolibsql
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from pools import SCHEMA, assert_nothing_in_hand, assert_whole, borrow_all, until
+from pool_tasks import SCHEMA, assert_nothing_in_hand, assert_whole, borrow_all, until
 
 import aiolibsql
 

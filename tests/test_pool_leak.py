@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.lowlevel
 import pytest
-from pools import BRIEF, SCHEMA, assert_whole, until
+from pool_tasks import BRIEF, SCHEMA, assert_whole, until
 from situations import NUMBERS
 
 import aiolibsql

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from pools import BRIEF, SCHEMA, assert_nothing_in_hand, assert_whole
+from pool_tasks import BRIEF, SCHEMA, assert_nothing_in_hand, assert_whole
 
 import aiolibsql
 

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from conftest import KEY
-from pools import until
+from pool_tasks import until
 from situations import ENDLESS, NUMBERS, OtherProcess
 
 import aiolibsql

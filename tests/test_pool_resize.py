@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from pools import (
+from pool_tasks import (
     BRIEF,
     SCHEMA,
     assert_nothing_in_hand,

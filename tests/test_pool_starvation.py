@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 import pytest
-from pools import SCHEMA, assert_whole
+from pool_tasks import SCHEMA, assert_whole
 from situations import ENDLESS
 
 import aiolibsql

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from pools import SCHEMA, until
+from pool_tasks import SCHEMA, until
 
 import aiolibsql
 
