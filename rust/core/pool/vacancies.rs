@@ -123,6 +123,7 @@ impl PoolQueue {
             return;
         }
         let mut state = self.lock();
+        state.forget_member(place);
         state.places.give_up(place);
         state.relieve(caller);
         let asked = state.ask();
