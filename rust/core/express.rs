@@ -105,7 +105,7 @@ fn next(mut lookout: Option<u32>) -> Option<Arc<Local>> {
             return Some(connection);
         }
         drop(state);
-        unheard::wake_all();
+        unheard::wake_callers();
         if let Some(processor) = lookout.take() {
             let seen = ARRIVALS.load(Ordering::Relaxed);
             linger(processor, || ARRIVALS.load(Ordering::Relaxed) != seen);

@@ -49,7 +49,8 @@ pub fn wake_all() {
     wake_callers();
 }
 
-fn wake_callers() {
+/// Wakes them all, and tells nobody of a delay.
+pub fn wake_callers() {
     let mut wakers = UNHEARD.take();
     if wakers.is_empty() {
         return;
