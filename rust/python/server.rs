@@ -180,7 +180,10 @@ fn secret(token: &Bound<'_, PyString>) -> PyResult<Secret> {
 /// Where tokens come from: a callback, which is there before anybody asks.
 fn source(callback: Arc<OnceLock<Callback>>) -> Arc<dyn remote::TokenSource> {
     hosted::token_source(move || {
-        let failed = |message: &str| remote::Error::usage(message).with_code("AUTH_TOKEN");
+        let failed = |message: &str| {
+            let error = remote::Error::new(remote::Kind::Auth, remote::Fate::NeverSent, message);
+            error.with_code("AUTH_TOKEN")
+        };
         let callback = callback
             .get()
             .ok_or_else(|| failed("there is no auth token callable"))?;
