@@ -6,6 +6,7 @@
 //! Must not know: Python, how requests travel.
 
 mod backend;
+mod batch;
 mod blocks;
 mod many;
 mod outbox;

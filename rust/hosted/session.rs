@@ -134,6 +134,7 @@ impl Session {
                 is_atomic,
             } => self.execute_many(operation, &sql, &feed, is_atomic).await,
             Action::ExecuteScript(script) => self.execute_script(&script).await,
+            Action::Batch(statements) => self.execute_batch(&statements).await,
             Action::Fetch { rows, amount } => {
                 self.fetch(&rows, amount).await;
                 Ok(Outcome::default())

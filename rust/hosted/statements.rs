@@ -63,7 +63,7 @@ impl Session {
         let may_stream = read.kind == StatementKind::Select;
         let again = may_stream.then(|| statement.clone());
         let answered = self.send(statement, read.may_end_transaction()).await;
-        let mut result = match (answered, again) {
+        let result = match (answered, again) {
             (Err(error), Some(again)) if error.code.as_deref() == Some(TOO_LARGE) => {
                 let (rows, amount) = (&execute.rows, execute.amount);
                 let columns = self
@@ -73,11 +73,21 @@ impl Session {
             }
             (answered, _) => answered?,
         };
+        Ok(self.take_result(execute, read, result))
+    }
+
+    /// What a statement came to, whose rows are all there.
+    pub(super) fn take_result(
+        &mut self,
+        execute: &Execute,
+        read: &Statement,
+        mut result: StatementResult,
+    ) -> Outcome {
         let rowcount = read.is_dml().then(|| self.count(&result));
         let outcome = self.outcome(&result.columns, rowcount, execute.wants_decltypes);
         execute.rows.push(std::mem::take(&mut result.rows));
         execute.rows.end(Ok(()));
-        Ok(outcome)
+        outcome
     }
 
     /// Notes what a statement changed; how many rows.
@@ -138,7 +148,7 @@ impl Session {
     }
 }
 
-fn no_statement(rows: &RowStream, parameters: &Bindings) -> Result<Outcome> {
+pub(super) fn no_statement(rows: &RowStream, parameters: &Bindings) -> Result<Outcome> {
     rows.end(Ok(()));
     let given = parameters.rows.width();
     if parameters.names.is_none() && given > 0 {
