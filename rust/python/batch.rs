@@ -97,12 +97,12 @@ impl Batch {
     }
 
     fn value(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let cursors = self.members.iter().map(|member| &member.cursor);
         if self.gives_all {
+            let cursors = self.members.iter().map(|member| &member.cursor);
             return Ok(PyList::new(py, cursors)?.into_any().unbind());
         }
-        match cursors.last() {
-            Some(cursor) => Ok(cursor.clone_ref(py).into_any()),
+        match self.members.last() {
+            Some(member) => Ok(member.cursor.clone_ref(py).into_any()),
             None => Ok(Connection::new_cursor(self.connection.bind(py))?.into_any()),
         }
     }
@@ -162,7 +162,7 @@ impl Work for Batch {
             visit.call(operations)?;
         }
         for member in &self.members {
-            member.converters.traverse(visit.clone())?;
+            member.converters.traverse(visit)?;
             visit.call(&member.cursor)?;
         }
         Ok(())
