@@ -84,7 +84,7 @@ impl Session {
         for ((execute, read, _), place) in members.iter().zip(places) {
             outcomes.push(match place.map(|place| result.steps.remove(&place)) {
                 None => no_statement(&execute.rows, &execute.parameters)?,
-                Some(Some(Ok(result))) => self.take_result(execute, read, result),
+                Some(Some(Ok(result))) => self.counts.take(execute, read, result),
                 Some(_) => return Err(self.broken(mismatch())),
             });
         }

@@ -117,12 +117,12 @@ impl Session {
         }
     }
 
-    fn count_rows(&mut self, mut result: BatchResult, places: &Rows) -> Result<i64> {
+    fn count_rows(&self, mut result: BatchResult, places: &Rows) -> Result<i64> {
         let mut changed = 0_i64;
         let mut first_error = None;
         while let Some((place, step)) = result.steps.pop_first() {
             match step {
-                Ok(result) if places.contains(&place) => changed += self.count(&result),
+                Ok(result) if places.contains(&place) => changed += self.counts.add(&result),
                 Ok(_) => {}
                 Err(error) => {
                     first_error.get_or_insert(error);

@@ -8,6 +8,8 @@
 mod backend;
 mod batch;
 mod blocks;
+mod counts;
+mod group;
 mod many;
 mod outbox;
 mod reading;
