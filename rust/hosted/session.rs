@@ -115,7 +115,7 @@ impl Session {
         let is_open = self.is_in_transaction();
         let error = result.as_ref().err();
         if was_open && !is_open && !leaves {
-            self.note_loss(error, was_real);
+            self.note_loss(error, was_real, operation.stop().is_some());
         }
         let began = self.transaction.settle(was_open, is_open, counts, error);
         if let Ok(outcome) = &mut result {
@@ -230,7 +230,7 @@ impl Session {
     }
 
     /// A transaction is gone that nobody ended.
-    fn note_loss(&mut self, error: Option<&Error>, was_real: bool) {
+    fn note_loss(&mut self, error: Option<&Error>, was_real: bool, was_stopped: bool) {
         self.outbox.clear();
         if let Some(was_before) = self.nest.lose(error) {
             // A transaction that was there before the blocks is reported once more, when they are left.
@@ -238,10 +238,11 @@ impl Session {
             return;
         }
         // The error itself has told it, or there was nothing to lose.
-        let has_told = matches!(
+        let is_of_the_network = matches!(
             error.map(|error| error.kind),
             Some(Kind::StreamExpired | Kind::Connect | Kind::Timeout)
         );
+        let has_told = is_of_the_network && !was_stopped;
         self.transaction.ended |= has_told || !was_real;
     }
 

@@ -37,6 +37,8 @@ struct Member {
     cursor: Py<Cursor>,
     rows: Arc<RowStream>,
     converters: Converters,
+    /// Its SQL, where its time is wanted.
+    timed: Option<Arc<str>>,
 }
 
 impl Batch {
@@ -71,11 +73,12 @@ impl Batch {
                 operation?.extract()?;
             let (sql, adapters, converters) = link.request(&sql)?;
             let parameters = Converter::new(Arc::clone(&sql), adapters).one(parameters.as_ref())?;
-            link.watch().note(&sql);
+            let is_timed = link.watch().note(&sql);
             let member = Member {
                 cursor: Connection::new_cursor(connection)?,
                 rows: Arc::default(),
                 converters,
+                timed: is_timed.then(|| Arc::clone(&sql)),
             };
             statements.push(Execute {
                 sql,
@@ -83,7 +86,7 @@ impl Batch {
                 rows: Arc::clone(&member.rows),
                 amount: Amount::All,
                 wants_decltypes: member.converters.want_decltypes(),
-                is_timed: false,
+                is_timed,
             });
             let rows = Some(Arc::clone(&member.rows));
             member.cursor.get().begin(rows, block.clone());
@@ -135,8 +138,13 @@ impl Work for Batch {
                     };
                     for (member, outcome) in self.members.iter().zip(outcomes.iter()) {
                         let mut outcome = outcome.clone();
+                        let took = outcome.took;
                         let converters = member.converters.read(py, &mut outcome)?;
                         member.cursor.get().executed(outcome, converters);
+                        if let (Some(sql), Some(took)) = (&member.timed, took) {
+                            let link = self.connection.get().link();
+                            link.watch().report_time(py, sql, took);
+                        }
                     }
                     return Ok(Step::Ready(self.value(py)?));
                 }
