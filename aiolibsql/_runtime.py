@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -42,6 +43,56 @@ async def sleep(seconds: float) -> None:
     import asyncio  # noqa: PLC0415 - see above
 
     await asyncio.sleep(seconds)
+
+
+class Signal:
+    """What the running task sleeps for, until it is given from any thread. Made by who sleeps.
+
+    Attributes:
+        is_lost: Whether it was given, and the sleeper's loop was over.
+    """
+
+    def __init__(self) -> None:
+        self.is_lost = False
+        self._claims = [True]
+        trio = _trio()
+        if trio is not None:
+            event = trio.Event()
+            self._sleep: Callable[[], Awaitable[object]] = event.wait
+            self._wake = partial(trio.lowlevel.current_trio_token().run_sync_soon, event.set)
+            self._gone: type[BaseException] = trio.RunFinishedError
+            return
+        import asyncio  # noqa: PLC0415 - see above
+
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+
+        def resume() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        self._sleep = lambda: future
+        self._wake = partial(loop.call_soon_threadsafe, resume)
+        self._gone = RuntimeError
+
+    async def wait(self) -> None:
+        """Sleep until it is given."""
+        await self._sleep()
+
+    def give(self) -> bool:
+        """Wake who sleeps; False if that loop is over."""
+        try:
+            self._wake()
+        except self._gone:
+            self.is_lost = True
+        return not self.is_lost
+
+    def claim(self) -> bool:
+        """Decide whether it is given or not wanted any more: True for the first who asks."""
+        try:
+            return self._claims.pop()
+        except IndexError:
+            return False
 
 
 async def within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:

@@ -102,6 +102,18 @@ def file_backend(tmp_path: Path) -> Backend:
 
 
 @pytest.fixture
+def file_url(tmp_path: Path) -> str:
+    """Return the URL of a fresh file, for tests that need several clients of it."""
+    return f"file:{tmp_path / 'test.db'}"
+
+
+@pytest.fixture(params=["file", "memory"])
+def client_url(request: pytest.FixtureRequest, file_url: str) -> str:
+    """Return the URL of a fresh database of each kind that a client can have, in turn."""
+    return {"file": file_url, "memory": "file::memory:"}[request.param]
+
+
+@pytest.fixture
 async def conn(backend: Backend) -> AsyncIterator[aiolibsql.Connection[Any]]:
     """Return an open connection; what the test left uncommitted is rolled back."""
     connection = await backend.connect()

@@ -188,9 +188,10 @@ def test_no_source_file_is_too_long() -> None:
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
-def test_import_brings_no_event_loop_and_no_sqlalchemy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["aiolibsql", "aiolibsql.dbapi", "aiolibsql.client"])
+def test_import_brings_no_event_loop_and_no_sqlalchemy(name: str, tmp_path: Path) -> None:
     script = (
-        "import sys, aiolibsql\n"
+        f"import sys, {name}\n"
         "loops = {'asyncio', 'trio', 'anyio', 'uvloop', 'sniffio'}\n"
         "print(sorted((loops | {'sqlalchemy'}) & set(sys.modules)))"
     )
@@ -202,3 +203,17 @@ def test_import_brings_no_event_loop_and_no_sqlalchemy(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_import_brings_no_part_that_was_not_asked_for(tmp_path: Path) -> None:
+    script = "import sys, aiolibsql\nprint([n for n in sys.modules if n.startswith('aiolibsql.')])"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "aiolibsql._connect" in done.stdout
+    assert "aiolibsql.client" not in done.stdout
+    assert "aiolibsql.dbapi" not in done.stdout

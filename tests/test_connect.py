@@ -311,3 +311,17 @@ def test_file_written_is_readable_by_stock_sqlite(tmp_path: Path) -> None:
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     """
     subprocess.run([sys.executable, "-c", program, str(path)], check=True)
+
+
+async def test_memory_database_that_is_locked_opens_and_waits() -> None:
+    uri = "file:/test_connect?vfs=memdb"
+    async with aiolibsql.connect(uri, 0, None) as writer:
+        await writer.execute("CREATE TABLE t (x)")
+        await writer.begin("IMMEDIATE")
+        await writer.execute("INSERT INTO t VALUES (1)")
+        async with aiolibsql.connect(uri, 20, None) as reader:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(reader.fetch_all, "SELECT x FROM t")
+                await anyio.sleep(0.05)
+                await writer.commit()
+            assert await reader.fetch_all("SELECT x FROM t") == [(1,)]

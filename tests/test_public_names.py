@@ -18,6 +18,7 @@ import aiosqlite
 import pytest
 
 import aiolibsql
+import aiolibsql.client
 import aiolibsql.dbapi
 
 if TYPE_CHECKING:
@@ -307,6 +308,56 @@ RAPSQLITE = tabled(
     Row={"keys": "", "values": "", "items": ""},
 )
 
+CLIENT = {
+    f"client.{name}": theirs
+    for name, theirs in tabled(
+        module={
+            "create_client": "url, *, auth_token=None, tls=None",
+            "create_client_sync": "url, *, auth_token=None, tls=None",
+            **dict.fromkeys(["Client", "ClientSync", "Transaction", "TransactionSync"]),
+            **dict.fromkeys(["InArgs", "InStatement", "InValue", "Value"]),
+            **dict.fromkeys(["LibsqlError", "ResultSet", "Row", "Statement"]),
+        },
+        **{
+            class_: {
+                "execute": "stmt, args=None",
+                "batch": "stmts",
+                "transaction": "",
+                "close": "",
+                "closed": None,
+            }
+            for class_ in ("Client", "ClientSync")
+        },
+        **{
+            class_: {
+                "execute": "stmt, args=None",
+                "commit": "",
+                "rollback": "",
+                "close": "",
+                "closed": None,
+            }
+            for class_ in ("Transaction", "TransactionSync")
+        },
+        Statement={"__init__": "self, sql, args=None", "convert": "stmt, args=None"},
+        LibsqlError={"__init__": "self, message, code"},
+        ResultSet={
+            "__init__": "self, columns, rows, rows_affected, last_insert_rowid",
+            **dict.fromkeys(["columns", "rows", "rows_affected", "last_insert_rowid"]),
+        },
+        Row={
+            "__init__": "self, column_idxs, values",
+            "astuple": "",
+            "asdict": "",
+            "_asdict": "",
+            "_fields": None,
+            "index": "value, start=0, stop=None",
+            "count": "value",
+        },
+    ).items()
+}
+for name in [name for name in CLIENT if name.endswith("__init__")]:
+    CLIENT[name] = without_self(CLIENT[name] or signature(""))
+
 # What `inspect` does not know of it before Python 3.12.
 SQLITE3 = {
     **inspected(sqlite3, "Connection", "Cursor", "Blob", "Row"),
@@ -374,6 +425,7 @@ PEERS = {
             "(name)": "name=…",
         },
     ),
+    "libsql-client": Peer("from-libsql-client", CLIENT),
     "upstream": Peer(
         "from-upstream",
         UPSTREAM,

@@ -9,12 +9,14 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import aiolibsql
-from aiolibsql import _aiolibsql, dbapi
+from aiolibsql import _aiolibsql, client, dbapi
 
 PACKAGE = Path(aiolibsql.__file__).parent
 
@@ -27,6 +29,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 from typing_extensions import assert_type
 import aiolibsql
+import aiolibsql.client as lc
 from aiolibsql import Connection, Cursor, Row, connect
 from aiolibsql._aiolibsql import Operation
 
@@ -39,7 +42,10 @@ async def hook(conn: Connection[Any]) -> None: ...
 class MyConnection(Connection[Row]): ...
 class MyCursor(Cursor[Row]): ...
 
-async def cases(conn: Connection, named: Connection[Row], cursor: Cursor[Row]) -> None:
+async def cases(
+    conn: Connection, named: Connection[Row], cursor: Cursor[Row], numbers: list[int],
+    client: lc.Client, sync: lc.ClientSync, rs: lc.ResultSet,
+) -> None:
 """
 
 INFERRED = {
@@ -92,6 +98,22 @@ INFERRED = {
     "await AsyncExitStack().enter_async_context(named)": "Connection[Row]",
     "await AsyncExitStack().enter_async_context(named.execute(''))": "Cursor[Row]",
     "(await conn.fetch_one('')).count(1)": "int",
+    "lc.create_client('file:x', auth_token=None, tls=True)": "lc.Client",
+    "lc.create_client_sync('file:x')": "lc.ClientSync",
+    "await client.execute('', numbers)": "lc.ResultSet",
+    "await client.execute(('', {'a': 1, 'b': None}))": "lc.ResultSet",
+    "await client.batch(['', ('',), ('', [1, 'a', b'']), lc.Statement('')])": "list[lc.ResultSet]",
+    "client.transaction().__enter__()": "lc.Transaction",
+    "await client.transaction().execute(lc.Statement('', numbers))": "lc.ResultSet",
+    "sync.batch([('', numbers)])": "list[lc.ResultSet]",
+    "sync.transaction().__enter__()": "lc.TransactionSync",
+    "rs[0]": "lc.Row",
+    "rs[:]": "list[lc.Row]",
+    "[row for row in rs]": "list[lc.Row]",
+    "rs[0]['a']": "str | int | float | bytes | None",
+    "rs[0][1:]": "tuple[str | int | float | bytes | None, ...]",
+    "rs.last_insert_rowid": "int | None",
+    "lc.LibsqlError('', '').code": "str",
 }
 
 REFUSED = {
@@ -107,6 +129,9 @@ REFUSED = {
     "(await cursor.fetchone())[0]": "index",
     "_: Connection[Row] = conn": "assignment",
     "conn.commit()": "unused-awaitable",
+    "client.execute('')": "unused-coroutine",
+    "await client.execute('', [object()])": "list-item",
+    "rs.columns = ()": "misc",
 }
 
 
@@ -228,7 +253,7 @@ def methods(stub: ast.Module) -> dict[str, ast.FunctionDef]:
     }
 
 
-def check_sections(text: str, method: ast.FunctionDef) -> None:
+def check_sections(text: str, method: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
     arguments = [*method.args.posonlyargs, *method.args.args, *method.args.kwonlyargs][1:]
     for argument in arguments:
         assert re.search(rf"^    {argument.arg}: \S", text, re.MULTILINE), argument.arg
@@ -248,6 +273,42 @@ def test_method_has_the_sections_of_the_manual(name: str, method: ast.FunctionDe
 @pytest.mark.parametrize(("name", "method"), methods(DBAPI_STUB).items(), ids=methods(DBAPI_STUB))
 def test_blocking_method_has_them_too(name: str, method: ast.FunctionDef) -> None:
     check_sections(DBAPI_DOCUMENTED[name], method)
+
+
+CLIENT_CLASSES = {name: value for name, value in vars(client).items() if isinstance(value, type)}
+CLIENT_METHODS = {
+    f"{class_.__name__}.{name}": method
+    for class_ in CLIENT_CLASSES.values()
+    for name, method in vars(class_).items()
+    if not name.startswith("_")
+}
+
+
+def test_names_of_the_client_were_found() -> None:
+    assert {"Client", "ResultSet", "TransactionSync"} <= CLIENT_CLASSES.keys() <= {*client.__all__}
+    assert len(CLIENT_METHODS) > 25
+
+
+@pytest.mark.parametrize("name", ["create_client", "create_client_sync", *CLIENT_CLASSES])
+def test_name_of_the_client_is_documented(name: str) -> None:
+    documentation = inspect.getdoc(vars(client)[name])
+    assert documentation
+    assert documentation.partition("\n")[0].endswith(".")
+
+
+@pytest.mark.parametrize(("name", "method"), CLIENT_METHODS.items(), ids=CLIENT_METHODS)
+def test_method_of_the_client_has_the_sections_of_the_manual(name: str, method: Any) -> None:
+    text = inspect.getdoc(method) or ""
+    assert text.partition("\n")[0].endswith("."), name
+    function = getattr(method, "__func__", method)
+    if inspect.iscoroutinefunction(function):
+        assert "\nCancellation:\n" in text
+    if inspect.isfunction(function):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+        assert isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(method, staticmethod):
+            tree.args.args.insert(0, ast.arg("self"))
+        check_sections(text, tree)
 
 
 @pytest.mark.parametrize("class_", CLASSES, ids=lambda class_: class_.__name__)

@@ -39,7 +39,11 @@ impl Handle {
     /// SQLite's.
     pub fn check_readable(&mut self, options: &OpenOptions) -> Result<(), Error> {
         let Some(path) = self.filename() else {
-            return self.read_first_page();
+            return match self.read_first_page() {
+                // Of the memory databases that several connections have.
+                Err(error) if matches!(error.primary(), code::BUSY | code::LOCKED) => Ok(()),
+                result => result,
+            };
         };
         let path = Path::new(OsStr::from_bytes(&path));
         patiently(|| check_journal(path, options))?;

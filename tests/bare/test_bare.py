@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import aiolibsql
+from aiolibsql.client import create_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +133,30 @@ def test_loop_runs_while_a_query_does() -> None:
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("url", ["file:test.db", "file::memory:"])
+def test_client_needs_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        async with create_client(url) as client:
+            await client.execute("CREATE TABLE t (a)")
+            calls = (client.execute("INSERT INTO t VALUES (?)", [n]) for n in range(20))
+            await asyncio.gather(*calls)
+            with client.transaction() as transaction:
+                await transaction.execute("INSERT INTO t VALUES (20)")
+                await transaction.commit()
+            waiting = [asyncio.create_task(client.execute(ENDLESS)) for _ in range(3)]
+            await asyncio.sleep(0.01)
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
+            assert [row[0] for row in await client.execute("SELECT a FROM t")] == [*range(21)]
 
     asyncio.run(main())
 
