@@ -616,6 +616,7 @@ class Connection(Generic[_RowT_co]):
             As for `execute`.
         """
 
+    def _batch(self, operations: Iterable[BatchOperation]) -> Operation[list[Cursor[_RowT_co]]]: ...
     def batch(self, operations: Iterable[BatchOperation]) -> Operation[Cursor[_RowT_co]]:
         """Execute several statements: all of them, or none.
 

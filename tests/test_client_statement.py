@@ -151,7 +151,7 @@ def test_value_is_stored_as(client: ClientSync, value: Any, expected: Any, kind:
         (-math.inf, ValueError),
         (math.nan, ValueError),
         (dt.date(2024, 1, 1), TypeError),
-        (object(), TypeError),
+        pytest.param(object(), TypeError, id="object"),
         ([1], TypeError),
         ({}, TypeError),
         (1j, TypeError),

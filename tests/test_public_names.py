@@ -432,6 +432,7 @@ PEERS = {
         {
             "connect(_check_same_thread)": "by position",
             "connect(_uri)": "by position",
+            "connect(auth_token)": "by position",
             "connect(encryption_key)": "by position",
             "connect(autocommit)": "by position",
             "(parameters)": "`executemany` without rows",

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from aiolibsql.client import _address
-from aiolibsql.client._connections import Connections, run
+from aiolibsql.client._connections import Connections, run, run_batch
 from aiolibsql.client._error import translated
 from aiolibsql.client._statement import bound, check_batch, check_call
 from aiolibsql.client._transaction import Transaction
@@ -119,11 +119,8 @@ class Client:
         statements = [bound(stmt) for stmt in stmts]
         check_batch(statements)
         try:
-            async with (
-                self._connections.for_call() as conn,
-                conn.transaction("DEFERRED") as block,
-            ):
-                return [await run(block, sql, parameters) for sql, parameters in statements]
+            async with self._connections.for_call() as conn:
+                return await run_batch(conn, statements)
         except Error as error:
             raise translated(error, self._connections.address.code) from error
 

@@ -18,16 +18,26 @@ from aiolibsql.exceptions import Error
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from aiolibsql._aiolibsql import Connection
+    from aiolibsql._aiolibsql import Connection, Cursor
     from aiolibsql.client._address import Address
-    from aiolibsql.client._statement import Parameters
+    from aiolibsql.client._statement import Bound, Parameters
 
 
 async def run(conn: Connection[Any], sql: str, parameters: Parameters) -> ResultSet:
     """Execute a statement and read all of its rows."""
     async with conn.execute(sql, parameters) as cursor:
-        rows = await cursor.fetchall()
-        return result_set(cursor.description, rows, cursor.rowcount, cursor.lastrowid)
+        return await _result(cursor)
+
+
+async def run_batch(conn: Connection[Any], statements: list[Bound]) -> list[ResultSet]:
+    """Execute statements in a transaction of their own, in one command, and read all rows."""
+    cursors = await conn._batch(statements)  # noqa: SLF001 - `batch` gives the last one only
+    return [await _result(cursor) for cursor in cursors]
+
+
+async def _result(cursor: Cursor[Any]) -> ResultSet:
+    rows = await cursor.fetchall()
+    return result_set(cursor.description, rows, cursor.rowcount, cursor.lastrowid)
 
 
 class _Unheard(Exception):  # noqa: N818 - it never leaves the module
