@@ -453,6 +453,66 @@ async def test_cancelled_in_begin_blocks_and_savepoints(
     await assert_engine_healthy(engine)
 
 
+@pytest.mark.parametrize("how", ["engine", "connection", "session", "nested"])
+async def test_cancelled_block_keeps_its_connection(engine: AsyncEngine, how: str) -> None:
+    started = Started(engine)
+    async with engine.connect() as conn:
+        before = (await conn.get_raw_connection()).driver_connection
+
+    async def run() -> None:
+        if how == "engine":
+            async with engine.begin() as conn:
+                await conn.execute(sa.insert(Star).values(name="Sun"))
+                await conn.execute(ENDLESS_QUERY)
+        elif how == "connection":
+            conn = await engine.connect()
+            try:
+                async with conn.begin():
+                    await conn.execute(sa.insert(Star).values(name="Sun"))
+                    await conn.execute(ENDLESS_QUERY)
+            finally:
+                # Not shielded by anybody.
+                await conn.close()
+        else:
+            async with AsyncSession(engine) as session, session.begin():
+                session.add(Star(name="Sun"))
+                await session.flush()
+                if how == "session":
+                    await session.execute(ENDLESS_QUERY)
+                async with session.begin_nested():
+                    await session.execute(ENDLESS_QUERY)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await started.wait()
+            tasks.cancel_scope.cancel()
+    async with engine.connect() as conn:
+        assert (await conn.get_raw_connection()).driver_connection is before
+        assert (await conn.execute(sa.select(Star))).all() == []
+    await assert_engine_healthy(engine)
+
+
+async def test_connection_given_to_a_cancelled_wait_is_given_on(tmp_path: Path) -> None:
+    engine = await made(f"sqlite+aiolibsql:///{tmp_path / 'a.db'}", pool_size=1, max_overflow=0)
+    scope = anyio.CancelScope()
+
+    async def wait() -> None:
+        with scope:
+            async with engine.connect():
+                pass
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            conn = await engine.connect()
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            await conn.close()
+            scope.cancel()
+        await assert_engine_healthy(engine)
+    await engine.dispose()
+
+
 async def test_sessions_cancelled_at_any_time_leave_the_engine_healthy(
     file_engine: AsyncEngine,
 ) -> None:

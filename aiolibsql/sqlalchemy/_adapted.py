@@ -7,10 +7,12 @@ needs no lock: operations of a connection queue by themselves.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import sys
 from collections.abc import Coroutine
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.util import concurrency
@@ -22,25 +24,33 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from types import ModuleType
 
-T = TypeVar("T")
-
 # SQLAlchemy 2.1 gave it a shorter name.
 await_: Callable[[Awaitable[Any]], Any] = (
     getattr(concurrency, "await_", None) or concurrency.await_only
 )
 
 
-async def _undisturbed(work: Callable[[], Awaitable[T]]) -> T:
-    """Await what `work` returns; on trio, leave a cancellation to the next checkpoint.
+async def _undisturbed(work: Callable[[], Awaitable[None]]) -> None:
+    """Await what `work` returns, and leave a cancellation meanwhile to the next await.
 
     For what the driver carries out in any case, closing and rolling back. SQLAlchemy would take an
     exception from it for a broken connection.
     """
     trio = _runtime.running_trio()
-    if trio is None:
-        return await work()
-    with trio.CancelScope(shield=True):
-        return await work()
+    if trio is not None:
+        with trio.CancelScope(shield=True):
+            await work()
+        return
+    try:
+        await work()
+    except asyncio.CancelledError as cancelled:
+        task = asyncio.current_task()
+        if task is None:
+            raise
+        # Once more, but counted once: timeouts and task groups compare the counts.
+        if sys.version_info >= (3, 11):
+            task.uncancel()
+        task.cancel(*cancelled.args)
 
 
 class AdaptedCursor:
