@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,9 +18,6 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 import aiolibsql.sqlalchemy  # noqa: F401 - registers the dialect where there is no entry point
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BEFORE = sa.MetaData()
 sa.Table(
@@ -106,14 +103,15 @@ class Project:
         """Return the schema in SQLite's words, without the tables of Alembic and SQLite."""
         return self.sql(
             "SELECT type, name, sql FROM sqlite_schema "
-            "WHERE tbl_name <> 'alembic_version' AND tbl_name NOT GLOB 'sqlite_*' ORDER BY type, name"
+            "WHERE tbl_name <> 'alembic_version' AND tbl_name NOT GLOB 'sqlite_*' "
+            "ORDER BY type, name"
         )
 
 
 @pytest.fixture(params=["generic", "async"])
-def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     """Return a project of each of Alembic's templates."""
-    yield Project(tmp_path, request.param)
+    return Project(tmp_path, request.param)
 
 
 @pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning")

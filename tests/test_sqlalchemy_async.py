@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from healthy import assert_healthy
@@ -543,7 +544,7 @@ async def test_cancelled_scope_still_closes_the_session(
             session.add(Star(name="Sun"))
             await session.flush()
             scope.cancel()
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
     await assert_engine_healthy(engine)
 
 
