@@ -74,7 +74,7 @@ def source_digest() -> str:
     """Name the state of everything a wheel is made of."""
     files = ["Cargo.toml", "Cargo.lock", "pyproject.toml", "README.md", ".cargo/config.toml"]
     paths = [ROOT / name for name in files]
-    for folder in ("rust", "aiolibsql"):
+    for folder in ("rust", "aiolibsql", "aiolibsql_sqlalchemy"):
         paths += [
             path
             for path in sorted((ROOT / folder).rglob("*"))

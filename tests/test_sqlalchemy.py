@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import gc
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def count(engine: sa.Engine) -> int | None:
 
 def test_one_name_gives_each_kind_of_engine_its_driver() -> None:
     sync = sa.create_engine("sqlite+aiolibsql://")
-    assert sync.dialect.dbapi is aiolibsql.dbapi
+    assert vars(sync.dialect)["dbapi"] is aiolibsql.dbapi
     assert type(sync.dialect) is SQLiteDialect_aiolibsql
     engine = create_async_engine("sqlite+aiolibsql://")
     assert type(engine.dialect) is SQLiteDialect_aiolibsql_async
@@ -136,8 +136,10 @@ FORMS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("://[::1]:8080?scheme=ws&auth_token=t", "ws://[::1]:8080", {"auth_token": "t"}),
     (
-        ":////r.db?sync_url=libsql://db.example&authToken=t&sync_interval=60&offline=false"
-        "&read_your_writes=true&encryption_key=key",
+        (
+            ":////r.db?sync_url=libsql://db.example&authToken=t&sync_interval=60&offline=false"
+            "&read_your_writes=true&encryption_key=key"
+        ),
         "/r.db",
         {
             "sync_url": "libsql://db.example",
@@ -212,7 +214,10 @@ def test_value_that_is_refused_is_not_shown() -> None:
 
 def test_encrypted_file_opens_with_its_key(tmp_path: Path) -> None:
     path = tmp_path / "secret.db"
-    for url in (f"sqlite+aiolibsql://:hush@/{path}", f"sqlite+aiolibsql:///{path}?encryption_key=hush"):
+    for url in (
+        f"sqlite+aiolibsql://:hush@/{path}",
+        f"sqlite+aiolibsql:///{path}?encryption_key=hush",
+    ):
         engine = sa.create_engine(url)
         ITEM.metadata.create_all(engine)
         with engine.begin() as conn:
@@ -285,7 +290,9 @@ def test_begin_mode_takes_the_lock_at_once(tmp_path: Path) -> None:
 def test_isolation_levels(engine: sa.Engine) -> None:
     with engine.connect() as conn:
         assert conn.get_isolation_level() == conn.default_isolation_level == "SERIALIZABLE"
-        levels = engine.dialect.get_isolation_level_values(conn.connection.dbapi_connection)
+        raw = conn.connection.dbapi_connection
+        assert raw is not None
+        levels = engine.dialect.get_isolation_level_values(raw)
         assert set(levels) == {"SERIALIZABLE", "READ UNCOMMITTED", "AUTOCOMMIT"}
     with engine.connect().execution_options(isolation_level="READ UNCOMMITTED") as conn:
         assert conn.exec_driver_sql("PRAGMA read_uncommitted").scalar() == 1
@@ -347,10 +354,8 @@ def test_regexp_and_floor(engine: sa.Engine) -> None:
 
 
 def test_native_datetimes_are_the_drivers(tmp_path: Path) -> None:
-    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 678000)  # noqa: DTZ001 - as stored
-    table = sa.Table(
-        "t", sa.MetaData(), sa.Column("d", sa.Date), sa.Column("m", sa.TIMESTAMP)
-    )
+    moment = dt.datetime(2026, 1, 2, 3, 4, 5, 678000)  # noqa: DTZ001 - as stored
+    table = sa.Table("t", sa.MetaData(), sa.Column("d", sa.Date), sa.Column("m", sa.TIMESTAMP))
     for options in (
         {},
         {
@@ -358,7 +363,7 @@ def test_native_datetimes_are_the_drivers(tmp_path: Path) -> None:
             "connect_args": {"detect_types": aiolibsql.PARSE_DECLTYPES},
         },
     ):
-        engine = sa.create_engine(f"sqlite+aiolibsql:///{tmp_path / 'a.db'}", **options)  # type: ignore[call-overload]
+        engine = sa.create_engine(f"sqlite+aiolibsql:///{tmp_path / 'a.db'}", **options)
         table.metadata.create_all(engine)
         with engine.begin() as conn:
             conn.execute(sa.delete(table))

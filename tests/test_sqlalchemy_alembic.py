@@ -66,9 +66,11 @@ class Project:
             "target_metadata = None", "target_metadata = config.attributes['metadata']"
         )
         if is_batch:
-            assert text.count("target_metadata=target_metadata") + text.count(
-                "connection=connection, target_metadata"
-            ) >= 2
+            assert (
+                text.count("target_metadata=target_metadata")
+                + text.count("connection=connection, target_metadata")
+                >= 2
+            )
             text = text.replace(
                 "target_metadata=target_metadata",
                 "target_metadata=target_metadata, render_as_batch=True",
@@ -185,9 +187,7 @@ def test_check_finds_what_was_not_migrated(project: Project) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning")
-def test_offline_migration_is_printed(
-    project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_offline_migration_is_printed(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.generate(BEFORE, "stars")
     command.upgrade(project.config, "head", sql=True)
     assert "CREATE TABLE star" in capsys.readouterr().out

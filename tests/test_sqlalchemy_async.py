@@ -407,8 +407,10 @@ async def test_cancelled_session_is_undone(
             await session.flush()
             if how == "stream":
                 result = await session.stream(
-                    sa.text("SELECT started() UNION ALL SELECT x FROM (WITH RECURSIVE r(x) AS "
-                            "(SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT x FROM r) WHERE x < 0")
+                    sa.text(
+                        "SELECT started() UNION ALL SELECT x FROM (WITH RECURSIVE r(x) AS "
+                        "(SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT x FROM r) WHERE x < 0"
+                    )
                 )
                 async for _ in result:
                     pass

@@ -36,9 +36,7 @@ def app() -> Any:
 
 
 @pytest.fixture
-async def client(
-    app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Any]:
+async def client(app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """Return a client of the service, which has a fresh database."""
     monkeypatch.setenv("NOTES_DATABASE", str(tmp_path / "notes.db"))
     async with app.router.lifespan_context(app):

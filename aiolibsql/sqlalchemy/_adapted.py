@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from types import ModuleType
 
+    from typing_extensions import Self
+
 # SQLAlchemy 2.1 gave it a shorter name.
 await_: Callable[[Awaitable[Any]], Any] = (
     getattr(concurrency, "await_", None) or concurrency.await_only
@@ -118,7 +120,7 @@ class AdaptedCursor:
     def close(self) -> None:
         self._rows = iter(())
 
-    def __enter__(self) -> AdaptedCursor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -20,7 +20,7 @@ class AsyncConnection(sqla.AsyncConnection):
 
     __slots__ = ()
 
-    async def __aexit__(self, type_: Any, value: Any, traceback: Any) -> None:
+    async def __aexit__(self, type_: object, value: object, traceback: object) -> None:
         await _runtime.shielded(self.close)
 
     @asyncstartablecontext

@@ -96,7 +96,7 @@ class _Queue(sqla_queue.QueueCommon[Any]):
                 raise
         return await_(self._wait(timeout))
 
-    async def _wait(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - SQLAlchemy's
+    async def _wait(self, timeout: float | None) -> Any:
         with self._lock:
             if self._items:
                 return self.get_nowait()

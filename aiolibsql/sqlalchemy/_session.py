@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import sqlalchemy.ext.asyncio as sqla
 
@@ -22,7 +22,7 @@ class _Begun:
         await self._transaction.__aenter__()
         return self._session
 
-    async def __aexit__(self, *exc_info: Any) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         async def leave() -> None:
             try:
                 await self._transaction.__aexit__(*exc_info)
@@ -35,7 +35,7 @@ class _Begun:
 class AsyncSession(sqla.AsyncSession):
     """`sqlalchemy.ext.asyncio.AsyncSession` for every event loop."""
 
-    async def __aexit__(self, type_: Any, value: Any, traceback: Any) -> None:
+    async def __aexit__(self, type_: object, value: object, traceback: object) -> None:
         await _runtime.shielded(self.close)
 
     def _maker_context_manager(self) -> Any:
@@ -44,6 +44,14 @@ class AsyncSession(sqla.AsyncSession):
 
 class async_sessionmaker(sqla.async_sessionmaker[_SessionT]):  # noqa: N801 - SQLAlchemy's name
     """`sqlalchemy.ext.asyncio.async_sessionmaker` whose sessions are for every event loop."""
+
+    @overload
+    def __init__(self, bind: Any = None, *, class_: type[_SessionT], **options: Any) -> None: ...
+
+    @overload
+    def __init__(
+        self: async_sessionmaker[AsyncSession], bind: Any = None, **options: Any
+    ) -> None: ...
 
     def __init__(self, bind: Any = None, *, class_: Any = AsyncSession, **options: Any) -> None:
         super().__init__(bind, class_=class_, **options)

@@ -1,4 +1,4 @@
-"""SQLAlchemy's pytest plugin, for the dialect that is installed, and what is left out of its tests."""
+"""SQLAlchemy's pytest plugin, for the dialect that is installed, and what is left out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 pytest.register_assert_rewrite("sqlalchemy.testing.assertions")
 
-from sqlalchemy.testing.plugin.pytestplugin import *  # noqa: E402, F403
 from sqlalchemy.testing.plugin import pytestplugin  # noqa: E402
+from sqlalchemy.testing.plugin.pytestplugin import *  # noqa: E402, F403
 
 # Tests that can't pass, by class and name, with the reason.
 EXCLUDED = {
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(
     def is_server_side(self: Any, cursor: Any) -> bool:
         return bool(cursor.server_side) if self.engine.dialect.is_async else False
 
-    ServerSideCursorsTest._is_server_side = is_server_side  # noqa: SLF001
+    ServerSideCursorsTest._is_server_side = is_server_side
     for item in items:
         suite = item.parent.name.partition("_sqlite")[0] if item.parent else ""
         reason = EXCLUDED.get(f"{suite}.{item.name.partition('[')[0]}")
