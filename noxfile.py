@@ -233,6 +233,7 @@ def sqlalchemy(session: nox.Session, series: str) -> None:
     install(session, "test", "sqlalchemy")
     session.install(f"sqlalchemy[asyncio]=={series}.*")
     pytest(session, *sorted(str(path) for path in ROOT.glob("tests/test_sqlalchemy*.py")))
+    pytest(session, "tests/test_readme.py", "-k", "page and sqlalchemy")
     with session.chdir(dialect_suite(session)):
         for driver in ("aiolibsql", "aiolibsql_async"):
             for database in (":memory:", "suite.db"):

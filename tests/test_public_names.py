@@ -34,7 +34,6 @@ LATER = {
     "connect(sync_interval)": "from-upstream",
     "connect(offline)": "from-upstream",
     "connect(auth_token)": "from-upstream",
-    "sqlalchemy": "from-rapsqlite",
 }
 
 
