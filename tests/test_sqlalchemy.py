@@ -426,5 +426,10 @@ def test_forgotten_async_connection_is_closed_without_a_loop(tmp_path: Path) -> 
         warnings.simplefilter("ignore")  # SQLAlchemy says that the connection was forgotten
         asyncio.run(forget())
         gc.collect()
-    assert raws[0].closed
+
+    async def use() -> None:
+        await raws[0].execute("SELECT 1")
+
+    with pytest.raises(aiolibsql.ConnectionClosedError):
+        asyncio.run(use())
     asyncio.run(engine.dispose())
