@@ -28,6 +28,7 @@ from aiolibsql.sqlalchemy import (
     SQLiteDialect_aiolibsql_async,
     create_async_engine,
 )
+from aiolibsql.sqlalchemy._adapted import _undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -412,8 +413,46 @@ def test_threads_share_an_engine(engine: sa.Engine) -> None:
     assert count(engine) == 8
 
 
+def test_cancellation_while_closing_comes_with_the_next_await() -> None:
+    import asyncio  # noqa: PLC0415 - the rest needs no loop
+
+    async def close() -> None:
+        # As an operation of the driver: it has ended when the cancellation comes out of it.
+        await asyncio.sleep(60)
+
+    async def main() -> list[str]:
+        passed = []
+
+        async def run() -> None:
+            await _undisturbed(close)
+            passed.append("closed")
+            await asyncio.sleep(60)
+            passed.append("never")
+
+        task = asyncio.create_task(run())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel("why")
+        # Python 3.10 forgets the message on the way through a task.
+        words = "why" if sys.version_info >= (3, 11) else None
+        with pytest.raises(asyncio.CancelledError, match=words):
+            await task
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(run(), 0.01)
+        if sys.version_info >= (3, 11):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await run()
+            current = asyncio.current_task()
+            assert current is not None
+            assert current.cancelling() == 0
+        return passed
+
+    assert asyncio.run(main()) == ["closed"] * (3 if sys.version_info >= (3, 11) else 2)
+
+
 def test_forgotten_async_connection_is_closed_without_a_loop(tmp_path: Path) -> None:
-    import asyncio  # noqa: PLC0415 - the one test that needs it
+    import asyncio  # noqa: PLC0415 - the rest needs no loop
 
     engine = create_async_engine(f"sqlite+aiolibsql:///{tmp_path / 'a.db'}")
     raws: list[Any] = []

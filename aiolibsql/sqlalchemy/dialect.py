@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, pool, util
-from sqlalchemy.dialects.sqlite.base import SQLiteExecutionContext
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect, SQLiteExecutionContext
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 import aiolibsql
@@ -123,9 +123,13 @@ class SQLiteDialect_aiolibsql(SQLiteDialect_pysqlite):  # noqa: N801 - as SQLAlc
 
     def set_isolation_level(self, dbapi_connection: Any, level: Any) -> None:
         """Set the level of a connection, as of other dialects for SQLite."""
-        super().set_isolation_level(dbapi_connection, level)
-        if level != "AUTOCOMMIT":
+        if level == "AUTOCOMMIT":
+            dbapi_connection.isolation_level = None
+            return
+        if dbapi_connection.isolation_level is None:
             dbapi_connection.isolation_level = self._begin_mode
+        # Not the one for Python's driver, which forgets the verb of BEGIN.
+        SQLiteDialect.set_isolation_level(self, dbapi_connection, level)
 
     def detect_autocommit_setting(self, dbapi_conn: Any) -> bool:
         """Tell whether a connection commits each statement."""
