@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 # The sdist comes first: in a fresh clone what it builds serves the others too. The full matrix
 # comes last, so that its result stands at the end of the output.
-nox.options.sessions = ["sdist", "lint", "rust", "bare", "smoke", "tests"]
+nox.options.sessions = ["sdist", "lint", "rust", "bare", "smoke", "sqlalchemy", "tests"]
 
 # A shell starts background jobs with Control-C ignored; tests of it would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -73,7 +74,7 @@ def source_digest() -> str:
     """Name the state of everything a wheel is made of."""
     files = ["Cargo.toml", "Cargo.lock", "pyproject.toml", "README.md", ".cargo/config.toml"]
     paths = [ROOT / name for name in files]
-    for folder in ("rust", "aiolibsql"):
+    for folder in ("rust", "aiolibsql", "aiolibsql_sqlalchemy"):
         paths += [
             path
             for path in sorted((ROOT / folder).rglob("*"))
@@ -197,6 +198,50 @@ def tests(session: nox.Session) -> None:
     """Run the whole suite under every event loop."""
     install(session, "test")
     pytest(session)
+
+
+def dialect_suite(session: nox.Session) -> Path:
+    """Return a folder with SQLAlchemy's own tests of dialects, of the version that is installed."""
+    version = session.run(
+        "python", "-c", "import sqlalchemy; print(sqlalchemy.__version__)", silent=True
+    )
+    folder = Path(session.create_tmp()).resolve() / "suite"
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    session.run(
+        "python", "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=sqlalchemy",
+        f"--dest={folder}", f"sqlalchemy=={str(version).strip()}",
+    )  # fmt: skip
+    (archive,) = folder.glob("*.tar.gz")
+    root = archive.name.removesuffix(".tar.gz")
+    with tarfile.open(archive) as tar:
+        tests = [member for member in tar.getmembers() if member.name.startswith(f"{root}/test/")]
+        tar.extractall(folder, tests, filter="data")
+    # Theirs would look for the library's sources beside the tests.
+    (folder / root / "test" / "conftest.py").unlink()
+    for path in (ROOT / "tests" / "alchemy").iterdir():
+        if path.is_file():
+            shutil.copy(path, folder / root)
+    return folder / root
+
+
+@nox.session(python=MAIN_PYTHON)
+@nox.parametrize("series", ["2.0", "2.1"])
+def sqlalchemy(session: nox.Session, series: str) -> None:
+    """Run SQLAlchemy's dialect suite and our tests of the dialect."""
+    install(session, "test", "sqlalchemy")
+    session.install(f"sqlalchemy[asyncio]=={series}.*")
+    pytest(session, *sorted(str(path) for path in ROOT.glob("tests/test_sqlalchemy*.py")))
+    pytest(session, "tests/test_readme.py", "-k", "page and sqlalchemy")
+    with session.chdir(dialect_suite(session)):
+        for driver in ("aiolibsql", "aiolibsql_async"):
+            for database in (":memory:", "suite.db"):
+                pytest(
+                    session, "-p", "no:cacheprovider", "-q", "-rs",
+                    f"--dburi=sqlite+{driver}:///{database}",
+                    "test/dialect/test_suite.py", "test/dialect/sqlite",
+                )  # fmt: skip
 
 
 @nox.session(python=MAIN_PYTHON)

@@ -22,7 +22,7 @@ class Expired(Exception):  # noqa: N818 - it never leaves the package
     """The time was up, and what ran in it was cancelled."""
 
 
-def _trio() -> Any:
+def running_trio() -> Any:
     """Return trio, if the running task is one of its tasks."""
     trio = sys.modules.get("trio")
     if trio is None:
@@ -36,7 +36,7 @@ def _trio() -> Any:
 
 async def sleep(seconds: float) -> None:
     """Sleep, as the running loop does."""
-    trio = _trio()
+    trio = running_trio()
     if trio is not None:
         await trio.sleep(seconds)
         return
@@ -101,7 +101,7 @@ async def within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
     Raises:
         Expired: If it did not end in time. Its own `TimeoutError`s are its own.
     """
-    trio = _trio()
+    trio = running_trio()
     if trio is not None:
         with trio.move_on_after(seconds):
             return await work()
@@ -144,7 +144,7 @@ async def _within_task(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
 
 async def shielded(work: Callable[[], Awaitable[T]]) -> T:
     """Await what `work` returns to its end, also if the caller is cancelled meanwhile."""
-    trio = _trio()
+    trio = running_trio()
     if trio is not None:
         with trio.CancelScope(shield=True):
             value = await work()
@@ -176,7 +176,7 @@ async def in_thread(work: Callable[[threading.Event], T]) -> T:
     the cancellation waits for that.
     """
     stop = threading.Event()
-    trio = _trio()
+    trio = running_trio()
     if trio is not None:
         return await _in_thread_of_trio(trio, work, stop)
     import asyncio  # noqa: PLC0415 - see above

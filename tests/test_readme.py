@@ -20,6 +20,8 @@ EXAMPLE = re.compile(
     r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
 EXAMPLES = EXAMPLE.findall(README)
+# Pages about other packages, which need not be there.
+NEEDED = {"sqlalchemy": "sqlmodel"}
 PAGES = [*sorted((ROOT / "docs").glob("[gm]*/*.md")), ROOT / "docs" / "dbapi.md"]
 
 
@@ -65,6 +67,8 @@ def test_readme_example_prints_what_it_says(code: str, output: str, tmp_path: Pa
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_prints_what_it_says(page: Path, tmp_path: Path) -> None:
+    if page.stem in NEEDED:
+        pytest.importorskip(NEEDED[page.stem], reason="the page is about it")
     examples = EXAMPLE.findall(page.read_text(encoding="utf-8"))
     assert examples
     for number, (code, output) in enumerate(examples):
