@@ -12,17 +12,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from backends import KEY, LOCAL, TRANSPORTS, Backend
 from hypothesis import HealthCheck, settings
-
-import aiolibsql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    import aiolibsql
+
+pytest_plugins = ["servers"]
 
 # Examples share their test's fixtures on purpose: opening a database for each would be the test.
 settings.register_profile(
@@ -62,35 +64,27 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return runtime
 
 
-KEY = "the key of the tests"
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have a test run on every backend that it is meant for.
+
+    Tests of a module that is marked ``everywhere`` run at servers too, except those that are marked
+    ``local`` with what no server can do.
+    """
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "backend" not in metafunc.fixturenames or any(mark.args[0] == "backend" for mark in marks):
+        return
+    find = metafunc.definition.get_closest_marker
+    is_for_servers = find("everywhere") is not None and find("local") is None
+    names = [*LOCAL, *TRANSPORTS] if is_for_servers else LOCAL
+    metafunc.parametrize("backend", names, indirect=True)
 
 
-@dataclass(frozen=True)
-class Backend:
-    """A fresh database and the ways to open it."""
-
-    name: str
-    path: Path | None
-    key: str | None = None
-
-    @property
-    def is_file(self) -> bool:
-        return self.path is not None
-
-    def connect(self, **options: Any) -> aiolibsql.Connection[Any]:
-        """Return a connection to the database that is not open yet."""
-        options.setdefault("encryption_key", self.key)
-        return aiolibsql.connect(self.path or ":memory:", **options)
-
-    def second(self, **options: Any) -> aiolibsql.Connection[Any]:
-        """Return one more connection to the same file, not open yet."""
-        assert self.path is not None, "a memory database belongs to one connection: file_backend"
-        return self.connect(**options)
-
-
-@pytest.fixture(params=["file", "memory", "encrypted"])
+@pytest.fixture
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """Return a fresh database of each kind in turn."""
+    if request.param in TRANSPORTS:
+        server = request.getfixturevalue("server")
+        return Backend(request.param, port=server.port, namespace=server.create_namespace())
     path = None if request.param == "memory" else tmp_path / "test.db"
     return Backend(request.param, path, KEY if request.param == "encrypted" else None)
 
