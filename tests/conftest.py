@@ -42,7 +42,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-_RUNTIMES = [
+RUNTIMES = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
     pytest.param(("asyncio", {"use_uvloop": True}), id="asyncio+uvloop"),
     pytest.param(("trio", {}), id="trio"),
@@ -54,10 +54,10 @@ if sys.version_info >= (3, 12):
         loop.set_task_factory(asyncio.eager_task_factory)
         return loop
 
-    _RUNTIMES.append(pytest.param(("asyncio", {"loop_factory": _eager_loop}), id="asyncio-eager"))
+    RUNTIMES.append(pytest.param(("asyncio", {"loop_factory": _eager_loop}), id="asyncio-eager"))
 
 
-@pytest.fixture(scope="module", params=_RUNTIMES)
+@pytest.fixture(scope="module", params=RUNTIMES)
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Name the event loop that the test's coroutine runs in."""
     runtime: tuple[str, dict[str, Any]] = request.param

@@ -14,7 +14,7 @@ import aiolibsql
 if TYPE_CHECKING:
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 
 async def xs(conn: Connection) -> list[Any]:

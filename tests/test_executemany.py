@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 INSERT = "INSERT INTO t VALUES (?, ?)"
 MODES: list[dict[str, Any]] = [

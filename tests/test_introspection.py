@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 SCHEMA = """
 CREATE TABLE planet (id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT 'x', mass REAL,

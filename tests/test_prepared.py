@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 
 async def test_prepared_query_has_every_way_to_fetch(conn: Connection) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from backends import Backend
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 Connection = aiolibsql.Connection[Any]
 
