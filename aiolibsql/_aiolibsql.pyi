@@ -23,6 +23,7 @@ from aiolibsql._dump import Dump
 from aiolibsql._pool import ConnectionPool
 from aiolibsql._streaming import RowChunks
 from aiolibsql._types import (
+    AuthToken,
     AutocommitSetting,
     BatchOperation,
     Description,
@@ -299,6 +300,11 @@ class Connection(Generic[_RowT_co]):
         detect_types: int = 0,
         trusted_schema: bool | None = None,
         defensive: bool | None = None,
+        auth_token: AuthToken | None = None,
+        tls: bool | None = None,
+        namespace: str | None = None,
+        request_timeout: float | None = None,
+        connect_timeout: float | None = None,
     ) -> Self: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __await__(self) -> Generator[Any, None, Self]: ...

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from aiolibsql._aiolibsql import Cursor, Row
     from aiolibsql._types import (
+        AuthToken,
         AutocommitSetting,
         ConnectOptions,
         InitHook,
@@ -85,18 +86,26 @@ def connect(
     init_hook: InitHook | None = None,
     trusted_schema: bool | None = None,
     defensive: bool | None = None,
+    auth_token: AuthToken | None = None,
+    tls: bool | None = None,
+    namespace: str | None = None,
+    request_timeout: float | None = None,
+    connect_timeout: float | None = None,
     _check_same_thread: bool = True,
     _uri: bool = False,
 ) -> Connection[Any]:
     """Return a connection that is opened when it is awaited or entered with ``async with``.
 
-    Local databases keep the defaults of stock SQLite. The parameters are those of `sqlite3` and
-    aiosqlite, with a few more.
+    Local databases keep the defaults of stock SQLite; databases at a server have the server's. The
+    parameters are those of `sqlite3` and aiosqlite, with a few more.
 
     Args:
-        database: A path, ``":memory:"``, or a ``file:`` URI; any object but a path stands for its
+        database: A path, ``":memory:"``, a ``file:`` URI, or the URL of a database at a libSQL
+            server: ``libsql:``, ``https:`` and ``http:`` for HTTP, ``wss:`` and ``ws:`` for a
+            WebSocket, with ``?authToken=`` and ``?tls=``. Any object but a path stands for its
             ``str()``.
-        timeout: Seconds to wait for another connection's lock before `TimeoutError`.
+        timeout: Seconds to wait for another connection's lock before `TimeoutError`. At a server
+            the server says how long; here it bounds the wait for a transaction block.
         isolation_level: ``""``, ``"DEFERRED"``, ``"IMMEDIATE"`` or ``"EXCLUSIVE"``: the BEGIN that
             runs before INSERT, UPDATE, DELETE and REPLACE; None leaves transactions to the caller
             (as `sqlite3`).
@@ -127,6 +136,17 @@ def connect(
             files that you did not make yourself.
         defensive: Whether SQL is refused that could damage the file on purpose, such as writes to
             shadow tables and to the schema; None for SQLite's default, which is False.
+        auth_token: What the server knows us by, or a callable that returns it, which may be
+            ``async def`` and is asked again when the server refuses a token. Like all callbacks
+            it runs in the context of whoever awaits the operation that needs it.
+        tls: Whether the connection is encrypted, where the URL leaves that open: ``libsql:`` URLs
+            are unless this is False.
+        namespace: The database at a server that has several, for which the server's host name
+            has no part.
+        request_timeout: Seconds from a request to the end of its answer before `TimeoutError`, for
+            streamed rows between two portions; 60 unless given.
+        connect_timeout: Seconds until the first request can be sent: name, TCP, TLS, token; 10
+            unless given.
         _check_same_thread: The same as `check_same_thread`.
         _uri: The same as `uri`.
 
@@ -138,9 +158,11 @@ def connect(
         ValueError: For a null character in the path, an unknown isolation level or setting of
             autocommit, a NaN, a pragma whose name is not one, or an encryption key that is empty
             or longer than 32 bytes.
-        ProgrammingError: For an encryption key with a database in memory.
-        NotSupportedError: For the URL of a remote database.
+        ProgrammingError: For an encryption key with a database in memory, a URL that makes no
+            sense, and for parameters of local databases with a URL or the other way round.
         OperationalError: From the await, if the file can't be opened.
+        ConnectError, AuthError, TimeoutError: From the await, if the server can't be reached, lets
+            us not in, or is silent.
         DatabaseError: From the await, if the file is not a database, or its encryption key is
             wrong or missing, also while another connection has it locked.
 
@@ -176,6 +198,11 @@ def connect(
         detect_types=detect_types,
         trusted_schema=trusted_schema,
         defensive=defensive,
+        auth_token=auth_token,
+        tls=tls,
+        namespace=namespace,
+        request_timeout=request_timeout,
+        connect_timeout=connect_timeout,
     )
 
 

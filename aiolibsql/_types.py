@@ -18,6 +18,7 @@ Description: TypeAlias = tuple[tuple[str, None, None, None, None, None, None], .
 RowFactory: TypeAlias = Callable[["Cursor[Any]", tuple[Any, ...]], T] | type[sqlite3.Row] | None
 TextFactory: TypeAlias = Callable[[bytes], Any]
 BatchOperation: TypeAlias = str | tuple[str] | tuple[str, Parameters | None]
+AuthToken: TypeAlias = str | Callable[[], str | Awaitable[str]]
 InitHook: TypeAlias = Callable[["Connection[Any]"], Awaitable[object]]
 
 Progress: TypeAlias = Callable[[int, int, int], object]
@@ -40,5 +41,10 @@ class ConnectOptions(TypedDict, total=False):
     init_hook: InitHook | None
     trusted_schema: bool | None
     defensive: bool | None
+    auth_token: AuthToken | None
+    tls: bool | None
+    namespace: str | None
+    request_timeout: float | None
+    connect_timeout: float | None
     _check_same_thread: bool
     _uri: bool

@@ -1,10 +1,11 @@
 //! The extension module `aiolibsql._aiolibsql`.
 //!
-//! Who may import whom: `python` → `core`, `remote`, `wakeup`, `sqlite`'s values, codes and start-up; `core` → `sqlite`; `remote` →
-//! `core`'s values, errors and count of forks; `sqlite` and `wakeup` import nothing of ours. `unsafe` lives in `sqlite` and in
-//! `python/ffi` only; `pyo3` under `python` only.
+//! Who may import whom: `python` → `core`, `hosted`, `remote`, `wakeup`, `sqlite`'s values, codes and start-up; `hosted` →
+//! `core`, `remote`; `core` → `sqlite`; `remote` → `core`'s values, errors and count of forks; `sqlite` and `wakeup` import
+//! nothing of ours. `unsafe` lives in `sqlite` and in `python/ffi` only; `pyo3` under `python` only.
 
 pub mod core;
+pub mod hosted;
 #[cfg(feature = "python")]
 mod python;
 pub mod remote;

@@ -17,8 +17,9 @@ MAY_USE = {
     "wakeup": set[str](),
     "core": {"sqlite"},
     "remote": {"core"},
+    "hosted": {"core", "remote"},
     "replica": {"core"},
-    "python": {"core", "remote", "replica", "sqlite", "wakeup"},
+    "python": {"core", "hosted", "remote", "replica", "sqlite", "wakeup"},
 }
 
 # What the remote client may know of the core: values, errors and forks, not how SQLite is run.
@@ -108,7 +109,7 @@ def test_layers_used_sees_every_way_to_name_a_layer() -> None:
 
 def test_rust_has_every_layer() -> None:
     assert {layer_of(name) for name in rust_files()} <= {"lib", *MAY_USE}
-    assert {"core", "python", "remote", "sqlite", "wakeup"} <= {
+    assert {"core", "hosted", "python", "remote", "sqlite", "wakeup"} <= {
         layer_of(name) for name in rust_files()
     }
 
@@ -164,7 +165,7 @@ def test_remote_knows_values_and_errors_of_the_core_only() -> None:
 
 def test_core_runs_sockets_for_others_and_knows_none_of_them() -> None:
     assert places(r"\b(hyper|tokio_tungstenite|tokio_rustls|prost|serde_json)\b", r"remote/") == []
-    assert places(r"\btokio\b", r"remote/|core/runtime\.rs$") == []
+    assert places(r"\btokio\b", r"(remote|hosted)/|core/runtime\.rs$") == []
 
 
 @pytest.mark.parametrize("name", rust_files())

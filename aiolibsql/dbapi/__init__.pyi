@@ -35,7 +35,13 @@ from aiolibsql import register_converter as register_converter
 from aiolibsql import sqlite_version as sqlite_version
 from aiolibsql import sqlite_version_info as sqlite_version_info
 from aiolibsql._constants import *
-from aiolibsql._types import AutocommitSetting, Description, IsolationLevel, Parameters
+from aiolibsql._types import (
+    AuthToken,
+    AutocommitSetting,
+    Description,
+    IsolationLevel,
+    Parameters,
+)
 from aiolibsql.exceptions import DatabaseError as DatabaseError
 from aiolibsql.exceptions import DataError as DataError
 from aiolibsql.exceptions import Error as Error
@@ -73,12 +79,17 @@ def connect(
     encryption_key: str | bytes | None = None,
     foreign_keys: bool = False,
     pragmas: dict[str, Any] | None = None,
+    auth_token: AuthToken | None = None,
+    tls: bool | None = None,
+    namespace: str | None = None,
+    request_timeout: float | None = None,
+    connect_timeout: float | None = None,
 ) -> Connection:
     """Open a database (as `sqlite3`).
 
     Args:
-        database: A path, ``":memory:"``, or a ``file:`` URI; any object but a path stands for its
-            ``str()``.
+        database: A path, ``":memory:"``, a ``file:`` URI, or the URL of a database at a server, as
+            for `aiolibsql.connect`; any object but a path stands for its ``str()``.
         timeout: Seconds to wait for another connection's lock.
         detect_types: `PARSE_DECLTYPES`, `PARSE_COLNAMES`, both added together, or 0.
         isolation_level: ``""``, ``"DEFERRED"``, ``"IMMEDIATE"`` or ``"EXCLUSIVE"``: the BEGIN that
@@ -93,6 +104,12 @@ def connect(
         encryption_key: The passphrase of an encrypted file, as for `aiolibsql.connect`.
         foreign_keys: Enforce foreign keys.
         pragmas: Run as ``PRAGMA name=value`` when the connection is opened, in order.
+        auth_token: What a server knows us by, or a callable that returns it, which is asked again
+            when the server refuses a token. It can't be ``async def`` here.
+        tls: As for `aiolibsql.connect`.
+        namespace: As for `aiolibsql.connect`.
+        request_timeout: Seconds from a request to the end of its answer; 60 unless given.
+        connect_timeout: Seconds until the first request can be sent; 10 unless given.
 
     Returns:
         The connection, open.
@@ -100,7 +117,10 @@ def connect(
     Raises:
         OperationalError: If the file can't be opened.
         DatabaseError: If the file is not a database, or its encryption key is wrong or missing.
-        NotSupportedError: For the URL of a remote database.
+        ConnectError, AuthError, TimeoutError: If the server can't be reached, lets us not in, or is
+            silent.
+        ProgrammingError: For a URL that makes no sense, and for parameters of local databases with
+            a URL or the other way round.
         ValueError: For a null character in the path, an unknown isolation level or setting of
             autocommit.
 
@@ -171,6 +191,11 @@ class Connection:
         encryption_key: str | bytes | None = None,
         foreign_keys: bool = False,
         pragmas: dict[str, Any] | None = None,
+        auth_token: AuthToken | None = None,
+        tls: bool | None = None,
+        namespace: str | None = None,
+        request_timeout: float | None = None,
+        connect_timeout: float | None = None,
     ) -> None: ...
     @property
     def in_transaction(self) -> bool:

@@ -68,7 +68,7 @@ impl Channel {
     }
 
     /// A command begins.
-    pub(super) fn begin(&self, surroundings: Option<Opaque>, operation: &Shared) {
+    pub fn begin(&self, surroundings: Option<Opaque>, operation: &Shared) {
         let told = Told {
             surroundings,
             operation: Some(Arc::clone(operation)),
@@ -79,7 +79,7 @@ impl Channel {
     }
 
     /// A command has ended. Returns why a callback failed in it.
-    pub(super) fn end(&self) -> Option<Opaque> {
+    pub fn end(&self) -> Option<Opaque> {
         std::mem::take(&mut *self.lock()).cause
     }
 

@@ -178,10 +178,7 @@ impl Session {
         script: &Arc<str>,
     ) -> Result<Outcome> {
         self.check_transaction()?;
-        if matches!(
-            self.transaction.mode,
-            TransactionMode::Implicit(_) | TransactionMode::Autocommit { manual_end: true }
-        ) {
+        if self.transaction.mode.commits_before_scripts() {
             self.commit()?;
         }
         // SQLite copies a text that does not end with NUL, for each of its statements.

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::command::Bindings;
@@ -30,6 +31,8 @@ struct State {
     batches: VecDeque<Bindings>,
     ended: bool,
     failed: bool,
+    /// A backend that waits without a thread.
+    taker: Option<Waker>,
 }
 
 /// What the backend finds when it looks for parameters.
@@ -47,14 +50,16 @@ impl ParameterFeed {
     }
 
     pub fn push(&self, batch: Bindings) {
-        self.lock().batches.push_back(batch);
-        self.arrived.notify_one();
+        let mut state = self.lock();
+        state.batches.push_back(batch);
+        self.tell(state);
     }
 
     /// The iterable is exhausted.
     pub fn end(&self) {
-        self.lock().ended = true;
-        self.arrived.notify_one();
+        let mut state = self.lock();
+        state.ended = true;
+        self.tell(state);
     }
 
     /// The iterable raised, or nobody will push any more.
@@ -64,8 +69,7 @@ impl ParameterFeed {
             state.failed = true;
             state.batches.clear();
         }
-        drop(state);
-        self.arrived.notify_one();
+        self.tell(state);
     }
 
     /// Waits for the next batch, or until `must_stop`. `made_room` is called, without the lock, after a batch was
@@ -86,6 +90,30 @@ impl ParameterFeed {
             }
             let waited = self.arrived.wait_timeout(state, LOOK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// As `take`, for a backend that waits without a thread.
+    pub fn poll_take(&self, context: &Context<'_>) -> Poll<Parameters> {
+        let mut state = self.lock();
+        if state.failed {
+            Poll::Ready(Parameters::Failed)
+        } else if let Some(batch) = state.batches.pop_front() {
+            Poll::Ready(Parameters::Batch(batch))
+        } else if state.ended {
+            Poll::Ready(Parameters::End)
+        } else {
+            state.taker = Some(context.waker().clone());
+            Poll::Pending
+        }
+    }
+
+    fn tell(&self, mut state: MutexGuard<'_, State>) {
+        let taker = state.taker.take();
+        drop(state);
+        self.arrived.notify_one();
+        if let Some(taker) = taker {
+            taker.wake();
         }
     }
 

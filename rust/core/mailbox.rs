@@ -7,11 +7,10 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use super::command::{Action, Command, Outcome, Shared};
+use super::command::{Action, Command, Shared};
 use super::error::Error;
 use super::queue::Queue;
 use super::session::Session;
-use super::status::Phase;
 use super::threads;
 use super::worker::Local;
 
@@ -78,7 +77,7 @@ impl Mailbox {
             command.surroundings.is_none() && command.guest.is_none() && command.modes.is_empty();
         let session = self.database.session()?;
         if is_plain && session.is_quick(&execute.sql) {
-            self.queue.next()
+            self.queue.pop()
         } else {
             None
         }
@@ -104,21 +103,9 @@ impl Mailbox {
 impl Local {
     /// Whether a command may be queued. Ends it in a child, where nothing that a worker may have held must be touched.
     pub(super) fn accepts(&self, command: &Command) -> bool {
-        if !self.is_inherited() {
-            self.birth.mark();
-            return true;
-        }
         let guest = command.guest.as_ref();
         let status = guest.map_or(&self.status, |guest| guest.status());
-        let result = match (status.phase(), &command.action) {
-            (Phase::Closed, Action::Close) => Ok(Outcome::default()),
-            (Phase::Closed, _) => Err(Error::closed()),
-            _ => Err(Error::inherited()),
-        };
-        if command.operation.claim() {
-            drop(command.operation.finish(result));
-        }
-        false
+        self.birth.accepts(command, status)
     }
 
     /// Has a worker run what waits.

@@ -20,30 +20,56 @@ const OWN: &str = "aiolibsql_";
 
 /// The open blocks of one session.
 #[derive(Debug, Default)]
-pub(super) struct Nest {
+pub struct Nest {
     /// Innermost last.
     levels: Vec<Level>,
     /// Why the transaction of the blocks is gone.
-    lost: Option<Error>,
+    pub lost: Option<Error>,
     /// The block that the last command entered.
     entered: Option<Arc<Block>>,
     /// Changed modes, for when the last block has ended.
     modes: Vec<ModeChange>,
 }
 
+/// One open block.
 #[derive(Debug)]
-struct Level {
-    block: Arc<Block>,
+pub struct Level {
+    pub block: Arc<Block>,
     /// The number of our savepoint; `None`: the block is a transaction.
     savepoint: Option<usize>,
-    is_read_only: bool,
+    pub is_read_only: bool,
     /// Savepoints that were set by name inside and not released.
     named: Vec<String>,
 }
 
+/// What a block has to know of a statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    pub kind: StatementKind,
+    pub savepoint: Option<(SavepointAction, &'a str)>,
+    pub is_readonly: bool,
+}
+
 impl Level {
-    fn sql(&self, verb: &str) -> Option<String> {
+    /// Whether it is a transaction, and no savepoint.
+    pub const fn is_transaction(&self) -> bool {
+        self.savepoint.is_none()
+    }
+
+    /// What sets, releases or goes back to its savepoint.
+    pub fn sql(&self, verb: &str) -> Option<String> {
         self.savepoint.map(|number| format!("{verb} {OWN}{number}"))
+    }
+
+    /// What sets the savepoint that it was given a name for. It lies inside of ours, so that nothing by its name can
+    /// end the block.
+    pub fn named(&self) -> Option<String> {
+        match self.block.kind() {
+            BlockKind::Savepoint { name: Some(name) } => {
+                Some(format!("SAVEPOINT \"{}\"", name.replace('"', "\"\"")))
+            }
+            _ => None,
+        }
     }
 
     fn position(&self, name: &str) -> Option<usize> {
@@ -54,7 +80,7 @@ impl Level {
 }
 
 impl Nest {
-    pub(super) fn innermost(&self) -> Option<&Arc<Block>> {
+    pub fn innermost(&self) -> Option<&Arc<Block>> {
         self.levels.last().map(|level| &level.block)
     }
 
@@ -62,62 +88,102 @@ impl Nest {
         self.levels.first().map(|level| &level.block)
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.levels.is_empty()
     }
 
     /// Keeps changed modes until the last block has ended.
-    pub(super) fn postpone(&mut self, modes: &[ModeChange]) {
+    pub fn postpone(&mut self, modes: &[ModeChange]) {
         self.modes.extend_from_slice(modes);
     }
 
-    pub(super) const fn has_entered(&self) -> bool {
+    /// The changed modes that were kept.
+    pub fn take_modes(&mut self) -> Vec<ModeChange> {
+        std::mem::take(&mut self.modes)
+    }
+
+    pub const fn has_entered(&self) -> bool {
         self.entered.is_some()
     }
 
-    fn position(&self, block: &Arc<Block>) -> Option<usize> {
+    /// The block that the last command entered, once.
+    pub const fn take_entered(&mut self) -> Option<Arc<Block>> {
+        self.entered.take()
+    }
+
+    pub fn position(&self, block: &Arc<Block>) -> Option<usize> {
         self.levels
             .iter()
             .position(|level| Arc::ptr_eq(&level.block, block))
     }
 
+    /// The block that lies directly inside of the one at a position.
+    pub fn inside_of(&self, position: usize) -> Option<Arc<Block>> {
+        let inner = self.levels.get(position + 1);
+        inner.map(|level| Arc::clone(&level.block))
+    }
+
     /// Takes a level out, with all that are inside of it.
-    fn take(&mut self, position: usize) -> Option<Level> {
+    pub fn take(&mut self, position: usize) -> Option<Level> {
         let taken = self.levels.drain(position..);
         taken
             .inspect(|level| level.block.set_over())
             .reduce(|outermost, _| outermost)
     }
-}
 
-impl Drop for Nest {
-    fn drop(&mut self) {
-        drop(self.take(0));
+    /// The level that a block would be, entered now.
+    pub fn level(&self, block: &Arc<Block>, is_in_transaction: bool) -> Level {
+        let depth = self.levels.len();
+        let is_savepoint = matches!(block.kind(), BlockKind::Savepoint { .. });
+        // A savepoint outside of a transaction is one.
+        let is_inside = depth > 0 || is_savepoint && is_in_transaction;
+        let is_read_only = *block.kind() == BlockKind::Read
+            || self.levels.last().is_some_and(|level| level.is_read_only);
+        Level {
+            block: Arc::clone(block),
+            savepoint: is_inside.then_some(depth),
+            is_read_only,
+            named: Vec::new(),
+        }
     }
-}
 
-impl Session {
-    /// Forgets blocks whose transaction is about to be rolled back.
-    pub(super) fn abandon_blocks(&mut self) {
-        self.nest = Nest::default();
+    /// Its beginning has run: the block is open.
+    pub fn push(&mut self, mut level: Level) {
+        if let BlockKind::Savepoint { name: Some(name) } = level.block.kind() {
+            level.named.push(name.clone());
+        }
+        level.block.set_open();
+        self.entered = Some(Arc::clone(&level.block));
+        self.levels.push(level);
+    }
+
+    /// Notes that the transaction of the open blocks has vanished. Whether it was begun before them, if there are any.
+    pub fn lose(&mut self, error: Option<&Error>) -> Option<bool> {
+        let outermost = self.levels.first()?;
+        let why = error.map_or("SQLite ended it", |error| error.message.as_str());
+        self.lost = Some(Error::rolled_back(why));
+        Some(!outermost.is_transaction())
     }
 
     /// Refuses what a block does not allow, and what takes part in a block that is not open.
-    pub(super) fn admit(&mut self, block: Option<&Arc<Block>>, action: &Action) -> Result<()> {
-        self.nest.entered = None;
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn admit(&mut self, block: Option<&Arc<Block>>, action: &Action) -> Result<()> {
+        self.entered = None;
         if !action.is_gated() {
             return Ok(());
         }
         if let Some(block) = block
-            && self.nest.position(block).is_none()
+            && self.position(block).is_none()
             && !matches!(action, Action::Fetch { .. })
         {
             return Err(block.refusal());
         }
-        let Some(innermost) = self.nest.innermost() else {
+        let Some(innermost) = self.innermost() else {
             return Ok(());
         };
-        if let Some(lost) = &self.nest.lost {
+        if let Some(lost) = &self.lost {
             return Err(lost.clone());
         }
         let refused = match action {
@@ -138,18 +204,20 @@ impl Session {
 
     /// Refuses statements that would end a block's transaction or reach behind its beginning, and those that write
     /// in one that only reads.
-    pub(super) fn admit_statement(&mut self, id: StatementId) -> Result<()> {
-        let Some(level) = self.nest.levels.last_mut() else {
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn admit_statement(&mut self, statement: Told<'_>) -> Result<()> {
+        let Some(level) = self.levels.last_mut() else {
             return Ok(());
         };
-        let statement = self.handle.statement(id);
-        let refused = match statement.kind() {
+        let refused = match statement.kind {
             StatementKind::Begin => "BEGIN",
             StatementKind::Commit => "COMMIT",
             StatementKind::Rollback => "ROLLBACK",
             StatementKind::Explain => return Ok(()),
             StatementKind::Savepoint => {
-                let Some((action, name)) = statement.savepoint() else {
+                let Some((action, name)) = statement.savepoint else {
                     return Ok(());
                 };
                 match (action, level.position(name)) {
@@ -170,10 +238,36 @@ impl Session {
                     }
                 }
             }
-            _ if level.is_read_only && !statement.is_readonly() => "a statement that writes",
+            _ if level.is_read_only && !statement.is_readonly => "a statement that writes",
             _ => return Ok(()),
         };
         Err(refuse(refused, &level.block))
+    }
+}
+
+impl Drop for Nest {
+    fn drop(&mut self) {
+        drop(self.take(0));
+    }
+}
+
+impl Session {
+    /// Forgets blocks whose transaction is about to be rolled back.
+    pub(super) fn abandon_blocks(&mut self) {
+        self.nest = Nest::default();
+    }
+
+    /// As `Nest::admit_statement`.
+    pub(super) fn admit_statement(&mut self, id: StatementId) -> Result<()> {
+        if self.nest.is_empty() {
+            return Ok(());
+        }
+        let statement = self.handle.statement(id);
+        self.nest.admit_statement(Told {
+            kind: statement.kind(),
+            savepoint: statement.savepoint(),
+            is_readonly: statement.is_readonly(),
+        })
     }
 
     /// Refuses what writes and is no statement, in a block that only reads.
@@ -186,52 +280,29 @@ impl Session {
 
     /// Notes that the transaction of the open blocks has vanished.
     pub(super) fn lose_blocks(&mut self, error: Option<&Error>) {
-        let Some(outermost) = self.nest.levels.first() else {
-            return;
-        };
-        let why = error.map_or("SQLite ended it", |error| error.message.as_str());
-        self.nest.lost = Some(Error::rolled_back(why));
-        // A transaction that was there before the blocks is reported once more, when they are left.
-        self.transaction.ended = outermost.savepoint.is_none();
+        if let Some(was_before) = self.nest.lose(error) {
+            // A transaction that was there before the blocks is reported once more, when they are left.
+            self.transaction.ended = !was_before;
+        }
     }
 
     pub(super) fn enter(&mut self, operation: &Shared, block: &Arc<Block>) -> Result<Outcome> {
-        let depth = self.nest.levels.len();
-        if depth == 0 {
+        if self.nest.is_empty() {
             self.check_transaction()?;
         }
-        let is_savepoint = matches!(block.kind(), BlockKind::Savepoint { .. });
-        // A savepoint outside of a transaction is one.
-        let is_inside = depth > 0 || is_savepoint && !self.handle.is_autocommit();
-        let mut level = Level {
-            block: Arc::clone(block),
-            savepoint: is_inside.then_some(depth),
-            is_read_only: *block.kind() == BlockKind::Read
-                || self
-                    .nest
-                    .levels
-                    .last()
-                    .is_some_and(|level| level.is_read_only),
-            named: Vec::new(),
-        };
+        let level = self.nest.level(block, !self.handle.is_autocommit());
         if let Some(sql) = level.sql("SAVEPOINT") {
             self.run_sql(&sql)?;
         } else {
             self.begin_block(operation, block.kind())?;
         }
-        if let BlockKind::Savepoint { name: Some(name) } = block.kind() {
-            // Inside of ours, so that nothing by its name can end the block.
-            if let Err(error) =
-                self.run_once(&format!("SAVEPOINT \"{}\"", name.replace('"', "\"\"")))
-            {
-                self.undo_block(&level)?;
-                return Err(error);
-            }
-            level.named.push(name.clone());
+        if let Some(sql) = level.named()
+            && let Err(error) = self.run_once(&sql)
+        {
+            self.undo_block(&level)?;
+            return Err(error);
         }
-        self.nest.levels.push(level);
-        self.nest.entered = Some(Arc::clone(block));
-        block.set_open();
+        self.nest.push(level);
         Ok(Outcome::default())
     }
 
@@ -278,15 +349,14 @@ impl Session {
                 Ok(Outcome::default())
             };
         };
-        let inner = self.nest.levels.get(position + 1);
-        let inner = inner.map(|level| Arc::clone(&level.block));
+        let inner = self.nest.inside_of(position);
         let Some(level) = self.nest.take(position) else {
             return Ok(Outcome::default());
         };
         let result = self.end_block(&level, commits, inner.as_ref());
         if self.nest.is_empty() {
             self.nest.lost = None;
-            for change in std::mem::take(&mut self.nest.modes) {
+            for change in self.nest.take_modes() {
                 self.change_mode(change)?;
             }
         }
@@ -300,7 +370,7 @@ impl Session {
         inner: Option<&Arc<Block>>,
     ) -> Result<()> {
         if let Some(lost) = self.nest.lost.clone() {
-            if level.savepoint.is_none() {
+            if level.is_transaction() {
                 self.undo_block(level)?;
             }
             return if commits { Err(lost) } else { Ok(()) };
@@ -329,7 +399,7 @@ impl Session {
 
     fn undo_block(&mut self, level: &Level) -> Result<()> {
         if self.handle.is_autocommit() {
-            self.transaction.ended |= level.savepoint.is_none();
+            self.transaction.ended |= level.is_transaction();
             return self.keep_transaction_open();
         }
         let (Some(back), Some(release)) = (level.sql("ROLLBACK TO"), level.sql("RELEASE")) else {
@@ -345,7 +415,7 @@ impl Session {
 
     /// Ends the block that a command entered whose caller had gone. `false`: it entered none.
     pub(super) fn undo_enter(&mut self) -> bool {
-        let Some(block) = self.nest.entered.take() else {
+        let Some(block) = self.nest.take_entered() else {
             return false;
         };
         // Nobody is left to hear of an error.

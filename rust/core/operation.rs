@@ -81,6 +81,8 @@ pub struct Operation<T, M = ()> {
 struct Slot<T> {
     result: Option<T>,
     waker: Option<Waker>,
+    /// A backend that can't look now and then, but has to be told.
+    stopper: Option<Waker>,
     progressed: bool,
     nudged: bool,
     /// The backend is through with what nobody takes the result of.
@@ -99,6 +101,7 @@ impl<T, M> Operation<T, M> {
             slot: Mutex::new(Slot {
                 result: None,
                 waker: None,
+                stopper: None,
                 progressed: false,
                 nudged: false,
                 left: false,
@@ -322,6 +325,16 @@ impl<T, M> Operation<T, M> {
         self.stop().is_some() && self.shield == Shield::None
     }
 
+    /// As `must_stop_running`, for a backend that waits for it: the waker is called when it must.
+    pub fn poll_stop(&self, context: &Context<'_>) -> Poll<()> {
+        let mut slot = self.lock();
+        if self.must_stop_running() {
+            return Poll::Ready(());
+        }
+        slot.stopper = Some(context.waker().clone());
+        Poll::Pending
+    }
+
     /// Sleeps on the backend's thread until `limit` has passed, a stop, or a nudge.
     pub fn sleep(&self, limit: Duration) {
         let mut slot = self.lock();
@@ -346,8 +359,11 @@ impl<T, M> Operation<T, M> {
             .stop
             .compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
         // The lock orders this with a sleeper that has checked `stop` and not slept yet.
-        drop(self.lock());
+        let stopper = self.lock().stopper.take();
         self.disturbed.notify_all();
+        if let Some(stopper) = stopper {
+            stopper.wake();
+        }
         self.dialogue.sound_alarm();
     }
 

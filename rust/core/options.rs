@@ -59,6 +59,21 @@ pub enum TransactionMode {
     Always,
 }
 
+impl TransactionMode {
+    /// Whether `commit()` and `rollback()` end a transaction.
+    pub fn ends_by_method(self) -> bool {
+        self != Self::Autocommit { manual_end: false }
+    }
+
+    /// Whether a script is run after a commit.
+    pub const fn commits_before_scripts(self) -> bool {
+        matches!(
+            self,
+            Self::Implicit(_) | Self::Autocommit { manual_end: true }
+        )
+    }
+}
+
 /// An assignment to `isolation_level` or `autocommit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModeChange {

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::sqlite;
 
-use super::error::Result;
+use super::command::{Action, Command, Outcome};
+use super::error::{Error, Result};
+use super::status::{Phase, Status};
 use super::{busy, deadline, express, readers, runtime, threads};
 
 static FORKS: AtomicU32 = AtomicU32::new(1);
@@ -39,6 +41,24 @@ impl Birth {
                 .0
                 .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a command may be queued, which is a use. Ends it in a child, where nothing that was shared with a thread
+    /// must be touched.
+    pub fn accepts(&self, command: &Command, status: &Status) -> bool {
+        if !self.is_inherited() {
+            self.mark();
+            return true;
+        }
+        let result = match (status.phase(), &command.action) {
+            (Phase::Closed, Action::Close) => Ok(Outcome::default()),
+            (Phase::Closed, _) => Err(Error::closed()),
+            _ => Err(Error::inherited()),
+        };
+        if command.operation.claim() {
+            drop(command.operation.finish(result));
+        }
+        false
     }
 
     /// Whether it was used at all.

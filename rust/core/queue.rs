@@ -17,7 +17,7 @@ use super::deadline;
 const PRUNED: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Queue {
+pub struct Queue {
     arrived: VecDeque<Command>,
     /// Older ones, whose block has ended.
     freed: VecDeque<Command>,
@@ -36,7 +36,7 @@ struct Level {
 }
 
 impl Queue {
-    pub(super) const fn new(patience: Duration) -> Self {
+    pub const fn new(patience: Duration) -> Self {
         Self {
             arrived: VecDeque::new(),
             freed: VecDeque::new(),
@@ -45,12 +45,12 @@ impl Queue {
         }
     }
 
-    pub(super) fn push(&mut self, command: Command) {
+    pub fn push(&mut self, command: Command) {
         self.arrived.push_back(command);
     }
 
     /// The next command that may run.
-    pub(super) fn next(&mut self) -> Option<Command> {
+    pub fn pop(&mut self) -> Option<Command> {
         let Some(level) = self.levels.last_mut() else {
             return self.freed.pop_front().or_else(|| self.arrived.pop_front());
         };
@@ -82,12 +82,12 @@ impl Queue {
     }
 
     /// Whether nothing has come that was not looked at.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.arrived.is_empty() && (self.freed.is_empty() || !self.levels.is_empty())
     }
 
     /// Follows what the last command did to the blocks; `innermost` is the one that is open now.
-    pub(super) fn follow(&mut self, innermost: Option<Arc<Block>>, patience: Duration) {
+    pub fn follow(&mut self, innermost: Option<Arc<Block>>, patience: Duration) {
         self.patience = patience;
         while let Some(mut level) = self.levels.pop_if(|level| level.block.is_over()) {
             if self.levels.is_empty() {
@@ -115,7 +115,7 @@ impl Queue {
     }
 
     /// Takes everything out.
-    pub(super) fn drain(&mut self) -> Vec<Command> {
+    pub fn drain(&mut self) -> Vec<Command> {
         let levels = self.levels.iter_mut().rev();
         let waiting = levels.flat_map(|level| level.waiting.drain(..));
         let mut all: Vec<Command> = self.freed.drain(..).chain(waiting).collect();

@@ -226,7 +226,7 @@ impl Session {
         self.note_command(&action);
         self.attach(operation);
 
-        let admitted = self.admit(block, &action).and(self.apply(modes));
+        let admitted = self.nest.admit(block, &action).and(self.apply(modes));
         let result = admitted.and_then(|()| self.dispatch(operation, action));
         if self.handle.take_taint() && !self.handle.is_autocommit() {
             // As SQLite itself does after a write that was interrupted.

@@ -11,12 +11,12 @@ use super::session::Session;
 
 /// The transaction state of one session.
 #[derive(Debug)]
-pub(super) struct Transaction {
-    pub(super) mode: TransactionMode,
+pub struct Transaction {
+    pub mode: TransactionMode,
     /// Set by whatever ends a transaction on request, while a command runs.
-    pub(super) ended: bool,
+    pub ended: bool,
     /// The transaction that the last command began.
-    pub(super) began: Option<u64>,
+    pub began: Option<u64>,
     serial: u64,
     operations: u64,
     /// The connection's count of changes when it began.
@@ -27,7 +27,7 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) const fn new(mode: TransactionMode, forgives: bool) -> Self {
+    pub const fn new(mode: TransactionMode, forgives: bool) -> Self {
         Self {
             mode,
             ended: false,
@@ -41,7 +41,7 @@ impl Transaction {
     }
 
     /// Looks at what a command did to the transaction; gives the number of one that it began.
-    pub(super) fn settle(
+    pub fn settle(
         &mut self,
         was_open: bool,
         is_open: bool,
@@ -65,30 +65,40 @@ impl Transaction {
     }
 
     /// A command is about to run outside of a transaction, and may begin one.
-    pub(super) const fn note_changes(&mut self, total: i64) {
+    pub const fn note_changes(&mut self, total: i64) {
         self.changes_before = total;
     }
 
     /// Whether something may have been changed in it.
-    pub(super) const fn is_touched(&self, total_changes: i64) -> bool {
+    pub const fn is_touched(&self, total_changes: i64) -> bool {
         self.operations > 0 || total_changes != self.changes_before
     }
 
     /// Whether this is a blocking connection's.
-    pub(super) const fn is_blocking(&self) -> bool {
+    pub const fn is_blocking(&self) -> bool {
         self.forgives
     }
 
     /// Of the transaction that was begun last.
-    pub(super) const fn serial(&self) -> u64 {
+    pub const fn serial(&self) -> u64 {
         self.serial
     }
 
-    pub(super) const fn is_lost(&self) -> bool {
+    /// Whether it is the one with this number, and nothing ran in it.
+    pub const fn is_fresh(&self, serial: u64) -> bool {
+        self.serial == serial && self.operations == 0
+    }
+
+    /// The report of a lost one, once.
+    pub const fn take_loss(&mut self) -> Option<Error> {
+        self.lost.take()
+    }
+
+    pub const fn is_lost(&self) -> bool {
         self.lost.is_some()
     }
 
-    pub(super) fn forget_loss(&mut self) {
+    pub fn forget_loss(&mut self) {
         self.lost = None;
     }
 }
@@ -96,7 +106,7 @@ impl Transaction {
 impl Session {
     /// Reports a lost transaction, once; begins the one that PEP 249 mode wants.
     pub(super) fn check_transaction(&mut self) -> Result<()> {
-        let lost = self.transaction.lost.take();
+        let lost = self.transaction.take_loss();
         self.keep_transaction_open()?;
         lost.map_or(Ok(()), Err)
     }
@@ -109,7 +119,7 @@ impl Session {
 
     pub(super) fn commit(&mut self) -> Result<Outcome> {
         self.check_transaction()?;
-        if self.ends_by_method() && !self.handle.is_autocommit() {
+        if self.transaction.mode.ends_by_method() && !self.handle.is_autocommit() {
             self.end_with("COMMIT")?;
         }
         Ok(Outcome::default())
@@ -117,7 +127,7 @@ impl Session {
 
     pub(super) fn rollback(&mut self) -> Result<Outcome> {
         self.transaction.forget_loss();
-        if self.ends_by_method() && !self.handle.is_autocommit() {
+        if self.transaction.mode.ends_by_method() && !self.handle.is_autocommit() {
             self.end_with("ROLLBACK")?;
         }
         self.keep_transaction_open()?;
@@ -125,8 +135,7 @@ impl Session {
     }
 
     pub(super) fn undo_begin(&mut self, serial: u64) -> Result<Outcome> {
-        let untouched = self.transaction.serial == serial && self.transaction.operations == 0;
-        if untouched && !self.handle.is_autocommit() {
+        if self.transaction.is_fresh(serial) && !self.handle.is_autocommit() {
             self.end_with("ROLLBACK")?;
         }
         Ok(Outcome::default())
@@ -147,11 +156,6 @@ impl Session {
             self.run_sql(Begin::Plain.sql())?;
         }
         Ok(())
-    }
-
-    /// Whether `commit()` and `rollback()` end a transaction in this mode.
-    fn ends_by_method(&self) -> bool {
-        self.transaction.mode != TransactionMode::Autocommit { manual_end: false }
     }
 
     pub(super) fn end_with(&mut self, sql: &str) -> Result<()> {

@@ -18,6 +18,19 @@ impl Wake for Unpark {
     }
 }
 
+/// Sleeps until an operation has ended, whose result stays, or it is too late. `true`: it has.
+pub fn wait_for_end(operation: &Shared, until: Instant) -> bool {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let context = Context::from_waker(&waker);
+    while operation.poll_end(&context).is_pending() {
+        match until.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => std::thread::park_timeout(left),
+            _ => return false,
+        }
+    }
+    true
+}
+
 /// Sleeps until an operation has ended, whose result is thrown away, or it is too late. `true`: it has.
 pub fn wait_for(operation: &Shared, until: Instant) -> bool {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::backend::Backend;
 use super::block::Block;
 use super::channel::Channel;
 use super::command::{Action, Command, Shared};
@@ -26,7 +25,6 @@ use super::process::Birth;
 use super::session::Session;
 use super::status::{Phase, Status};
 use super::unheard;
-use super::wakes;
 
 /// How long a worker waits for a connection's next command.
 const LINGER: Duration = Duration::from_millis(200);
@@ -101,38 +99,6 @@ impl Local {
     /// Whether it was used before this process was forked. Until its first command nobody shares it.
     pub fn is_inherited(&self) -> bool {
         self.birth.is_inherited()
-    }
-
-    /// Whether a command was ever submitted, in this process.
-    pub fn is_used(&self) -> bool {
-        self.birth.is_marked() && !self.is_inherited()
-    }
-
-    /// The process ends: stops what runs and refuses what waits.
-    pub fn stop(&self) {
-        if let Some(pool) = self.pool.get() {
-            pool.pool.close(&Error::closed());
-        }
-        let mut mailbox = self.lock();
-        let mut waiting = mailbox.queue.drain();
-        for close in waiting.extract_if(.., |command| matches!(command.action, Action::Close)) {
-            mailbox.queue.push(close);
-        }
-        let running = mailbox.running.clone();
-        drop(mailbox);
-        self.arrived.notify_all();
-        for command in waiting {
-            if command.operation.claim() {
-                drop(command.operation.finish(Err(Error::closed())));
-            }
-        }
-        if let Some(running) = running {
-            running.interrupt();
-            // Also ends the wait of a COMMIT for a lock.
-            running.expire(Err(Error::closed()));
-            // And that for a callback's answer, which nobody gives any more.
-            running.dialogue().set_attended(false);
-        }
     }
 
     /// Runs commands until none has come for a while. Called on a lent thread.
@@ -411,61 +377,6 @@ impl Local {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Mailbox> {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Backend for Arc<Local> {
-    fn submit(&self, command: Command) {
-        if !self.accepts(&command) {
-            return;
-        }
-        if self.is_blocking() {
-            self.lock().queue.push(command);
-            return;
-        }
-        let may_wait =
-            matches!(command.action, Action::Execute(_)) && !self.status.in_transaction();
-        let mut mailbox = self.lock();
-        mailbox.queue.push(command);
-        self.commands.fetch_add(1, Ordering::Relaxed);
-        if mailbox.lent {
-            // One that is awake looks by itself; a needless wake is a system call.
-            let is_idle = std::mem::replace(&mut mailbox.idle, false);
-            drop(mailbox);
-            if may_wait {
-                wakes::submitted(self, is_idle);
-            } else if is_idle {
-                self.wake();
-            }
-            return;
-        }
-        if mailbox.is_claimed() {
-            // Whoever has the session looks at the queue after.
-            return;
-        }
-        if may_wait && self.is_quick() {
-            drop(mailbox);
-            wakes::submitted(self, true);
-            return;
-        }
-        self.start(mailbox);
-    }
-
-    fn interrupt(&self, guest: Option<&Guest>) {
-        if self.is_inherited() {
-            return;
-        }
-        let mailbox = self.lock();
-        let is_own = mailbox.runs_for == guest.map_or(0, Guest::id);
-        let running = mailbox.running.clone().filter(|_| is_own);
-        drop(mailbox);
-        if let Some(running) = running {
-            running.interrupt();
-        }
-    }
-
-    fn status(&self) -> &Status {
-        &self.status
     }
 }
 

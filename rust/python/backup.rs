@@ -13,7 +13,9 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::core::{Action, BackupName, BackupRequest, Handover, Reply, Service, Shared};
+use crate::core::{
+    Action, BackupName, BackupRequest, Error, Handover, Local, Reply, Service, Shared,
+};
 
 use super::awaitable::Operation;
 use super::connection::Connection;
@@ -44,6 +46,14 @@ impl _Backup {
     }
 }
 
+/// The backend of a connection that takes part in a backup.
+fn local<'a>(connection: &'a Bound<'_, Connection>) -> PyResult<&'a Arc<Local>> {
+    let link = connection.get().link();
+    link.check_local(connection.py(), "Connection.backup")?;
+    let gone = || exceptions::to_python(connection.py(), Error::closed());
+    link.local().ok_or_else(gone)
+}
+
 #[pymethods]
 impl _Backup {
     #[new]
@@ -57,7 +67,7 @@ impl _Backup {
                 let message = "target cannot be the same connection instance";
                 return Err(PyValueError::new_err(message));
             }
-            Some(target) => Handover::of(Arc::clone(target.get().link().backend())),
+            Some(target) => Handover::of(Arc::clone(local(target)?)),
             None => {
                 Handover::in_memory().map_err(|error| exceptions::to_python(source.py(), error))?
             }
@@ -81,7 +91,8 @@ impl _Backup {
     /// Whether what is copied is encrypted where it is.
     #[getter]
     fn is_encrypted(&self) -> bool {
-        self.source.get().link().backend().is_encrypted()
+        let local = self.source.get().link().local();
+        local.is_some_and(|local| local.is_encrypted())
     }
 
     /// Makes the source one.

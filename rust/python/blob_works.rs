@@ -46,6 +46,7 @@ impl Work for Open {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let connection = self.connection.get();
         if let Some(request) = self.request.take() {
+            connection.link().check_local(py, self.method)?;
             connection.link().reentrancy().check(py)?;
             let open = Action::Serve(Service::OpenBlob(self.name, request));
             self.pending.submit(py, connection, open, None)?;

@@ -12,20 +12,17 @@ use pyo3::types::PyString;
 
 use crate::core::{Action, Amount, Loan, Phase};
 
-use super::adapters::Adapters;
 use super::awaitable::Operation;
-use super::converters::Converters;
 use super::cursor::{Cursor, FIRST_ROWS};
 use super::encryption;
 use super::exceptions;
 use super::executemany::ExecuteMany;
 use super::exit;
-use super::factories::{RowFactory, TextFactory};
 use super::lifecycle::{Exit, Open, Simple};
 use super::link::Link;
-use super::memory;
 use super::options::{self, Arguments, Autocommit, Control, Level};
 use super::queries;
+use super::server::Companions;
 use super::services::Truth;
 use super::settings::Settings;
 use super::statements::ExecuteScript;
@@ -64,7 +61,8 @@ impl Connection {
     #[pyo3(signature = (
         database, timeout=5.0, isolation_level=Level::implicit(), *, autocommit=Autocommit::Legacy, cached_statements=128, uri=false,
         encryption_key=None, foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
-        detect_types=0, trusted_schema=None, defensive=None,
+        detect_types=0, trusted_schema=None, defensive=None, auth_token=None, tls=None, namespace=None, request_timeout=None,
+        connect_timeout=None,
     ))]
     #[allow(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
@@ -84,6 +82,11 @@ impl Connection {
         detect_types: i32,
         trusted_schema: Option<Truth>,
         defensive: Option<Truth>,
+        auth_token: Option<&Bound<'_, PyAny>>,
+        tls: Option<bool>,
+        namespace: Option<String>,
+        request_timeout: Option<f64>,
+        connect_timeout: Option<f64>,
     ) -> PyResult<Self> {
         let control = Control::new(isolation_level, autocommit);
         let arguments = Arguments {
@@ -96,23 +99,18 @@ impl Connection {
             pragmas,
             trusted_schema,
             defensive,
+            companions: Companions {
+                auth_token,
+                tls,
+                namespace,
+                request_timeout,
+                connect_timeout,
+            },
+            is_blocking: false,
         };
-        let (options, label) = options::read(&arguments, control.mode())?;
-        let shared = memory::find(database, &options);
-        let settings = Settings {
-            row_factory: row_factory.map_or(Ok(RowFactory::Tuple), RowFactory::new)?,
-            text_factory: text_factory.map_or(Ok(TextFactory::Str), TextFactory::new)?,
-            adapters: Adapters::default(),
-            converters: Converters::new(detect_types),
-            control,
-            modes: Vec::new(),
-            chunk: iter_chunk_size.max(1),
-            last_text: None,
-        };
-        let link = Arc::new(match shared {
-            Some(shared) => Link::shared(shared, options, label, settings),
-            None => Link::new(options, label, settings),
-        });
+        let factories = (row_factory, text_factory);
+        let settings = Settings::new(factories, detect_types, control, iter_chunk_size)?;
+        let link = Arc::new(arguments.link(settings)?);
         exit::remember(&link);
         Ok(Self {
             link,

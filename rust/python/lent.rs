@@ -39,7 +39,7 @@ impl Link {
         settings.converters = settings.converters.separate(py)?;
         Ok(Self {
             id: self.id,
-            backend: Arc::clone(&self.backend),
+            backend: self.backend.clone(),
             guest: self.guest.clone(),
             shared: self.shared.clone(),
             callbacks: Arc::clone(&self.callbacks),

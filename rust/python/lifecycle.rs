@@ -151,7 +151,8 @@ impl Work for Open {
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         if matches!(self.stage, Stage::Start) {
             self.connection.get().link().reentrancy().check(py)?;
-            self.stage = Stage::Opening(self.connection.get().link().submit(Action::Open, None));
+            let link = self.connection.get().link();
+            self.stage = Stage::Opening(link.submit_here(py, Action::Open, None));
         }
         if let Stage::Opening(shared) = &self.stage {
             let outcome = match shared.poll(context) {

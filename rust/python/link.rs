@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::core::{
-    self, Action, Backend, Block, Command, Error, Guest, Local, Look, ModeChange, Opaque, Options,
-    Phase, Pin, Shared, Status,
+    self, Action, Block, Command, Error, Guest, Local, Look, ModeChange, Opaque, Options, Phase,
+    Pin, Shared, Status,
 };
 
 use super::adapters::Adapters;
@@ -23,6 +23,7 @@ use super::converters::Converters;
 use super::diagnostics::Watch;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
+use super::home::Home;
 use super::memory::SharedMemory;
 use super::options::Control;
 use super::parameters;
@@ -37,7 +38,7 @@ const FORGOTTEN: &str = "was deleted before being closed. Please use 'async with
 pub struct Link {
     /// What a task's context names the connection by.
     pub(super) id: u64,
-    pub(super) backend: Arc<Local>,
+    pub(super) backend: Home,
     /// Set if others have the backend too.
     pub(super) guest: Option<Arc<Guest>>,
     /// What they share on this side.
@@ -56,10 +57,8 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(options: Options, label: String, settings: Settings) -> Self {
-        let reentrancy = Arc::default();
-        let uses = Arc::default();
-        let with = (Local::new(options), reentrancy, uses);
+    pub fn new(backend: Home, label: String, settings: Settings) -> Self {
+        let with = (backend, Arc::default(), Arc::default());
         Self::make(with, label, settings)
     }
 
@@ -71,7 +70,7 @@ impl Link {
         settings: Settings,
     ) -> Self {
         let with = (
-            Arc::clone(&shared.backend),
+            Home::Local(Arc::clone(&shared.backend)),
             Arc::clone(&shared.reentrancy),
             Arc::clone(&shared.uses),
         );
@@ -93,7 +92,7 @@ impl Link {
     }
 
     fn make(
-        (backend, reentrancy, uses): (Arc<Local>, Arc<Reentrancy>, Arc<Uses>),
+        (backend, reentrancy, uses): (Home, Arc<Reentrancy>, Arc<Uses>),
         label: String,
         settings: Settings,
     ) -> Self {
@@ -174,9 +173,18 @@ impl Link {
         self.backend.submit(command);
     }
 
-    /// The backend itself.
-    pub const fn local(&self) -> &Arc<Local> {
-        &self.backend
+    /// The backend, if it is in this process.
+    pub const fn local(&self) -> Option<&Arc<Local>> {
+        self.backend.local()
+    }
+
+    /// Refuses what a server can't do.
+    pub fn check_local(&self, py: Python<'_>, what: &str) -> PyResult<()> {
+        if self.local().is_some() {
+            return Ok(());
+        }
+        let message = format!("{what}() is not supported by remote databases");
+        Err(exceptions::not_supported(py, message))
     }
 
     /// The mode changes that a command applies first.
@@ -212,10 +220,10 @@ impl Link {
 
     /// Whether both work on one handle.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.backend, &other.backend)
+        self.backend.is(&other.backend)
     }
 
-    pub const fn backend(&self) -> &Arc<Local> {
+    pub const fn backend(&self) -> &Home {
         &self.backend
     }
 

@@ -9,18 +9,23 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyMapping, PyString};
 
-use crate::core::{Begin, KeySlot, ModeChange, ModeEffect, Options, Pins, TransactionMode};
+use crate::core::{Begin, KeySlot, Local, ModeChange, ModeEffect, Options, Pins, TransactionMode};
 use crate::sqlite::Switch;
 
 use super::encryption;
 use super::exceptions;
+use super::home::Home;
+use super::link::Link;
+use super::memory;
 use super::parameters::seconds;
+use super::server::{self, Companions};
 use super::services::Truth;
+use super::settings::Settings;
 
 /// `LEGACY_TRANSACTION_CONTROL`.
 const LEGACY: i64 = -1;
 
-/// What `connect` was given, for a local database.
+/// What `connect` was given.
 pub struct Arguments<'a, 'py> {
     pub database: &'a Bound<'py, PyAny>,
     pub timeout: f64,
@@ -31,6 +36,8 @@ pub struct Arguments<'a, 'py> {
     pub pragmas: Option<&'a Bound<'py, PyAny>>,
     pub trusted_schema: Option<Truth>,
     pub defensive: Option<Truth>,
+    pub companions: Companions<'a, 'py>,
+    pub is_blocking: bool,
 }
 
 /// The transaction attributes of a connection.
@@ -171,8 +178,26 @@ fn implicit_begin(level: &str) -> Begin {
     begin(level).unwrap_or(Begin::Implicit)
 }
 
-/// Checks the arguments; gives the options and how to show the database.
-pub fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(Options, String)> {
+impl Arguments<'_, '_> {
+    /// Checks them; gives what a connection works with.
+    pub fn link(&self, settings: Settings) -> PyResult<Link> {
+        let py = self.database.py();
+        if let Ok(url) = self.database.str()
+            && server::is_url(&url.to_string_lossy())
+        {
+            return self.companions.link(&url, self, settings);
+        }
+        self.companions.refuse(py)?;
+        let (options, label) = read(self, settings.control.mode())?;
+        Ok(match memory::find(self.database, &options) {
+            Some(shared) => Link::shared(shared, options, label, settings),
+            None => Link::new(Home::Local(Local::new(options)), label, settings),
+        })
+    }
+}
+
+/// Checks the arguments for a local database; gives the options and how to show it.
+fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(Options, String)> {
     let (path, label) = path(arguments.database)?;
     let filename = CString::new(path).map_err(|_| {
         PyValueError::new_err("the path of a database can't contain a null character")
@@ -197,7 +222,7 @@ pub fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(O
         pragmas: arguments.pragmas.map_or_else(|| Ok(Vec::new()), pragmas)?,
         switches: switches(arguments),
         mode,
-        is_blocking: false,
+        is_blocking: arguments.is_blocking,
     };
     Ok((options, label))
 }
@@ -232,13 +257,6 @@ fn path(database: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, String)> {
         .str()?
         .to_string_lossy()
         .into_owned();
-    let scheme = label
-        .split_once("://")
-        .map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if let Some(scheme @ ("libsql" | "http" | "https" | "ws" | "wss")) = scheme.as_deref() {
-        let message = format!("{scheme}:// is a remote database, which this version can't open");
-        return Err(exceptions::not_supported(py, message));
-    }
     Ok((bytes.as_bytes().to_vec(), label))
 }
 

@@ -82,8 +82,9 @@ impl Pool {
     pub fn join(&self, connection: Py<Connection>, opening: &Opening) {
         let place = (opening.role(), opening.index());
         let link = connection.get().link();
-        link.local()
-            .join_pool(&self.core, place, self.limits, self.lifetimes);
+        if let Some(local) = link.local() {
+            local.join_pool(&self.core, place, self.limits, self.lifetimes);
+        }
         link.join_pool(&self.common);
         let before = lock(&self.coming).insert(opening.index(), connection);
         drop(before);

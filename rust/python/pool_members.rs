@@ -56,7 +56,9 @@ impl Filling {
         pool.add(opening.index(), self.connection.clone_ref(py));
         match opening.opened() {
             Ok(()) => {
-                link.local().serve_pool();
+                if let Some(local) = link.local() {
+                    local.serve_pool();
+                }
                 Ok(step)
             }
             Err(opening) => {

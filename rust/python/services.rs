@@ -177,6 +177,10 @@ impl Connection {
         service: PyResult<Service>,
         convert: Convert,
     ) -> Operation {
+        let service = service.and_then(|service| {
+            slf.get().link().check_local(slf.py(), name)?;
+            Ok(service)
+        });
         match service {
             Ok(service) => Operation::new(Box::new(Serve::new(
                 name,

@@ -32,6 +32,24 @@ pub struct Settings {
 }
 
 impl Settings {
+    pub fn new(
+        (row_factory, text_factory): (Option<&Bound<'_, PyAny>>, Option<&Bound<'_, PyAny>>),
+        detect_types: i32,
+        control: Control,
+        chunk: usize,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            row_factory: row_factory.map_or(Ok(RowFactory::Tuple), RowFactory::new)?,
+            text_factory: text_factory.map_or(Ok(TextFactory::Str), TextFactory::new)?,
+            adapters: Adapters::default(),
+            converters: Converters::new(detect_types),
+            control,
+            modes: Vec::new(),
+            chunk: chunk.max(1),
+            last_text: None,
+        })
+    }
+
     /// The changes that a command applies first, if its caller will hear of their errors.
     pub fn modes_for(&mut self, action: &Action) -> Vec<ModeChange> {
         if action.is_heard() {

@@ -207,7 +207,7 @@ impl Local {
 
     /// Its own commands come first: they are of whoever holds it.
     pub(in super::super) fn next_job(&self, mailbox: &mut Mailbox) -> Option<Job> {
-        if let Some(command) = mailbox.queue.next() {
+        if let Some(command) = mailbox.queue.pop() {
             return Some(Job::One(command));
         }
         let pool = self.pool.get()?;

@@ -25,6 +25,7 @@ use crate::python::ffi;
 use crate::python::link::Link;
 use crate::python::options::{Autocommit, Level};
 use crate::python::parameters;
+use crate::python::server::Companions;
 use crate::sqlite::Handle;
 
 use super::cursor::Cursor;
@@ -225,7 +226,7 @@ impl Connection {
     #[pyo3(signature = (
         database, timeout=5.0, detect_types=0, isolation_level=Level::implicit(), check_same_thread=true, factory=None,
         cached_statements=128, uri=false, *, autocommit=Autocommit::Legacy, encryption_key=None, foreign_keys=false,
-        pragmas=None,
+        pragmas=None, auth_token=None, tls=None, namespace=None, request_timeout=None, connect_timeout=None,
     ))]
     #[allow(clippy::too_many_arguments, reason = "they are keywords")]
     #[allow(unused_variables, reason = "connect() has taken the factory")]
@@ -243,12 +244,24 @@ impl Connection {
         encryption_key: Option<&Bound<'_, PyAny>>,
         foreign_keys: bool,
         pragmas: Option<&Bound<'_, PyAny>>,
+        auth_token: Option<&Bound<'_, PyAny>>,
+        tls: Option<bool>,
+        namespace: Option<String>,
+        request_timeout: Option<f64>,
+        connect_timeout: Option<f64>,
     ) -> PyResult<()> {
         let py = slf.py();
         let inner = Inner::blocking(
             (database, timeout, cached_statements, uri),
             (encryption_key, foreign_keys, pragmas),
             (isolation_level, autocommit, detect_types),
+            Companions {
+                auth_token,
+                tls,
+                namespace,
+                request_timeout,
+                connect_timeout,
+            },
         )?;
         let link = Arc::clone(inner.shared_link());
         let thread = check_same_thread.then(|| Thread::this(py)).transpose()?;

@@ -7,14 +7,11 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::python::adapters::Adapters;
 use crate::python::callbacks;
 use crate::python::connection::Connection as Inner;
-use crate::python::converters::Converters;
-use crate::python::factories::{RowFactory, TextFactory};
 use crate::python::ffi;
-use crate::python::link::Link;
-use crate::python::options::{self, Arguments, Autocommit, Control, Level};
+use crate::python::options::{Arguments, Autocommit, Control, Level};
+use crate::python::server::Companions;
 use crate::python::settings::Settings;
 
 use super::blob::Blob;
@@ -32,6 +29,7 @@ impl Inner {
         (database, timeout, cached_statements, uri): (&Bound<'_, PyAny>, f64, usize, bool),
         (encryption_key, foreign_keys, pragmas): (Given<'_, '_>, bool, Given<'_, '_>),
         (isolation_level, autocommit, detect_types): (Level, Autocommit, i32),
+        companions: Companions<'_, '_>,
     ) -> PyResult<Self> {
         let control = Control::new(isolation_level, autocommit);
         let arguments = Arguments {
@@ -44,21 +42,12 @@ impl Inner {
             pragmas,
             trusted_schema: None,
             defensive: None,
+            companions,
+            is_blocking: true,
         };
-        let (mut options, label) = options::read(&arguments, control.mode())?;
-        options.is_blocking = true;
-        let settings = Settings {
-            row_factory: RowFactory::Tuple,
-            text_factory: TextFactory::Str,
-            adapters: Adapters::default(),
-            converters: Converters::new(detect_types),
-            control,
-            modes: Vec::new(),
-            chunk: 1,
-            last_text: None,
-        };
+        let settings = Settings::new((None, None), detect_types, control, 1)?;
         Ok(Self {
-            link: Arc::new(Link::new(options, label, settings)),
+            link: Arc::new(arguments.link(settings)?),
             init_hook: None,
             view: None,
             lease: None,

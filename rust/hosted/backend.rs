@@ -1,0 +1,405 @@
+//! The backend over a server: a queue of commands, the session they run on, and the task that runs them.
+//!
+//! Owns the queue and, between two commands, the session. A task on the network runtime takes the session while there
+//! are commands, and puts it back after the last; an idle connection costs no task.
+//! Threads: `submit` and `interrupt` from any; commands run on the runtime's.
+//! Invariant: a task has the session whenever commands wait.
+//! Must not know: Python.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::core::{
+    Action, Backend, Birth, Block, Channel, Command, Error, Guest, Look, ModeChange, Outcome,
+    Phase, Queue, Result, Shared, Status, TransactionMode, runtime, wait_for_end,
+};
+use crate::remote::{self, Remote};
+
+use super::session::Session;
+
+/// So long a thread waits before it looks whether it must stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How to open a connection at a server.
+#[derive(Debug)]
+pub struct Options {
+    pub remote: remote::Options,
+    /// How long a statement waits for a block to end.
+    pub timeout: Duration,
+    pub mode: TransactionMode,
+    /// Its callers wait on their own threads.
+    pub is_blocking: bool,
+}
+
+/// A connection to a database at a server.
+pub struct Hosted {
+    remote: Arc<Remote>,
+    /// How an operation and the callable that gives tokens talk.
+    channel: Arc<Channel>,
+    timeout: Duration,
+    is_blocking: bool,
+    status: Status,
+    /// The transaction mode that was asked for last; a later open begins with it.
+    mode: Mutex<TransactionMode>,
+    birth: Birth,
+    mailbox: Mutex<Mailbox>,
+}
+
+struct Mailbox {
+    queue: Queue,
+    state: State,
+    running: Option<Shared>,
+}
+
+enum State {
+    Unopened,
+    Open(Box<Session>),
+    /// With the task that runs commands.
+    Running,
+    Closed,
+    /// A panic was contained, or the runtime has ended; what it left behind is not used again.
+    Broken(Error),
+}
+
+impl Hosted {
+    pub fn new(options: Options) -> Arc<Self> {
+        Arc::new(Self {
+            remote: Remote::new(options.remote),
+            channel: Arc::default(),
+            timeout: options.timeout,
+            is_blocking: options.is_blocking,
+            status: Status::default(),
+            mode: Mutex::new(options.mode),
+            birth: Birth::default(),
+            mailbox: Mutex::new(Mailbox {
+                queue: Queue::new(options.timeout),
+                state: State::Unopened,
+                running: None,
+            }),
+        })
+    }
+
+    /// How statements and callbacks talk.
+    pub const fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mode(&self) -> MutexGuard<'_, TransactionMode> {
+        self.mode.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a task run what waits.
+    fn start(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) {
+        let runtime = match runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let waiting = mailbox.queue.drain();
+                drop(mailbox);
+                refuse(waiting, &error);
+                return;
+            }
+        };
+        let state = std::mem::replace(&mut mailbox.state, State::Running);
+        drop(mailbox);
+        let serving = Serving {
+            hosted: Arc::clone(self),
+            state: Some(state),
+            has_put_back: false,
+        };
+        drop(runtime.spawn(serving.run()));
+    }
+
+    fn set_unopened(&self) {
+        self.status.set_phase(Phase::Unopened);
+        self.status.publish(false, 0, false);
+    }
+
+    /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
+    async fn run(&self, state: State, command: Command) -> State {
+        let Command {
+            operation,
+            modes,
+            block,
+            surroundings,
+            action,
+            ..
+        } = command;
+        if let Some(change) = modes.last() {
+            *self.mode() = change.mode;
+        }
+        if !operation.claim() {
+            return self.skip(state, &operation, &modes).await;
+        }
+        let has_callbacks = surroundings.is_some();
+        if has_callbacks {
+            self.channel.begin(surroundings, &operation);
+        }
+        let (mut state, mut result) = self
+            .step(state, &operation, action, &modes, block.as_ref())
+            .await;
+        if has_callbacks {
+            let cause = self.channel.end();
+            result = result.map_err(|error| Error { cause, ..error });
+        }
+        if let State::Open(session) = &state {
+            session.publish(&self.status);
+        }
+        let opened = result.as_ref().is_ok_and(|outcome| outcome.opened);
+        if opened {
+            self.status.set_phase(Phase::Open);
+        }
+        if operation.finish(result).is_some() {
+            if opened {
+                self.set_unopened();
+                state = State::Unopened;
+            } else if let State::Open(session) = &mut state {
+                session.undo().await;
+                session.publish(&self.status);
+            }
+            operation.leave();
+        }
+        state
+    }
+
+    async fn skip(&self, mut state: State, operation: &Shared, modes: &[ModeChange]) -> State {
+        if let (State::Open(session), false) = (&mut state, modes.is_empty()) {
+            // Its error has nobody to go to.
+            let _ = session.run(operation, Action::Open, modes, None).await;
+            session.publish(&self.status);
+        }
+        state
+    }
+
+    async fn step(
+        &self,
+        state: State,
+        operation: &Shared,
+        action: Action,
+        modes: &[ModeChange],
+        block: Option<&Arc<Block>>,
+    ) -> (State, Result<Outcome>) {
+        let nothing = Ok(Outcome::default());
+        match (state, action) {
+            (State::Unopened, Action::Open) => {
+                let mode = *self.mode();
+                match Session::open(&self.remote, mode, self.is_blocking, operation).await {
+                    Ok(session) => {
+                        let outcome = Outcome {
+                            opened: true,
+                            ..Outcome::default()
+                        };
+                        (State::Open(Box::new(session)), Ok(outcome))
+                    }
+                    Err(error) => (State::Unopened, Err(error)),
+                }
+            }
+            (State::Open(mut session), Action::Open) => {
+                session.opens += 1;
+                let result = session.run(operation, Action::Open, modes, None).await;
+                (State::Open(session), result)
+            }
+            (State::Open(mut session), Action::Close) => {
+                // What an assignment to `isolation_level` committed in sqlite3 is committed here.
+                let applied = session.run(operation, Action::SetMode, modes, None).await;
+                self.status.set_phase(Phase::Closed);
+                self.status.publish(false, 0, false);
+                session.close(&self.status).await;
+                let applied = if modes.is_empty() { nothing } else { applied };
+                (State::Closed, applied)
+            }
+            // Somebody else has opened it since, and uses it.
+            (State::Open(session), Action::UndoOpen) if session.opens > 1 => {
+                (State::Open(session), nothing)
+            }
+            (State::Open(_), Action::UndoOpen) => {
+                self.set_unopened();
+                (State::Unopened, nothing)
+            }
+            (State::Open(mut session), action) => {
+                let result = session.run(operation, action, modes, block).await;
+                (State::Open(session), result)
+            }
+            // What is to be undone went with the connection.
+            (state @ (State::Unopened | State::Closed), Action::Leave { commits: false, .. }) => {
+                (state, nothing)
+            }
+            (State::Unopened | State::Closed, Action::Close) => {
+                self.status.set_phase(Phase::Closed);
+                (State::Closed, nothing)
+            }
+            (State::Unopened, _) => (State::Unopened, Err(Error::not_open())),
+            (state @ State::Broken(_), Action::Close) => (state, nothing),
+            (State::Broken(error), _) => (State::Broken(error.clone()), Err(error)),
+            (State::Closed | State::Running, _) => (State::Closed, Err(Error::closed())),
+        }
+    }
+}
+
+/// The task that runs commands. If it ends early, by a panic or with the runtime, what waits is told.
+struct Serving {
+    hosted: Arc<Hosted>,
+    /// `None`: a command runs, or it was put back.
+    state: Option<State>,
+    has_put_back: bool,
+}
+
+impl Serving {
+    async fn run(mut self) {
+        while let Some((command, state)) = self.next() {
+            let state = self.hosted.run(state, command).await;
+            self.state = Some(state);
+        }
+    }
+
+    fn next(&mut self) -> Option<(Command, State)> {
+        let mut mailbox = self.hosted.lock();
+        mailbox.running = None;
+        let state = self.state.take()?;
+        match &state {
+            State::Open(session) => {
+                let innermost = session.nest().innermost().cloned();
+                mailbox.queue.follow(innermost, self.hosted.timeout);
+            }
+            _ => mailbox.queue.follow(None, Duration::ZERO),
+        }
+        let Some(command) = mailbox.queue.pop() else {
+            mailbox.state = state;
+            self.has_put_back = true;
+            return None;
+        };
+        mailbox.running = Some(Arc::clone(&command.operation));
+        Some((command, state))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if self.has_put_back {
+            return;
+        }
+        let mut mailbox = self.hosted.lock();
+        let error = if std::thread::panicking() {
+            Error::internal("a panic in the task of this connection")
+        } else {
+            Error::closed()
+        };
+        mailbox.state = State::Broken(error.clone());
+        let running = mailbox.running.take();
+        mailbox.queue.follow(None, Duration::ZERO);
+        let waiting = mailbox.queue.drain();
+        drop(mailbox);
+        self.hosted.status.set_phase(Phase::Closed);
+        if let Some(operation) = running {
+            // It may not have come that far.
+            let _ = operation.claim();
+            drop(operation.finish(Err(error.clone())));
+            operation.leave();
+        }
+        refuse(waiting, &error);
+    }
+}
+
+fn refuse(waiting: Vec<Command>, error: &Error) {
+    for command in waiting {
+        if command.operation.claim() {
+            let result = match command.action {
+                Action::Close => Ok(Outcome::default()),
+                _ => Err(error.clone()),
+            };
+            drop(command.operation.finish(result));
+        }
+    }
+}
+
+impl Backend for Arc<Hosted> {
+    fn submit(&self, command: Command) {
+        if !self.birth.accepts(&command, &self.status) {
+            return;
+        }
+        let mut mailbox = self.lock();
+        mailbox.queue.push(command);
+        if !matches!(mailbox.state, State::Running) {
+            self.start(mailbox);
+        }
+    }
+
+    fn interrupt(&self, _guest: Option<&Guest>) {
+        if self.is_inherited() {
+            return;
+        }
+        let running = self.lock().running.clone();
+        if let Some(running) = running {
+            running.interrupt();
+        }
+    }
+
+    fn status(&self) -> &Status {
+        &self.status
+    }
+
+    fn birth(&self) -> &Birth {
+        &self.birth
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn stop(&self) {
+        self.status.hurry();
+        let mut mailbox = self.lock();
+        let mut waiting = mailbox.queue.drain();
+        for close in waiting.extract_if(.., |command| matches!(command.action, Action::Close)) {
+            mailbox.queue.push(close);
+        }
+        let running = mailbox.running.clone();
+        drop(mailbox);
+        refuse(waiting, &Error::closed());
+        if let Some(running) = running {
+            running.interrupt();
+            running.expire(Err(Error::closed()));
+            running.dialogue().set_attended(false);
+        }
+    }
+
+    fn is_blocking(&self) -> bool {
+        self.is_blocking
+    }
+
+    fn run_now(&self, command: Command, look: Look) -> bool {
+        let operation = Arc::clone(&command.operation);
+        self.submit(command);
+        self.serve_here(&operation, look)
+    }
+
+    fn serve_here(&self, operation: &Shared, look: Look) -> bool {
+        while !wait_for_end(operation, Instant::now() + LOOK) {
+            if look() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn settle(&self) {}
+
+    fn is_claimed_here(&self) -> bool {
+        false
+    }
+}
+
+impl Drop for Hosted {
+    /// In a child the session is leaked: to close it would touch what the parent's runtime has.
+    fn drop(&mut self) {
+        if self.birth.is_inherited() {
+            let mailbox = self.mailbox.get_mut();
+            let mailbox = mailbox.unwrap_or_else(PoisonError::into_inner);
+            let state = std::mem::replace(&mut mailbox.state, State::Closed);
+            std::mem::forget((state, mailbox.queue.drain(), Arc::clone(&self.remote)));
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Transaction blocks of a session: how each begins and ends over a stream.
+//!
+//! Owns no state; these are the session's methods for blocks. Which blocks are open is the core's `Nest`.
+//! Invariant: entering sends nothing. What a block begins with goes out with its first statement, and a block without
+//! one costs no request.
+//! Must not know: who waits for a block's end.
+
+use std::sync::Arc;
+
+use crate::core::{Begin, Block, BlockKind, Error, Level, Outcome, Result, TransactionMode};
+use crate::remote::{Condition, Statement};
+
+use super::session::Session;
+
+impl Session {
+    pub(super) async fn enter(&mut self, block: &Arc<Block>) -> Result<Outcome> {
+        if self.nest.is_empty() {
+            self.check_transaction()?;
+        }
+        let level = self.nest.level(block, self.is_in_transaction());
+        match level.sql("SAVEPOINT") {
+            Some(sql) => self.outbox.push(sql),
+            None => self.begin_block(block.kind()).await?,
+        }
+        if let Some(sql) = level.named() {
+            self.outbox.push(sql);
+        }
+        self.nest.push(level);
+        Ok(Outcome::default())
+    }
+
+    async fn begin_block(&mut self, kind: &BlockKind) -> Result<()> {
+        if self.is_in_transaction() {
+            // PEP 249's open transaction gives way, as long as there is nothing in it to lose.
+            let is_empty = !self.is_open || !self.transaction.is_touched(self.total_changes);
+            if self.transaction.mode != TransactionMode::Always || !is_empty {
+                return Err(Error::programming(
+                    "a transaction is open: commit() or rollback() before entering a transaction block",
+                ));
+            }
+            if self.is_open {
+                self.run_sql("COMMIT").await?;
+            }
+            self.outbox.clear();
+            self.transaction.ended = true;
+        }
+        let begin = match kind {
+            BlockKind::Transaction(begin) => *begin,
+            BlockKind::Read | BlockKind::Savepoint { .. } => Begin::Deferred,
+        };
+        self.outbox.push(begin.sql());
+        Ok(())
+    }
+
+    /// Ends a block. Whatever comes of it, the block is over: a COMMIT that fails is rolled back.
+    pub(super) async fn leave(&mut self, block: &Arc<Block>, commits: bool) -> Result<Outcome> {
+        let Some(position) = self.nest.position(block) else {
+            // Undone with its connection, or by a cancellation.
+            return if commits {
+                Err(block.refusal())
+            } else {
+                Ok(Outcome::default())
+            };
+        };
+        let inner = self.nest.inside_of(position);
+        let Some(level) = self.nest.take(position) else {
+            return Ok(Outcome::default());
+        };
+        let result = self.end_block(&level, commits, inner.as_ref()).await;
+        if self.nest.is_empty() {
+            self.nest.lost = None;
+            for change in self.nest.take_modes() {
+                self.change_mode(change).await?;
+            }
+        }
+        result.map(|()| Outcome::default())
+    }
+
+    async fn end_block(
+        &mut self,
+        level: &Level,
+        commits: bool,
+        inner: Option<&Arc<Block>>,
+    ) -> Result<()> {
+        if let Some(lost) = self.nest.lost.clone() {
+            if level.is_transaction() {
+                self.undo_block(level).await?;
+            }
+            return if commits { Err(lost) } else { Ok(()) };
+        }
+        if !commits {
+            return self.undo_block(level).await;
+        }
+        if let Some(inner) = inner {
+            self.undo_block(level).await?;
+            return Err(Error::programming(format!(
+                "{inner} was still open, so {} was rolled back",
+                level.block
+            )));
+        }
+        match (level.sql("RELEASE"), level.sql("ROLLBACK TO")) {
+            (Some(_), _) if self.take_back(level) => Ok(()),
+            (Some(release), Some(back)) => {
+                self.outbox.clear();
+                self.run_or(&release, &[&back, &release]).await
+            }
+            // Whatever wrote in spite of it.
+            _ if level.is_read_only || !self.is_open => self.end_with("ROLLBACK").await,
+            _ => self.commit_block().await,
+        }
+    }
+
+    async fn commit_block(&mut self) -> Result<()> {
+        self.outbox.clear();
+        let committed = self.run_or("COMMIT", &["ROLLBACK"]).await;
+        if committed.is_err() && self.is_open {
+            // It may have failed before the server looked at it.
+            let _ = self.run_sql("ROLLBACK").await;
+        }
+        self.transaction.ended = true;
+        self.keep_transaction_open();
+        committed
+    }
+
+    /// Takes back what a block begins with, if that was not sent. `false`: it was.
+    fn take_back(&mut self, level: &Level) -> bool {
+        level
+            .sql("SAVEPOINT")
+            .is_some_and(|sql| self.outbox.take_back(&sql))
+    }
+
+    async fn undo_block(&mut self, level: &Level) -> Result<()> {
+        if !self.is_in_transaction() {
+            self.transaction.ended |= level.is_transaction();
+            self.keep_transaction_open();
+            return Ok(());
+        }
+        let (Some(back), Some(release)) = (level.sql("ROLLBACK TO"), level.sql("RELEASE")) else {
+            return self.end_with("ROLLBACK").await;
+        };
+        if self.take_back(level) {
+            return Ok(());
+        }
+        self.outbox.clear();
+        let mut chain = self.outbox.begin_batch();
+        let last = chain.push(Statement::new(&*back).without_rows());
+        chain.batch.push(
+            Some(Condition::ok(last)),
+            Statement::new(&*release).without_rows(),
+        );
+        let undone = self.send_chain(chain, true).await.map(drop);
+        if let (Err(error), false) = (&undone, self.nest.is_empty()) {
+            // What is around it must not commit the half of it.
+            self.nest.lost = Some(Error::rolled_back(&error.message));
+        }
+        undone
+    }
+}

@@ -1,0 +1,20 @@
+//! Connections to databases that a server hosts.
+//!
+//! Owns the backend above the remote client: commands in, requests out, and what a connection has to know of its
+//! transaction in between.
+//! Thread: commands come from any; everything that waits runs on the network runtime.
+//! Must not know: Python, how requests travel.
+
+mod backend;
+mod blocks;
+mod many;
+mod outbox;
+mod reading;
+mod session;
+mod statement;
+mod statements;
+mod token;
+mod transaction;
+
+pub use backend::{Hosted, Options};
+pub use token::token_source;

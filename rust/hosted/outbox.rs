@@ -1,0 +1,93 @@
+//! Outbox: statements that go out with the next one, in one request: BEGIN, and the SAVEPOINTs of blocks.
+//!
+//! Owns them, and how they and the statement behind them become a batch in which each runs only if the one before it did.
+//! Invariant: outside of a transaction the first of them is a BEGIN.
+//! Must not know: when they are due.
+
+use crate::core::{Error, Result};
+use crate::remote::{Batch, BatchResult, Condition, Statement, StatementResult};
+
+/// What goes out before the next statement.
+#[derive(Debug, Default)]
+pub struct Outbox(Vec<String>);
+
+impl Outbox {
+    pub fn push(&mut self, sql: impl Into<String>) {
+        self.0.push(sql.into());
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Takes back a statement that was not sent, with all after it. `false`: it is not here.
+    pub fn take_back(&mut self, sql: &str) -> bool {
+        match self.0.iter().position(|own| own == sql) {
+            Some(place) => {
+                self.0.truncate(place);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Begins a batch with everything that is here.
+    pub fn begin_batch(&mut self) -> Chain {
+        let mut chain = Chain::default();
+        for sql in self.0.drain(..) {
+            chain.push(Statement::new(&*sql).without_rows());
+        }
+        chain
+    }
+
+    /// A script that begins with everything that is here.
+    pub fn begin_script(&mut self, script: &str) -> String {
+        let mut all = String::new();
+        for sql in self.0.drain(..) {
+            all.push_str(&sql);
+            all.push_str(";\n");
+        }
+        all.push_str(script);
+        all
+    }
+}
+
+/// A batch in which each statement runs only if the one before it succeeded.
+#[derive(Debug, Default)]
+pub struct Chain {
+    pub batch: Batch,
+    last: Option<u32>,
+}
+
+impl Chain {
+    /// Adds a statement; its place.
+    pub fn push(&mut self, statement: Statement) -> u32 {
+        let step = self.batch.push(self.last.map(Condition::ok), statement);
+        self.last = Some(step);
+        step
+    }
+
+    /// The condition that something in it failed.
+    pub fn failed(&self) -> Option<Condition> {
+        self.last.map(|last| !Condition::ok(last))
+    }
+}
+
+/// What the last statement of a chain came to.
+///
+/// # Errors
+/// That of the first one that failed.
+pub fn last_result(mut result: BatchResult) -> Result<StatementResult> {
+    let mut last = None;
+    while let Some((_, step)) = result.steps.pop_first() {
+        match step {
+            Ok(result) => last = Some(result),
+            Err(error) => return Err(crate::remote::Error::from(error).into()),
+        }
+    }
+    last.ok_or_else(|| Error::internal("the server ran nothing of a batch"))
+}

@@ -1,0 +1,248 @@
+//! Reading: rows of one execution that are streamed, because they are too many for one answer.
+//!
+//! Owns the task that reads them, and through it the stream that they come over: one of its own or, inside of a
+//! transaction, the session's.
+//! Thread: the network runtime's.
+//! Invariant: about two portions are in memory, unless another statement of the same transaction needs the stream: then
+//! the rest is read first, up to a limit.
+//! Must not know: why a result is streamed.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinHandle;
+
+use crate::core::{Amount, Error, Result, RowBatch, RowStream};
+use crate::remote::{self, Batch, Column, Continuity, CursorEvent, Statement, Stream};
+
+use super::session::Session;
+
+/// Portions that wait to be fetched.
+const PORTIONS: usize = 2;
+/// Bytes of rows that are kept so that another statement can use the stream.
+const LARGEST_REST: usize = 64 << 20;
+
+/// Rows that are being streamed.
+pub struct Reading {
+    rows: Arc<RowStream>,
+    sql: Arc<str>,
+    portions: Receiver<Result<RowBatch>>,
+    /// It gives the stream back.
+    task: JoinHandle<Stream>,
+    is_in_transaction: bool,
+}
+
+impl Reading {
+    /// Whether it has the session's own stream.
+    pub const fn is_in_transaction(&self) -> bool {
+        self.is_in_transaction
+    }
+
+    /// Nothing more will come of it.
+    pub fn end(self, why: Error) {
+        self.rows.end(Err(why));
+        self.task.abort();
+    }
+
+    /// Takes portions until `enough`. `false`: there are no more.
+    async fn take(&mut self, mut enough: impl FnMut(&RowBatch) -> bool) -> Result<bool> {
+        while let Some(portion) = self.portions.recv().await {
+            let portion = portion?;
+            let is_enough = enough(&portion);
+            self.rows.push(portion);
+            if is_enough {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Says whether these rows are as many as are wanted; called with one portion after the other.
+fn until(amount: Amount) -> impl FnMut(&RowBatch) -> bool {
+    let wanted = match amount {
+        Amount::Ahead(count) | Amount::Exactly(count) | Amount::Only(count) => count.max(1),
+        Amount::All => usize::MAX,
+    };
+    let mut read = 0;
+    move |portion| {
+        read += portion.len();
+        read >= wanted
+    }
+}
+
+impl Session {
+    /// Executes a query whose rows are streamed. The columns, when the first of them are there.
+    pub(super) async fn start_reading(
+        &mut self,
+        sql: &Arc<str>,
+        statement: Statement,
+        rows: &Arc<RowStream>,
+        amount: Amount,
+    ) -> Result<Vec<Column>> {
+        self.regain().await?;
+        let continuity = self.continuity();
+        let own = if self.is_open {
+            self.stream.take()
+        } else {
+            None
+        };
+        let is_in_transaction = own.is_some();
+        let stream = own.unwrap_or_else(|| self.remote.stream());
+        let mut batch = Batch::default();
+        batch.push(None, statement);
+        let (sender, portions) = channel(PORTIONS);
+        let (columns, has_begun) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(read(stream, batch, continuity, columns, sender));
+        let reading = Reading {
+            rows: Arc::clone(rows),
+            sql: Arc::clone(sql),
+            portions,
+            task,
+            is_in_transaction,
+        };
+        self.readings.insert(rows.id(), reading);
+        let begun = has_begun
+            .await
+            .unwrap_or_else(|_| Err(Error::internal("the reader of a query has vanished")));
+        if begun.is_ok() {
+            self.fetch(rows, amount).await;
+        } else {
+            self.close_rows(rows).await;
+        }
+        begun
+    }
+
+    /// Reads more rows into a stream. An error becomes the stream's end, behind the rows before it.
+    pub(super) async fn fetch(&mut self, rows: &Arc<RowStream>, amount: Amount) {
+        let Some(reading) = self.readings.get_mut(&rows.id()) else {
+            rows.end(Ok(()));
+            return;
+        };
+        let is_only = matches!(amount, Amount::Only(_));
+        match reading.take(until(amount)).await {
+            Ok(true) if !is_only => {}
+            Ok(_) => {
+                rows.end(Ok(()));
+                self.put_away(rows.id()).await;
+            }
+            Err(error) => {
+                rows.end(Err(error));
+                self.put_away(rows.id()).await;
+            }
+        }
+    }
+
+    /// Ends the rows of one execution.
+    pub(super) async fn close_rows(&mut self, rows: &Arc<RowStream>) {
+        rows.clear();
+        rows.end(Ok(()));
+        self.put_away(rows.id()).await;
+    }
+
+    /// Ends a reading, and takes the session's stream back from it.
+    async fn put_away(&mut self, id: u64) {
+        let Some(reading) = self.readings.get_mut(&id) else {
+            return;
+        };
+        // Its task notices with the next portion.
+        reading.portions.close();
+        if reading.is_in_transaction {
+            while reading.portions.recv().await.is_some() {}
+            if let Ok(stream) = (&mut reading.task).await {
+                self.note_stream(stream);
+            }
+        }
+        self.readings.remove(&id);
+    }
+
+    fn note_stream(&mut self, stream: Stream) {
+        if stream.is_lost() {
+            self.is_open = false;
+        }
+        self.stream = Some(stream);
+    }
+
+    /// Gets the session's stream from the reading that has it, whose rest is read before.
+    pub(super) async fn regain(&mut self) -> Result<()> {
+        if self.stream.is_some() {
+            return Ok(());
+        }
+        let reading = self
+            .readings
+            .iter_mut()
+            .find(|(_, reading)| reading.is_in_transaction);
+        let Some((&id, reading)) = reading else {
+            self.stream = Some(self.remote.stream());
+            return Ok(());
+        };
+        let rows = Arc::clone(&reading.rows);
+        let has_rest = reading.take(|_| rows.size() > LARGEST_REST).await;
+        if matches!(has_rest, Ok(true)) {
+            return Err(Error::operational(format!(
+                "a cursor of this transaction has more than {} MiB of unread rows, behind which other statements wait: \
+                 fetch them, or close the cursor of: {}",
+                LARGEST_REST >> 20,
+                reading.sql
+            )));
+        }
+        rows.end(has_rest.map(drop));
+        self.put_away(id).await;
+        Ok(())
+    }
+}
+
+/// Reads a batch of one query to its end, or until nobody wants more. Gives the stream back.
+async fn read(
+    mut stream: Stream,
+    batch: Batch,
+    continuity: Continuity,
+    columns: tokio::sync::oneshot::Sender<Result<Vec<Column>>>,
+    portions: Sender<Result<RowBatch>>,
+) -> Stream {
+    let mut columns = Some(columns);
+    if let Err(error) = pass_on(&mut stream, &batch, continuity, &mut columns, &portions).await {
+        if error.fate == remote::Fate::Unknown {
+            stream.reset();
+        }
+        match columns {
+            Some(columns) => drop(columns.send(Err(error.into()))),
+            None => drop(portions.send(Err(error.into())).await),
+        }
+    }
+    stream
+}
+
+async fn pass_on(
+    stream: &mut Stream,
+    batch: &Batch,
+    continuity: Continuity,
+    columns: &mut Option<tokio::sync::oneshot::Sender<Result<Vec<Column>>>>,
+    portions: &Sender<Result<RowBatch>>,
+) -> remote::Result<()> {
+    let mut cursor = stream.cursor(batch, continuity).await?;
+    loop {
+        let events = cursor.next().await?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        for event in events {
+            match event {
+                CursorEvent::StepBegin { columns: names, .. } => {
+                    if let Some(columns) = columns.take() {
+                        drop(columns.send(Ok(names)));
+                    }
+                }
+                CursorEvent::Rows(rows) => {
+                    if portions.send(Ok(rows)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                CursorEvent::StepEnd { .. } => {}
+                CursorEvent::StepError { error, .. } | CursorEvent::Error(error) => {
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+}

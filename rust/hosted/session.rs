@@ -1,0 +1,329 @@
+//! Session: one connection at a server and everything that belongs to it.
+//!
+//! Owns the stream, what is known of its transaction, and the readings that stream rows.
+//! Thread: the network runtime's; it moves as one value.
+//! Invariant: `is_open` says what the server said last. Whatever leaves that in doubt lets go of the stream, with which
+//! the transaction goes.
+//! Must not know: Python, queues.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::core::{
+    Action, Block, Error, Kind, ModeChange, ModeEffect, Nest, Outcome, Result, Service, Shared,
+    Status, Stop, Transaction, TransactionMode, code, timed_out,
+};
+use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream};
+
+use super::outbox::Outbox;
+use super::reading::Reading;
+
+/// A close waits so long for the server, at most.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// One open connection at a server.
+pub struct Session {
+    pub(super) remote: Arc<Remote>,
+    /// `None`: a reading inside of a transaction has it.
+    pub(super) stream: Option<Stream>,
+    pub(super) transaction: Transaction,
+    pub(super) nest: Nest,
+    /// What goes out before the next statement, in one request with it.
+    pub(super) outbox: Outbox,
+    /// The server has a transaction open.
+    pub(super) is_open: bool,
+    /// A stop now leaves open how the stream is.
+    pub(super) is_unsettled: bool,
+    pub(super) total_changes: i64,
+    pub(super) lastrowid: i64,
+    pub(super) readings: HashMap<u64, Reading>,
+    /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
+    pub(super) opens: u64,
+}
+
+impl Session {
+    /// Connects to the server, and sees whether it lets us in.
+    ///
+    /// # Errors
+    /// Those of the network, and of the server's.
+    pub async fn open(
+        remote: &Arc<Remote>,
+        mode: TransactionMode,
+        is_blocking: bool,
+        operation: &Shared,
+    ) -> Result<Self> {
+        let mut session = Self {
+            remote: Arc::clone(remote),
+            stream: Some(remote.stream()),
+            transaction: Transaction::new(mode, is_blocking),
+            nest: Nest::default(),
+            outbox: Outbox::default(),
+            is_open: false,
+            is_unsettled: false,
+            total_changes: 0,
+            lastrowid: 0,
+            readings: HashMap::new(),
+            opens: 1,
+        };
+        session.keep_transaction_open();
+        let hello = session.exchange(Vec::new(), true);
+        stoppable(operation, hello)
+            .await
+            .unwrap_or_else(|| Err(stopped(operation)))?;
+        Ok(session)
+    }
+
+    /// Runs one command to its end, or to its stop.
+    ///
+    /// # Errors
+    /// The statement's, the network's, or the refusal of the command.
+    pub async fn run(
+        &mut self,
+        operation: &Shared,
+        action: Action,
+        modes: &[ModeChange],
+        block: Option<&Arc<Block>>,
+    ) -> Result<Outcome> {
+        let counts = !matches!(
+            action,
+            Action::Fetch { .. } | Action::CloseRows(_) | Action::UndoBegin(_)
+        );
+        let leaves = matches!(action, Action::Leave { .. });
+        let (was_open, was_real) = (self.is_in_transaction(), self.is_open);
+        self.transaction.ended = false;
+        if !was_open {
+            self.transaction.note_changes(self.total_changes);
+        }
+        let admitted = self.nest.admit(block, &action);
+        let ran = stoppable(operation, async {
+            let applied = self.apply(modes).await;
+            admitted.and(applied)?;
+            self.dispatch(operation, action).await
+        })
+        .await;
+        let mut result = ran.unwrap_or_else(|| {
+            if self.is_unsettled {
+                self.let_go();
+            }
+            Err(stopped(operation))
+        });
+        self.is_unsettled = false;
+
+        let is_open = self.is_in_transaction();
+        let error = result.as_ref().err();
+        if was_open && !is_open && !leaves {
+            self.note_loss(error, was_real);
+        }
+        let began = self.transaction.settle(was_open, is_open, counts, error);
+        if let Ok(outcome) = &mut result {
+            outcome.began = began.filter(|_| !self.nest.has_entered());
+        }
+        result
+    }
+
+    async fn dispatch(&mut self, operation: &Shared, action: Action) -> Result<Outcome> {
+        match action {
+            Action::Execute(execute) => self.execute(&execute).await,
+            Action::ExecuteMany {
+                sql,
+                feed,
+                is_atomic,
+            } => self.execute_many(operation, &sql, &feed, is_atomic).await,
+            Action::ExecuteScript(script) => self.execute_script(&script).await,
+            Action::Fetch { rows, amount } => {
+                self.fetch(&rows, amount).await;
+                Ok(Outcome::default())
+            }
+            Action::CloseRows(rows) => {
+                self.close_rows(&rows).await;
+                Ok(Outcome::default())
+            }
+            Action::Begin(begin) => self.begin(begin).await,
+            Action::Commit => self.commit().await,
+            Action::Rollback => self.rollback().await,
+            Action::UndoBegin(serial) => self.undo_begin(serial).await,
+            Action::Enter(block) => self.enter(&block).await,
+            Action::Leave { block, commits } => self.leave(&block, commits).await,
+            Action::Serve(Service::Release) => self.release().await,
+            Action::Rekey(_) => Err(not_supported("rekey()")),
+            Action::Serve(_) => Err(not_supported("this")),
+            // The backend opens and closes; a mode change was applied before.
+            Action::Open | Action::UndoOpen | Action::SetMode | Action::Close => {
+                Ok(Outcome::default())
+            }
+        }
+    }
+
+    /// Whether a transaction is open, or will be with the next statement.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.is_open || !self.outbox.is_empty()
+    }
+
+    /// The open blocks.
+    pub const fn nest(&self) -> &Nest {
+        &self.nest
+    }
+
+    /// Sends requests in one round trip, which `asks` whether a transaction is open after them.
+    pub(super) async fn exchange(
+        &mut self,
+        mut requests: Vec<Request>,
+        asks: bool,
+    ) -> Result<Vec<remote::Result<Response>>> {
+        self.regain().await?;
+        let continuity = self.continuity();
+        if asks {
+            requests.push(Request::GetAutocommit);
+        }
+        let Some(stream) = &mut self.stream else {
+            return Err(Error::internal("the stream of a connection is gone"));
+        };
+        let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);
+        let answered = Box::pin(stream.run(&requests, continuity)).await;
+        self.is_unsettled = was_unsettled;
+        let mut results = answered.map_err(|error| self.broken(error))?;
+        if asks {
+            match results.pop() {
+                Some(Ok(Response::GetAutocommit(is_autocommit))) => self.is_open = !is_autocommit,
+                Some(Err(error)) => return Err(self.broken(error.with_fate(Fate::Unknown))),
+                _ => return Err(self.broken(remote::Error::protocol("an answer is missing"))),
+            }
+        }
+        Ok(results)
+    }
+
+    /// The requests failed as a whole, and maybe the stream.
+    pub(super) fn broken(&mut self, error: remote::Error) -> Error {
+        let is_gone = error.fate == Fate::Unknown || error.kind == remote::Kind::Expired;
+        if is_gone {
+            self.let_go();
+        }
+        error.into()
+    }
+
+    /// Lets go of the stream, and of the transaction that is open on it.
+    pub(super) fn let_go(&mut self) {
+        match &mut self.stream {
+            Some(stream) => stream.reset(),
+            empty @ None => *empty = Some(self.remote.stream()),
+        }
+        for (_, reading) in self
+            .readings
+            .extract_if(|_, reading| reading.is_in_transaction())
+        {
+            reading.end(Error::rolled_back("its stream is gone"));
+        }
+        self.is_open = false;
+        self.outbox.clear();
+    }
+
+    pub(super) const fn continuity(&self) -> Continuity {
+        if self.is_open {
+            Continuity::Same
+        } else {
+            Continuity::Any
+        }
+    }
+
+    /// A transaction is gone that nobody ended.
+    fn note_loss(&mut self, error: Option<&Error>, was_real: bool) {
+        self.outbox.clear();
+        if let Some(was_before) = self.nest.lose(error) {
+            // A transaction that was there before the blocks is reported once more, when they are left.
+            self.transaction.ended = !was_before;
+            return;
+        }
+        // The error itself has told it, or there was nothing to lose.
+        let has_told = matches!(
+            error.map(|error| error.kind),
+            Some(Kind::StreamExpired | Kind::Connect | Kind::Timeout)
+        );
+        self.transaction.ended |= has_told || !was_real;
+    }
+
+    async fn apply(&mut self, modes: &[ModeChange]) -> Result<()> {
+        if !self.nest.is_empty() {
+            self.nest.postpone(modes);
+            return Ok(());
+        }
+        let mut applied = Ok(());
+        for change in modes {
+            applied = applied.and(self.change_mode(*change).await);
+        }
+        applied
+    }
+
+    pub(super) async fn change_mode(&mut self, change: ModeChange) -> Result<()> {
+        self.transaction.mode = change.mode;
+        match change.effect {
+            ModeEffect::Commit if self.is_in_transaction() => self.end_with("COMMIT").await,
+            ModeEffect::Begin => {
+                self.keep_transaction_open();
+                Ok(())
+            }
+            ModeEffect::Nothing | ModeEffect::Commit => Ok(()),
+        }
+    }
+
+    /// Undoes what an operation did whose caller had gone before it ended.
+    pub async fn undo(&mut self) {
+        if let Some(block) = self.nest.take_entered() {
+            // Nobody is left to hear of an error.
+            let _ = self.leave(&block, false).await;
+        } else if let Some(serial) = self.transaction.began.take() {
+            let _ = self.undo_begin(serial).await;
+        }
+    }
+
+    /// Publishes what the synchronous properties show.
+    pub fn publish(&self, status: &Status) {
+        let is_in_block = !self.nest.is_empty();
+        status.publish(self.is_in_transaction(), self.total_changes, is_in_block);
+    }
+
+    /// Ends it; an open transaction is rolled back. Nothing that a server does can keep it from that.
+    pub async fn close(mut self, status: &Status) {
+        if self.is_open && self.transaction.is_touched(self.total_changes) {
+            status.set_discarded();
+        }
+        for (_, reading) in self.readings.drain() {
+            reading.end(Error::closed());
+        }
+        if let (Some(stream), false) = (&mut self.stream, status.is_hurried()) {
+            drop(tokio::time::timeout(GOODBYE, stream.close()).await);
+        }
+    }
+}
+
+/// Runs something to its end, or until the operation is told to stop.
+pub(super) async fn stoppable<T>(operation: &Shared, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if let Poll::Ready(value) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(value));
+        }
+        operation.poll_stop(context).map(|()| None)
+    })
+    .await
+}
+
+/// The error of an operation that was told to stop.
+pub(super) fn stopped(operation: &Shared) -> Error {
+    match operation.stop() {
+        Some(Stop::TimedOut) => timed_out(),
+        Some(Stop::Cancelled) => Error::cancelled(),
+        Some(Stop::Interrupted) | None => Error::new(Kind::Sqlite(code::INTERRUPT), "interrupted"),
+    }
+}
+
+/// What no server can do.
+pub(super) fn not_supported(what: &str) -> Error {
+    Error::new(
+        Kind::NotSupported,
+        format!("{what} is not supported by remote databases"),
+    )
+}

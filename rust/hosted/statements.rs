@@ -1,0 +1,182 @@
+//! Running statements of a session: execute and executescript.
+//!
+//! Owns no state; these are the session's methods that make requests of commands, and outcomes of answers.
+//! Must not know: how rows are streamed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::core::{
+    Bindings, Error, Execute, Outcome, Result, RowBatch, RowStream, StatementKind, TransactionMode,
+    is_trivial,
+};
+use crate::remote::{self, Column, NamedValue, Request, Response, StatementResult, Value};
+
+use super::session::Session;
+use super::statement::Statement;
+use super::transaction::mismatch;
+
+/// What a server, or we, call an answer that is too large for one piece.
+const TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
+
+impl Session {
+    pub(super) async fn execute(&mut self, execute: &Execute) -> Result<Outcome> {
+        let started = execute.is_timed.then(Instant::now);
+        let sql = &execute.sql;
+        let read = Statement::read(sql);
+        if read.kind == StatementKind::Rollback && self.transaction.is_lost() {
+            return self.rollback().await;
+        }
+        self.check_transaction()?;
+        if is_trivial(sql) {
+            return no_statement(&execute.rows, &execute.parameters);
+        }
+        self.nest
+            .admit_statement(read.told())
+            .map_err(|error| error.with_sql(sql))?;
+        self.begin_implicitly(&read);
+        let outcome = self.execute_read(execute, &read).await;
+        let ends = matches!(
+            read.kind,
+            StatementKind::Commit | StatementKind::Rollback | StatementKind::Savepoint
+        );
+        if outcome.is_ok() && ends && !self.is_open {
+            self.transaction.ended = true;
+        }
+        let outcome = outcome.map_err(|error| {
+            execute.rows.clear();
+            execute.rows.end(Ok(()));
+            error.with_sql(sql)
+        })?;
+        Ok(Outcome {
+            took: started.map(|started| started.elapsed()),
+            ..outcome
+        })
+    }
+
+    async fn execute_read(&mut self, execute: &Execute, read: &Statement) -> Result<Outcome> {
+        let statement = bound(
+            remote::Statement::new(&*execute.sql),
+            &execute.parameters,
+            0,
+        )?;
+        let may_stream = read.kind == StatementKind::Select;
+        let again = may_stream.then(|| statement.clone());
+        let answered = self.send(statement, read.may_end_transaction()).await;
+        let mut result = match (answered, again) {
+            (Err(error), Some(again)) if error.code.as_deref() == Some(TOO_LARGE) => {
+                let (rows, amount) = (&execute.rows, execute.amount);
+                let columns = self
+                    .start_reading(&execute.sql, again, rows, amount)
+                    .await?;
+                return Ok(self.outcome(&columns, None, execute.wants_decltypes));
+            }
+            (answered, _) => answered?,
+        };
+        let rowcount = read.is_dml().then(|| self.count(&result));
+        let outcome = self.outcome(&result.columns, rowcount, execute.wants_decltypes);
+        execute.rows.push(std::mem::take(&mut result.rows));
+        execute.rows.end(Ok(()));
+        Ok(outcome)
+    }
+
+    /// Notes what a statement changed; how many rows.
+    pub(super) fn count(&mut self, result: &StatementResult) -> i64 {
+        let changed = i64::try_from(result.affected_row_count).unwrap_or(i64::MAX);
+        self.total_changes = self.total_changes.saturating_add(changed);
+        // A stream that was opened anew does not know of the one before it.
+        if let Some(rowid) = result.last_insert_rowid.filter(|rowid| *rowid != 0) {
+            self.lastrowid = rowid;
+        }
+        changed
+    }
+
+    fn outcome(&self, columns: &[Column], rowcount: Option<i64>, wants_decltypes: bool) -> Outcome {
+        let has_columns = !columns.is_empty();
+        let name = |column: &Column| column.name.clone().unwrap_or_default().into_boxed_str();
+        let decltype = |column: &Column| column.decltype.clone().map(String::into_boxed_str);
+        Outcome {
+            columns: has_columns.then(|| columns.iter().map(name).collect()),
+            decltypes: (has_columns && wants_decltypes)
+                .then(|| columns.iter().map(decltype).collect()),
+            rowcount,
+            lastrowid: Some(self.lastrowid),
+            ..Outcome::default()
+        }
+    }
+
+    pub(super) fn begin_implicitly(&mut self, read: &Statement) {
+        if let TransactionMode::Implicit(begin) = self.transaction.mode
+            && !self.is_in_transaction()
+            && read.is_dml()
+        {
+            self.outbox.push(begin.sql().trim_end());
+        }
+    }
+
+    pub(super) async fn execute_script(&mut self, script: &Arc<str>) -> Result<Outcome> {
+        self.check_transaction()?;
+        if self.transaction.mode.commits_before_scripts() {
+            self.commit().await?;
+        }
+        if is_trivial(script) {
+            return Ok(Outcome::default());
+        }
+        let was_open = self.is_in_transaction();
+        let whole = self.outbox.begin_script(script);
+        let request = Request::Sequence(whole.as_str().into());
+        let results = self.exchange(vec![request], true).await?;
+        if was_open && !self.is_open {
+            // A script may end what was open before it.
+            self.transaction.ended = true;
+        }
+        match results.into_iter().next() {
+            Some(Ok(Response::Sequence)) => Ok(Outcome::default()),
+            Some(Err(error)) => Err(Error::from(error).with_sql(script)),
+            _ => Err(self.broken(mismatch())),
+        }
+    }
+}
+
+fn no_statement(rows: &RowStream, parameters: &Bindings) -> Result<Outcome> {
+    rows.end(Ok(()));
+    let given = parameters.rows.width();
+    if parameters.names.is_none() && given > 0 {
+        let message = format!(
+            "Incorrect number of bindings supplied. The current statement uses 0, and there are {given} supplied."
+        );
+        return Err(Error::programming(message));
+    }
+    Ok(Outcome::default())
+}
+
+/// A statement with one row of parameters.
+pub(super) fn bound(
+    statement: remote::Statement,
+    parameters: &Bindings,
+    row: usize,
+) -> Result<remote::Statement> {
+    if parameters.rows.is_empty() {
+        return Ok(statement);
+    }
+    let values = values_of(&parameters.rows, row)?;
+    let Some(names) = &parameters.names else {
+        return Ok(statement.with_args(values));
+    };
+    let pairs = names.iter().zip(values);
+    let by_name = pairs.map(|(name, value)| NamedValue {
+        name: name.to_string(),
+        value,
+    });
+    Ok(remote::Statement {
+        named_args: by_name.collect(),
+        ..statement
+    })
+}
+
+fn values_of(rows: &RowBatch, row: usize) -> Result<Vec<Value>> {
+    rows.row(row)
+        .iter()
+        .map(|cell| Value::try_from(rows.value(*cell)).map_err(Error::from))
+        .collect()
+}
