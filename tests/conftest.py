@@ -19,8 +19,10 @@ from backends import KEY, LOCAL, TRANSPORTS, Backend
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from sqld import Sqld
 
     import aiolibsql
 
@@ -79,14 +81,44 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("backend", names, indirect=True)
 
 
+# A module about more than servers runs against each way of speaking to one on one runtime alone,
+# lest it take minutes; tests of remote databases run on all.
+SERVED_ON = {"http": "asyncio", "ws": "trio"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `SERVED_ON` leaves out."""
+    left_out = []
+    for item in items:
+        params: dict[str, Any] = (
+            item.callspec.params
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+            else {}
+        )
+        runtime = params.get("anyio_backend")
+        served_on = SERVED_ON.get(str(params.get("backend")))
+        if (
+            runtime
+            and served_on
+            and runtime not in ((served_on, {}), (served_on, {"use_uvloop": False}))
+        ):
+            left_out.append(item)
+    config.hook.pytest_deselected(items=left_out)
+    unwanted = set(left_out)
+    items[:] = [item for item in items if item not in unwanted]
+
+
 @pytest.fixture
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Return a fresh database of each kind in turn."""
     if request.param in TRANSPORTS:
-        server = request.getfixturevalue("server")
-        return Backend(request.param, port=server.port, namespace=server.create_namespace())
+        server: Sqld = request.getfixturevalue("server")
+        name = server.create_namespace()
+        yield Backend(request.param, port=server.port, namespace=name)
+        server.remove_namespace(name)
+        return
     path = None if request.param == "memory" else tmp_path / "test.db"
-    return Backend(request.param, path, KEY if request.param == "encrypted" else None)
+    yield Backend(request.param, path, KEY if request.param == "encrypted" else None)
 
 
 @pytest.fixture

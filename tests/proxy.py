@@ -160,6 +160,8 @@ class Proxy:
                 conversation.has_heard = False
                 self.round_trips += 1
             await self._while_stalled()
+            if reader.at_eof():
+                return  # whoever gave up in the meantime was never heard
             writer.write(data)
             await writer.drain()
 

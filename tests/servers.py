@@ -54,9 +54,11 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def hosted(server: Sqld, transport: str) -> Backend:
+def hosted(server: Sqld, transport: str) -> Iterator[Backend]:
     """Return a fresh database at a server, reached in each way in turn."""
-    return Backend(transport, port=server.port, namespace=server.create_namespace())
+    name = server.create_namespace()
+    yield Backend(transport, port=server.port, namespace=name)
+    server.remove_namespace(name)
 
 
 @pytest.fixture

@@ -145,6 +145,8 @@ class Sqld:
                     *("--http-listen-addr", f"127.0.0.1:{self.port}"),
                     *("--admin-listen-addr", f"127.0.0.1:{self.admin}"),
                     *("--idle-shutdown-timeout-s", str(ORPHAN)),
+                    # Beyond 100 it would forget namespaces that are in use.
+                    *("--max-active-namespaces", "100000"),
                     *self._arguments,
                 ],
                 stdout=subprocess.DEVNULL,
@@ -186,6 +188,10 @@ class Sqld:
         status = ask(self.admin, "POST", f"/v1/namespaces/{name}/create")
         assert status == http.client.OK, status
         return name
+
+    def remove_namespace(self, name: str) -> None:
+        """Remove a database, whose files would stay open."""
+        ask(self.admin, "DELETE", f"/v1/namespaces/{name}")
 
     def close(self) -> None:
         """End it and remove its files."""

@@ -13,7 +13,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from backends import Backend
 
-pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
+pytestmark = pytest.mark.anyio
 
 Use = Callable[[aiolibsql.Connection[Any]], Awaitable[object]]
 

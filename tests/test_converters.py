@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
+pytestmark = pytest.mark.anyio
 
 BOTH = PARSE_DECLTYPES | PARSE_COLNAMES
 MODES = [0, PARSE_DECLTYPES, PARSE_COLNAMES, BOTH]

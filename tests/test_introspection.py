@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
+pytestmark = pytest.mark.anyio
 
 SCHEMA = """
 CREATE TABLE planet (id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT 'x', mass REAL,

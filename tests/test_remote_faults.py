@@ -11,14 +11,14 @@ import pytest
 from backends import TRANSPORTS, Backend
 from conftest import RUNTIMES
 from healthy import assert_healthy
-from situations import NUMBERS, count
+from proxy import Proxy
+from situations import NUMBERS, attempt_cancelled, count
 
 import aiolibsql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from proxy import Proxy
     from sqld import Sqld
 
     Connection = aiolibsql.Connection[Any]
@@ -122,27 +122,25 @@ async def test_large_answer_that_is_cut_is_an_error_and_no_shorter_result(
     assert len(await conn.fetch_all(sql)) == 5000
 
 
-async def test_cut_inside_of_a_transaction_undoes_it(conn: Connection, proxy: Proxy) -> None:
+async def test_cut_inside_of_a_transaction_ends_it(conn: Connection, proxy: Proxy) -> None:
     await conn.execute("BEGIN")
-    await conn.execute("INSERT INTO t VALUES (1)")
+    await conn.execute("SELECT * FROM t")
     proxy.cut(after=5)
-    with pytest.raises(aiolibsql.ConnectError):
-        await conn.execute("INSERT INTO t VALUES (2)")
+    with pytest.raises(aiolibsql.ConnectError, match="unknown"):
+        await conn.execute("SELECT * FROM t")
     assert not conn.in_transaction
-    await conn.rollback()
     await assert_healthy(conn)
-    assert await count(conn) == 0
 
 
 async def test_cut_inside_of_a_block_refuses_all_until_it_is_left(
     conn: Connection, proxy: Proxy
 ) -> None:
     with pytest.raises(aiolibsql.OperationalError):
-        async with conn.transaction():
-            await conn.execute("INSERT INTO t VALUES (1)")
+        async with conn.transaction("DEFERRED"):
+            await conn.execute("SELECT * FROM t")
             proxy.cut(after=5)
             with pytest.raises(aiolibsql.ConnectError):
-                await conn.execute("INSERT INTO t VALUES (2)")
+                await conn.execute("SELECT * FROM t")
             for _ in range(3):
                 with pytest.raises(aiolibsql.OperationalError):
                     await conn.execute("INSERT INTO t VALUES (3)")
@@ -330,11 +328,50 @@ async def _lock_timeout(backend: Backend) -> None:
         assert await other.fetch_all("SELECT a FROM t") == [(1,)]
 
 
+# A server that does not hear that its client has gone keeps a lock until it steals it.
+
+
+async def _cut_writes(backend: Backend) -> None:
+    with Proxy(backend.port or 0) as proxy:
+        async with backend.through(proxy).connect() as conn:
+            await conn.execute("CREATE TABLE t (a)")
+            await conn.execute("INSERT INTO t VALUES (1)")
+            proxy.cut(after=5)
+            with pytest.raises(aiolibsql.ConnectError, match="unknown"):
+                await conn.execute("INSERT INTO t VALUES (2)")
+            assert not conn.in_transaction
+            await conn.rollback()
+            await assert_healthy(conn)
+            assert await count(conn) == 0
+
+
+async def _cancelled_writes(backend: Backend) -> None:
+    with Proxy(backend.port or 0) as proxy:
+        async with backend.through(proxy).connect(isolation_level=None) as conn:
+            await conn.execute("CREATE TABLE t (a)")
+
+            async def block() -> None:
+                async with conn.transaction():
+                    await conn.execute("INSERT INTO t VALUES (1)")
+                    proxy.delay = 0.3
+                    is_inside.set()
+                    await conn.execute("INSERT INTO t VALUES (2)")
+
+            is_inside = anyio.Event()
+            outcome = await attempt_cancelled(block(), is_inside.wait)
+            proxy.delay = 0
+            assert outcome.is_cancelled
+            await assert_healthy(conn)
+            assert await count(conn) == 0
+
+
 PATIENT = {
     "idle outside of a transaction": _idle_outside,
     "idle inside of a transaction": _idle_inside,
     "write lock stolen": _steal,
     "lock not free in time": _lock_timeout,
+    "answer to a write cut": _cut_writes,
+    "write cancelled": _cancelled_writes,
 }
 
 

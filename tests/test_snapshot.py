@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from backends import Backend
 
-pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
+pytestmark = pytest.mark.anyio
 
 Connection = aiolibsql.Connection[Any]
 

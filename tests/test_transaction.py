@@ -41,7 +41,8 @@ async def conn(backend: Backend) -> AsyncIterator[Conn]:
     """Return an autocommit connection that the end of the test has to find whole."""
     async with backend.connect(timeout=20, isolation_level=None) as connection:
         await connection.execute("CREATE TABLE t (x)")
-        await connection.execute("PRAGMA synchronous=OFF")
+        if not backend.is_hosted:
+            await connection.execute("PRAGMA synchronous=OFF")
         yield connection
         if not connection.closed:
             await assert_healthy(connection)
