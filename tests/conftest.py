@@ -81,28 +81,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("backend", names, indirect=True)
 
 
-# A module about more than servers runs against each way of speaking to one on one runtime alone,
-# lest it take minutes; tests of remote databases run on all.
-SERVED_ON = {"http": "asyncio", "ws": "trio"}
+# What is about more than servers, or not about runtimes, runs against each way of speaking to a
+# server on one runtime alone, lest it take minutes: `backend`, and modules marked ``paired``.
+PAIRS = {"http": ("asyncio", {"use_uvloop": False}), "ws": ("trio", {})}
+
+
+def is_left_out(item: pytest.Item) -> bool:
+    """Tell whether a test combines a runtime with another transport than its own."""
+    call = getattr(item, "callspec", None)
+    if call is None or "anyio_backend" not in call.params:
+        return False
+    name = "backend" if item.get_closest_marker("paired") is None else "transport"
+    return (
+        PAIRS.get(call.params.get(name), call.params["anyio_backend"])
+        != (call.params["anyio_backend"])
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what `SERVED_ON` leaves out."""
-    left_out = []
-    for item in items:
-        params: dict[str, Any] = (
-            item.callspec.params
-            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-            else {}
-        )
-        runtime = params.get("anyio_backend")
-        served_on = SERVED_ON.get(str(params.get("backend")))
-        if (
-            runtime
-            and served_on
-            and runtime not in ((served_on, {}), (served_on, {"use_uvloop": False}))
-        ):
-            left_out.append(item)
+    """Leave out what `PAIRS` leaves out."""
+    left_out = [item for item in items if is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
     unwanted = set(left_out)
     items[:] = [item for item in items if item not in unwanted]

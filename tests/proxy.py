@@ -95,6 +95,8 @@ class Proxy:
         self._listener.close()
         await self._end_tasks()
         await self._listener.wait_closed()
+        for _ in range(3):
+            await asyncio.sleep(0)  # what was closed a moment ago ends in the loop's next turns
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

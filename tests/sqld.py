@@ -175,6 +175,7 @@ class Sqld:
         """Have it be silent: the system still accepts connections for it."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # until all its threads have stopped
 
     def resume(self) -> None:
         """Have it go on after a pause."""

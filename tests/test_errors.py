@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
+pytestmark = pytest.mark.anyio
 
 # Classes.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
+pytestmark = pytest.mark.anyio
 
 LEGACY = aiolibsql.LEGACY_TRANSACTION_CONTROL
 

@@ -17,7 +17,7 @@ import aiolibsql
 if TYPE_CHECKING:
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
+pytestmark = pytest.mark.anyio
 
 
 class Missing(dict[str, object]):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
+pytestmark = pytest.mark.anyio
 
 THOUSAND = f"{NUMBERS} SELECT i FROM n LIMIT ?"
 
