@@ -55,7 +55,7 @@ class Backend:
         """Return a connection to the database that is not open yet."""
         if self.is_hosted:
             options.setdefault("namespace", self.namespace)
-            conn = aiolibsql.connect(self.url, **options)
+            conn: aiolibsql.Connection[Any] = aiolibsql.connect(self.url, **options)
             HOSTED.add(conn)
             return conn
         options.setdefault("encryption_key", self.key)

@@ -92,10 +92,8 @@ def is_left_out(item: pytest.Item) -> bool:
     if call is None or "anyio_backend" not in call.params:
         return False
     name = "backend" if item.get_closest_marker("paired") is None else "transport"
-    return (
-        PAIRS.get(call.params.get(name), call.params["anyio_backend"])
-        != (call.params["anyio_backend"])
-    )
+    runtime = call.params["anyio_backend"]
+    return bool(PAIRS.get(call.params.get(name), runtime) != runtime)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

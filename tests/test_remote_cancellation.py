@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -123,8 +124,7 @@ async def test_cancelled_at_any_moment(
     proxy.delay = 0.002
     for step in range(8):
         before = await count(conn)
-        delay = step * 0.001
-        outcome = await attempt_cancelled(WORK[work](conn), lambda delay=delay: anyio.sleep(delay))
+        outcome = await attempt_cancelled(WORK[work](conn), partial(anyio.sleep, step * 0.001))
         assert outcome.error is None
         await conn.rollback()
         assert not conn.in_transaction

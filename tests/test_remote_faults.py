@@ -394,7 +394,8 @@ def test_idle_connections_and_stolen_locks_on_every_runtime_and_transport(server
 
     threads = []
     for runtime in RUNTIMES:
-        backend, options = runtime.values[0]
+        chosen: Any = runtime.values[0]
+        backend, options = chosen
         arguments = {"backend": backend, "backend_options": options}
         threads.append(
             threading.Thread(

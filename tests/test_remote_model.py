@@ -72,7 +72,7 @@ class Model:
     """The stdlib's connection, with this driver's documented difference: executemany is atomic,
     and undoes the BEGIN too that it ran."""
 
-    def __init__(self, level: str | None) -> None:
+    def __init__(self, level: Any) -> None:
         self.conn = sqlite3.connect(":memory:", isolation_level=level)
         self.conn.execute(TABLES)
 
