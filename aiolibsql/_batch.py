@@ -1,12 +1,11 @@
-"""`Connection.batch`: several statements, all of them or none."""
+"""The operations that `batch` takes, read before any of them runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aiolibsql._aiolibsql import Connection, Cursor
     from aiolibsql._types import BatchOperation, Parameters
 
 
@@ -21,16 +20,5 @@ def _read_one(operation: object, position: int) -> tuple[str, Parameters | None]
 
 
 def read(operations: Iterable[BatchOperation]) -> list[tuple[str, Parameters | None]]:
-    """Read all of them, for an iterable of the caller's must not run inside of the block."""
+    """Read all of them, for an iterable of the caller's must not run in between."""
     return [_read_one(operation, index) for index, operation in enumerate(operations, 1)]
-
-
-async def batch(conn: Connection[Any], operations: Iterable[BatchOperation]) -> Cursor[Any]:
-    """Execute the operations in one block."""
-    statements = read(operations)
-    async with conn.savepoint():
-        # Not the block's: the caller may go on using it.
-        cursor = conn.cursor()
-        for sql, parameters in statements:
-            await cursor.execute(sql, parameters)
-    return cursor

@@ -20,6 +20,12 @@ def is_in_memory(database: object) -> bool:
     )
 
 
+def is_remote(database: object) -> bool:
+    """Return whether a name is the URL of a database at a server."""
+    scheme, separator, _ = _text(database).partition("://")
+    return bool(separator) and scheme.lower() in {"libsql", "http", "https", "ws", "wss"}
+
+
 def is_read_only(database: object) -> bool:
     """Return whether a name says that the database is not to be written."""
     name, _, query = _text(database).partition("?")

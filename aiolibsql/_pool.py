@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from aiolibsql import _pool_rekey
 from aiolibsql._connect import connect
-from aiolibsql._database_name import is_in_memory, is_read_only
+from aiolibsql._database_name import is_in_memory, is_read_only, is_remote
 from aiolibsql._loan import Loan, PoolTransaction, held_of
 from aiolibsql._pool_statements import PoolStatements
 from aiolibsql.exceptions import (
+    NotSupportedError,
     PoolClosed,
     ProgrammingError,
     TimeoutError,  # noqa: A004 - this package's own
@@ -106,6 +107,7 @@ class ConnectionPool(PoolStatements):
     Raises:
         ValueError: For a size below 2, and sizes or times that make no sense.
         TypeError: For an unknown keyword.
+        NotSupportedError: For the URL of a remote database.
 
     Example:
         ```python
@@ -137,6 +139,12 @@ class ConnectionPool(PoolStatements):
             if init is not None:
                 raise ProgrammingError("init and init_hook can't be combined: they are the same")
             init = hook
+        if is_remote(database):
+            message = (
+                "pools of remote databases are not there yet: any number of tasks can share one "
+                "connection, or open one each"
+            )
+            raise NotSupportedError(message)
         self._database = database
         self._is_single = is_in_memory(database)
         pragmas = dict(options.pop("pragmas", None) or {})

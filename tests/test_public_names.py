@@ -33,7 +33,6 @@ LATER = {
     "connect(sync_url)": "from-upstream",
     "connect(sync_interval)": "from-upstream",
     "connect(offline)": "from-upstream",
-    "connect(auth_token)": "from-upstream",
     "sqlalchemy": "from-rapsqlite",
 }
 

@@ -63,6 +63,8 @@ pub enum Action {
         is_atomic: bool,
     },
     ExecuteScript(Arc<str>),
+    /// Several statements, all of them or none.
+    Batch(Vec<Execute>),
     Fetch {
         rows: Arc<RowStream>,
         amount: Amount,
@@ -166,6 +168,7 @@ impl Action {
             | Self::Execute(_)
             | Self::ExecuteMany { .. }
             | Self::ExecuteScript(_)
+            | Self::Batch(_)
             | Self::Fetch { .. }
             | Self::Begin(_)
             | Self::SetMode
@@ -209,6 +212,7 @@ impl Action {
             Self::Execute(_)
             | Self::ExecuteMany { .. }
             | Self::ExecuteScript(_)
+            | Self::Batch(_)
             | Self::Fetch { .. }
             | Self::Begin(_)
             | Self::Commit

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use crate::sqlite::{SavepointAction, StatementId, StatementKind};
 
 use super::block::{Block, BlockKind};
-use super::command::{Action, Outcome, Shared};
+use super::command::{Action, Execute, Outcome, Shared};
 use super::error::{Error, Result};
 use super::options::{Begin, ModeChange, TransactionMode};
+use super::service::Reply;
 use super::session::Session;
 
 /// What the names of our own savepoints begin with.
@@ -100,6 +101,13 @@ impl Nest {
     /// The changed modes that were kept.
     pub fn take_modes(&mut self) -> Vec<ModeChange> {
         std::mem::take(&mut self.modes)
+    }
+
+    /// The block that a batch is.
+    pub fn block_of_batch() -> Arc<Block> {
+        let block = Block::new(BlockKind::Savepoint { name: None }, "batch()".to_owned());
+        block.enter(None);
+        block
     }
 
     pub const fn has_entered(&self) -> bool {
@@ -304,6 +312,28 @@ impl Session {
         }
         self.nest.push(level);
         Ok(Outcome::default())
+    }
+
+    /// Runs statements in a block of their own.
+    pub(super) fn execute_batch(
+        &mut self,
+        operation: &Shared,
+        statements: &[Execute],
+    ) -> Result<Outcome> {
+        let block = Nest::block_of_batch();
+        self.enter(operation, &block)?;
+        let executed = statements
+            .iter()
+            .map(|statement| self.execute(operation, statement))
+            .collect::<Result<_>>();
+        let left = self.leave(&block, executed.is_ok());
+        self.nest.entered = None;
+        let outcomes = executed?;
+        left?;
+        Ok(Outcome {
+            reply: Some(Reply::Batch(outcomes)),
+            ..Outcome::default()
+        })
     }
 
     fn begin_block(&mut self, operation: &Shared, kind: &BlockKind) -> Result<()> {

@@ -64,7 +64,7 @@ impl Queue {
     }
 
     /// The next command, if no block decides which that is.
-    pub(super) fn front(&self) -> Option<&Command> {
+    pub fn front(&self) -> Option<&Command> {
         if !self.levels.is_empty() {
             return None;
         }

@@ -100,6 +100,8 @@ pub enum Reply {
     Length(usize),
     Bytes(Arc<Vec<u8>>),
     Backup(BackupStep),
+    /// What each statement of a batch came to.
+    Batch(Arc<[Outcome]>),
 }
 
 impl Service {

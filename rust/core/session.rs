@@ -313,6 +313,7 @@ impl Session {
                 is_atomic,
             } => self.execute_many(operation, &sql, &feed, is_atomic),
             Action::ExecuteScript(script) => self.execute_script(operation, &script),
+            Action::Batch(statements) => self.execute_batch(operation, &statements),
             Action::Fetch { rows, amount } => {
                 self.fetch(operation, &rows, amount);
                 Ok(Outcome::default())

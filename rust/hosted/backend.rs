@@ -15,6 +15,7 @@ use crate::core::{
 };
 use crate::remote::{self, Remote};
 
+use super::group::MOST;
 use super::session::Session;
 
 /// So long a thread waits before it looks whether it must stop.
@@ -38,7 +39,7 @@ pub struct Hosted {
     channel: Arc<Channel>,
     timeout: Duration,
     is_blocking: bool,
-    status: Status,
+    status: Arc<Status>,
     /// The transaction mode that was asked for last; a later open begins with it.
     mode: Mutex<TransactionMode>,
     birth: Birth,
@@ -48,7 +49,8 @@ pub struct Hosted {
 struct Mailbox {
     queue: Queue,
     state: State,
-    running: Option<Shared>,
+    /// What runs now; several, if they went to the server together.
+    running: Vec<Shared>,
 }
 
 enum State {
@@ -68,13 +70,13 @@ impl Hosted {
             channel: Arc::default(),
             timeout: options.timeout,
             is_blocking: options.is_blocking,
-            status: Status::default(),
+            status: Arc::default(),
             mode: Mutex::new(options.mode),
             birth: Birth::default(),
             mailbox: Mutex::new(Mailbox {
                 queue: Queue::new(options.timeout),
                 state: State::Unopened,
-                running: None,
+                running: Vec::new(),
             }),
         })
     }
@@ -118,6 +120,31 @@ impl Hosted {
         self.status.publish(false, 0, false);
     }
 
+    async fn run_all(&self, state: State, mut commands: Vec<Command>) -> State {
+        match (state, commands.len()) {
+            (State::Open(mut session), 2..) => {
+                let surroundings = commands[0].surroundings.take();
+                if surroundings.is_some() {
+                    self.channel.begin(surroundings, &commands[0].operation);
+                }
+                let mut too_large = session.run_group(commands, &self.status).await;
+                drop(self.channel.end());
+                let mut state = State::Open(session);
+                while let Some((operation, execute)) = too_large.pop() {
+                    let action = Action::Execute(execute);
+                    state = self.run_claimed(state, &operation, action, &[], None).await;
+                }
+                state
+            }
+            (mut state, _) => {
+                for command in commands {
+                    state = self.run(state, command).await;
+                }
+                state
+            }
+        }
+    }
+
     /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
     async fn run(&self, state: State, command: Command) -> State {
         let Command {
@@ -134,17 +161,25 @@ impl Hosted {
         if !operation.claim() {
             return self.skip(state, &operation, &modes).await;
         }
-        let has_callbacks = surroundings.is_some();
-        if has_callbacks {
+        if surroundings.is_some() {
             self.channel.begin(surroundings, &operation);
         }
-        let (mut state, mut result) = self
-            .step(state, &operation, action, &modes, block.as_ref())
-            .await;
-        if has_callbacks {
-            let cause = self.channel.end();
-            result = result.map_err(|error| Error { cause, ..error });
-        }
+        self.run_claimed(state, &operation, action, &modes, block.as_ref())
+            .await
+    }
+
+    /// Runs a command to its end, and reports that.
+    async fn run_claimed(
+        &self,
+        state: State,
+        operation: &Shared,
+        action: Action,
+        modes: &[ModeChange],
+        block: Option<&Arc<Block>>,
+    ) -> State {
+        let (mut state, result) = self.step(state, operation, action, modes, block).await;
+        let cause = self.channel.end();
+        let result = result.map_err(|error| Error { cause, ..error });
         if let State::Open(session) = &state {
             session.publish(&self.status);
         }
@@ -249,15 +284,16 @@ struct Serving {
 
 impl Serving {
     async fn run(mut self) {
-        while let Some((command, state)) = self.next() {
-            let state = self.hosted.run(state, command).await;
+        while let Some((commands, state)) = self.next() {
+            let state = self.hosted.run_all(state, commands).await;
             self.state = Some(state);
         }
     }
 
-    fn next(&mut self) -> Option<(Command, State)> {
+    /// The next command, or several that may go to the server together.
+    fn next(&mut self) -> Option<(Vec<Command>, State)> {
         let mut mailbox = self.hosted.lock();
-        mailbox.running = None;
+        mailbox.running.clear();
         let state = self.state.take()?;
         match &state {
             State::Open(session) => {
@@ -271,8 +307,25 @@ impl Serving {
             self.has_put_back = true;
             return None;
         };
-        mailbox.running = Some(Arc::clone(&command.operation));
-        Some((command, state))
+        let mut commands = vec![command];
+        if let State::Open(session) = &state
+            && session.may_share(&commands[0])
+        {
+            while commands.len() < MOST
+                && mailbox
+                    .queue
+                    .front()
+                    .is_some_and(|next| session.may_share(next))
+                && let Some(next) = mailbox.queue.pop()
+            {
+                commands.push(next);
+            }
+        }
+        let operations = commands
+            .iter()
+            .map(|command| Arc::clone(&command.operation));
+        mailbox.running = operations.collect();
+        Some((commands, state))
     }
 }
 
@@ -288,12 +341,12 @@ impl Drop for Serving {
             Error::closed()
         };
         mailbox.state = State::Broken(error.clone());
-        let running = mailbox.running.take();
+        let running = std::mem::take(&mut mailbox.running);
         mailbox.queue.follow(None, Duration::ZERO);
         let waiting = mailbox.queue.drain();
         drop(mailbox);
         self.hosted.status.set_phase(Phase::Closed);
-        if let Some(operation) = running {
+        for operation in running {
             // It may not have come that far.
             let _ = operation.claim();
             drop(operation.finish(Err(error.clone())));
@@ -332,7 +385,7 @@ impl Backend for Arc<Hosted> {
             return;
         }
         let running = self.lock().running.clone();
-        if let Some(running) = running {
+        for running in running {
             running.interrupt();
         }
     }
@@ -359,7 +412,7 @@ impl Backend for Arc<Hosted> {
         let running = mailbox.running.clone();
         drop(mailbox);
         refuse(waiting, &Error::closed());
-        if let Some(running) = running {
+        for running in running {
             running.interrupt();
             running.expire(Err(Error::closed()));
             running.dialogue().set_attended(false);

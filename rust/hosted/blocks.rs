@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::core::{Begin, Block, BlockKind, Error, Level, Outcome, Result, TransactionMode};
 use crate::remote::{Condition, Statement};
 
+use super::outbox::Frame;
 use super::session::Session;
 
 impl Session {
@@ -32,7 +33,7 @@ impl Session {
     async fn begin_block(&mut self, kind: &BlockKind) -> Result<()> {
         if self.is_in_transaction() {
             // PEP 249's open transaction gives way, as long as there is nothing in it to lose.
-            let is_empty = !self.is_open || !self.transaction.is_touched(self.total_changes);
+            let is_empty = !self.is_open || !self.transaction.is_touched(self.counts.changes());
             if self.transaction.mode != TransactionMode::Always || !is_empty {
                 return Err(Error::programming(
                     "a transaction is open: commit() or rollback() before entering a transaction block",
@@ -98,21 +99,23 @@ impl Session {
                 level.block
             )));
         }
-        match (level.sql("RELEASE"), level.sql("ROLLBACK TO")) {
-            (Some(_), _) if self.take_back(level) => Ok(()),
-            (Some(release), Some(back)) => {
-                self.outbox.clear();
-                self.run_or(&release, &[&back, &release]).await
+        if !level.is_transaction() {
+            if self.take_back(level) {
+                return Ok(());
             }
+            self.outbox.clear();
+            self.commit_or_undo(&Frame::of(level)).await
+        } else if level.is_read_only || !self.is_open {
             // Whatever wrote in spite of it.
-            _ if level.is_read_only || !self.is_open => self.end_with("ROLLBACK").await,
-            _ => self.commit_block().await,
+            self.end_with("ROLLBACK").await
+        } else {
+            self.commit_block(&Frame::of(level)).await
         }
     }
 
-    async fn commit_block(&mut self) -> Result<()> {
+    async fn commit_block(&mut self, frame: &Frame) -> Result<()> {
         self.outbox.clear();
-        let committed = self.run_or("COMMIT", &["ROLLBACK"]).await;
+        let committed = self.commit_or_undo(frame).await;
         if committed.is_err() && self.is_open {
             // It may have failed before the server looked at it.
             let _ = self.run_sql("ROLLBACK").await;

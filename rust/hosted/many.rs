@@ -9,37 +9,17 @@ use std::sync::Arc;
 
 use crate::core::{
     Bindings, Error, Outcome, ParameterFeed, Parameters, Result, Shared, StatementKind,
+    TransactionMode,
 };
-use crate::remote::{self, BatchResult, Condition, Request, Response};
+use crate::remote::{self, BatchResult, Request, Response};
 
-use super::outbox::Chain;
+use super::outbox::{Chain, Frame};
 use super::session::{Session, stopped};
 use super::statement::Statement;
 use super::statements::bound;
 use super::transaction::mismatch;
 
-const SAVEPOINT: &str = "SAVEPOINT aiolibsql_executemany";
-const RELEASE: &str = "RELEASE aiolibsql_executemany";
-const ROLLBACK_TO: &str = "ROLLBACK TO aiolibsql_executemany";
-
-/// How all rows are one.
-struct Frame {
-    begin: &'static str,
-    commit: &'static str,
-    undo: &'static [&'static str],
-}
-
-const IN_TRANSACTION: Frame = Frame {
-    begin: SAVEPOINT,
-    commit: RELEASE,
-    undo: &[ROLLBACK_TO, RELEASE],
-};
-
-const ALONE: Frame = Frame {
-    begin: "BEGIN",
-    commit: "COMMIT",
-    undo: &["ROLLBACK"],
-};
+const SAVEPOINT: &str = "aiolibsql_executemany";
 
 /// The places of the rows' statements in a batch.
 type Rows = std::ops::Range<u32>;
@@ -62,11 +42,14 @@ impl Session {
         self.nest
             .admit_statement(read.told())
             .map_err(|error| error.with_sql(sql))?;
-        self.begin_implicitly(&read);
-        let frame = match (is_atomic, self.is_in_transaction()) {
-            (false, _) => None,
-            (true, true) => Some(IN_TRANSACTION),
-            (true, false) => Some(ALONE),
+        let frame = match (is_atomic, self.is_in_transaction(), self.transaction.mode) {
+            (false, ..) => {
+                self.begin_implicitly(&read);
+                None
+            }
+            (true, true, _) => Some(Frame::savepoint(SAVEPOINT)),
+            (true, false, TransactionMode::Implicit(begin)) => Some(Frame::beginning(begin)),
+            (true, false, _) => Some(Frame::transaction()),
         };
         let changed = self.send_rows(operation, sql, feed, frame).await;
         let changed = changed.map_err(|error| error.with_sql(sql))?;
@@ -106,12 +89,13 @@ impl Session {
             }
             let mut chain = self.outbox.begin_batch();
             if let (Some(frame), false) = (&frame, has_begun) {
-                chain.push(remote::Statement::new(frame.begin).without_rows());
+                chain.push(remote::Statement::new(&*frame.begin).without_rows());
             }
             let id = self.remote.next_sql_id();
             let places = add_rows(&mut chain, id, &rows)?;
             if let Some(frame) = &frame {
-                add_end(&mut chain, frame, is_last);
+                let commit = frame.commit.as_deref().filter(|_| is_last);
+                chain.end_with(commit, &frame.undo);
             }
             // Each portion has a text of its own: the stream that knew the last one may be gone.
             let text = Request::StoreSql {
@@ -133,12 +117,12 @@ impl Session {
         }
     }
 
-    fn count_rows(&mut self, mut result: BatchResult, places: &Rows) -> Result<i64> {
+    fn count_rows(&self, mut result: BatchResult, places: &Rows) -> Result<i64> {
         let mut changed = 0_i64;
         let mut first_error = None;
         while let Some((place, step)) = result.steps.pop_first() {
             match step {
-                Ok(result) if places.contains(&place) => changed += self.count(&result),
+                Ok(result) if places.contains(&place) => changed += self.counts.add(&result),
                 Ok(_) => {}
                 Err(error) => {
                     first_error.get_or_insert(error);
@@ -152,7 +136,7 @@ impl Session {
     }
 
     async fn undo_rows(&mut self, frame: &Frame) -> Result<()> {
-        for sql in frame.undo {
+        for sql in &frame.undo {
             self.run_sql(sql).await?;
         }
         Ok(())
@@ -179,19 +163,4 @@ fn add_rows(chain: &mut Chain, id: i32, rows: &Bindings) -> Result<Rows> {
         places.end = place + 1;
     }
     Ok(places)
-}
-
-/// What follows the rows: the end, if they are the last, and what undoes all of them if one has failed.
-fn add_end(chain: &mut Chain, frame: &Frame, is_last: bool) {
-    if is_last {
-        chain.push(remote::Statement::new(frame.commit).without_rows());
-    }
-    let failed: Vec<Condition> = chain.failed().into_iter().collect();
-    for sql in frame.undo {
-        let mut both = failed.clone();
-        // After an error that rolled back there is nothing to undo.
-        both.push(!Condition::is_autocommit());
-        let statement = remote::Statement::new(*sql).without_rows();
-        chain.batch.push(Some(Condition::all(both)), statement);
-    }
 }

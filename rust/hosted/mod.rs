@@ -6,7 +6,10 @@
 //! Must not know: Python, how requests travel.
 
 mod backend;
+mod batch;
 mod blocks;
+mod counts;
+mod group;
 mod many;
 mod outbox;
 mod reading;

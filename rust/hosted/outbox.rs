@@ -4,7 +4,7 @@
 //! Invariant: outside of a transaction the first of them is a BEGIN.
 //! Must not know: when they are due.
 
-use crate::core::{Error, Result};
+use crate::core::{Begin, Error, Level, Result};
 use crate::remote::{Batch, BatchResult, Condition, Statement, StatementResult};
 
 /// What goes out before the next statement.
@@ -56,6 +56,57 @@ impl Outbox {
     }
 }
 
+/// How several statements are one.
+#[derive(Debug)]
+pub struct Frame {
+    pub begin: String,
+    /// `None`: what it began stays open.
+    pub commit: Option<String>,
+    pub undo: Vec<String>,
+}
+
+impl Frame {
+    /// In a transaction of their own.
+    pub fn transaction() -> Self {
+        Self {
+            begin: "BEGIN".to_owned(),
+            commit: Some("COMMIT".to_owned()),
+            undo: vec!["ROLLBACK".to_owned()],
+        }
+    }
+
+    /// In a transaction of their own that stays open after them.
+    pub fn beginning(begin: Begin) -> Self {
+        Self {
+            begin: begin.sql().trim_end().to_owned(),
+            commit: None,
+            ..Self::transaction()
+        }
+    }
+
+    /// Inside of a transaction.
+    pub fn savepoint(name: &str) -> Self {
+        Self::nested(|verb| format!("{verb} {name}"))
+    }
+
+    fn nested(sql: impl Fn(&str) -> String) -> Self {
+        Self {
+            begin: sql("SAVEPOINT"),
+            commit: Some(sql("RELEASE")),
+            undo: vec![sql("ROLLBACK TO"), sql("RELEASE")],
+        }
+    }
+
+    /// As a block that is entered.
+    pub fn of(level: &Level) -> Self {
+        if level.is_transaction() {
+            Self::transaction()
+        } else {
+            Self::nested(|verb| level.sql(verb).unwrap_or_default())
+        }
+    }
+}
+
 /// A batch in which each statement runs only if the one before it succeeded.
 #[derive(Debug, Default)]
 pub struct Chain {
@@ -71,9 +122,19 @@ impl Chain {
         step
     }
 
-    /// The condition that something in it failed.
-    pub fn failed(&self) -> Option<Condition> {
-        self.last.map(|last| !Condition::ok(last))
+    /// Adds what commits it, if this is all of it, and what undoes it if something in it has failed.
+    pub fn end_with(&mut self, commit: Option<&str>, undo: &[String]) {
+        if let Some(commit) = commit {
+            self.push(Statement::new(commit).without_rows());
+        }
+        let failed = self.last.map(|last| !Condition::ok(last));
+        for sql in undo {
+            // After an error that rolled back there is nothing to undo.
+            let has_transaction = !Condition::is_autocommit();
+            let both = failed.iter().cloned().chain([has_transaction]).collect();
+            let statement = Statement::new(&**sql).without_rows();
+            self.batch.push(Some(Condition::all(both)), statement);
+        }
     }
 }
 

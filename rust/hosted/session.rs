@@ -19,6 +19,7 @@ use crate::core::{
 };
 use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream};
 
+use super::counts::Counts;
 use super::outbox::Outbox;
 use super::reading::Reading;
 
@@ -38,8 +39,7 @@ pub struct Session {
     pub(super) is_open: bool,
     /// A stop now leaves open how the stream is.
     pub(super) is_unsettled: bool,
-    pub(super) total_changes: i64,
-    pub(super) lastrowid: i64,
+    pub(super) counts: Arc<Counts>,
     pub(super) readings: HashMap<u64, Reading>,
     /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
     pub(super) opens: u64,
@@ -64,8 +64,7 @@ impl Session {
             outbox: Outbox::default(),
             is_open: false,
             is_unsettled: false,
-            total_changes: 0,
-            lastrowid: 0,
+            counts: Arc::default(),
             readings: HashMap::new(),
             opens: 1,
         };
@@ -96,7 +95,7 @@ impl Session {
         let (was_open, was_real) = (self.is_in_transaction(), self.is_open);
         self.transaction.ended = false;
         if !was_open {
-            self.transaction.note_changes(self.total_changes);
+            self.transaction.note_changes(self.counts.changes());
         }
         let admitted = self.nest.admit(block, &action);
         let ran = stoppable(operation, async {
@@ -134,6 +133,7 @@ impl Session {
                 is_atomic,
             } => self.execute_many(operation, &sql, &feed, is_atomic).await,
             Action::ExecuteScript(script) => self.execute_script(&script).await,
+            Action::Batch(statements) => self.execute_batch(&statements).await,
             Action::Fetch { rows, amount } => {
                 self.fetch(&rows, amount).await;
                 Ok(Outcome::default())
@@ -282,12 +282,12 @@ impl Session {
     /// Publishes what the synchronous properties show.
     pub fn publish(&self, status: &Status) {
         let is_in_block = !self.nest.is_empty();
-        status.publish(self.is_in_transaction(), self.total_changes, is_in_block);
+        status.publish(self.is_in_transaction(), self.counts.changes(), is_in_block);
     }
 
     /// Ends it; an open transaction is rolled back. Nothing that a server does can keep it from that.
     pub async fn close(mut self, status: &Status) {
-        if self.is_open && self.transaction.is_touched(self.total_changes) {
+        if self.is_open && self.transaction.is_touched(self.counts.changes()) {
             status.set_discarded();
         }
         for (_, reading) in self.readings.drain() {

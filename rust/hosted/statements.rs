@@ -10,14 +10,14 @@ use crate::core::{
     Bindings, Error, Execute, Outcome, Result, RowBatch, RowStream, StatementKind, TransactionMode,
     is_trivial,
 };
-use crate::remote::{self, Column, NamedValue, Request, Response, StatementResult, Value};
+use crate::remote::{self, NamedValue, Request, Response, Value};
 
 use super::session::Session;
 use super::statement::Statement;
 use super::transaction::mismatch;
 
 /// What a server, or we, call an answer that is too large for one piece.
-const TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
+pub(super) const TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
 
 impl Session {
     pub(super) async fn execute(&mut self, execute: &Execute) -> Result<Outcome> {
@@ -63,46 +63,17 @@ impl Session {
         let may_stream = read.kind == StatementKind::Select;
         let again = may_stream.then(|| statement.clone());
         let answered = self.send(statement, read.may_end_transaction()).await;
-        let mut result = match (answered, again) {
+        let result = match (answered, again) {
             (Err(error), Some(again)) if error.code.as_deref() == Some(TOO_LARGE) => {
                 let (rows, amount) = (&execute.rows, execute.amount);
                 let columns = self
                     .start_reading(&execute.sql, again, rows, amount)
                     .await?;
-                return Ok(self.outcome(&columns, None, execute.wants_decltypes));
+                return Ok(self.counts.outcome(&columns, None, execute.wants_decltypes));
             }
             (answered, _) => answered?,
         };
-        let rowcount = read.is_dml().then(|| self.count(&result));
-        let outcome = self.outcome(&result.columns, rowcount, execute.wants_decltypes);
-        execute.rows.push(std::mem::take(&mut result.rows));
-        execute.rows.end(Ok(()));
-        Ok(outcome)
-    }
-
-    /// Notes what a statement changed; how many rows.
-    pub(super) fn count(&mut self, result: &StatementResult) -> i64 {
-        let changed = i64::try_from(result.affected_row_count).unwrap_or(i64::MAX);
-        self.total_changes = self.total_changes.saturating_add(changed);
-        // A stream that was opened anew does not know of the one before it.
-        if let Some(rowid) = result.last_insert_rowid.filter(|rowid| *rowid != 0) {
-            self.lastrowid = rowid;
-        }
-        changed
-    }
-
-    fn outcome(&self, columns: &[Column], rowcount: Option<i64>, wants_decltypes: bool) -> Outcome {
-        let has_columns = !columns.is_empty();
-        let name = |column: &Column| column.name.clone().unwrap_or_default().into_boxed_str();
-        let decltype = |column: &Column| column.decltype.clone().map(String::into_boxed_str);
-        Outcome {
-            columns: has_columns.then(|| columns.iter().map(name).collect()),
-            decltypes: (has_columns && wants_decltypes)
-                .then(|| columns.iter().map(decltype).collect()),
-            rowcount,
-            lastrowid: Some(self.lastrowid),
-            ..Outcome::default()
-        }
+        Ok(self.counts.take(execute, read, result))
     }
 
     pub(super) fn begin_implicitly(&mut self, read: &Statement) {
@@ -138,7 +109,7 @@ impl Session {
     }
 }
 
-fn no_statement(rows: &RowStream, parameters: &Bindings) -> Result<Outcome> {
+pub(super) fn no_statement(rows: &RowStream, parameters: &Bindings) -> Result<Outcome> {
     rows.end(Ok(()));
     let given = parameters.rows.width();
     if parameters.names.is_none() && given > 0 {

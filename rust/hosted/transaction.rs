@@ -5,9 +5,9 @@
 //! Must not know: blocks.
 
 use crate::core::{Begin, Outcome, Result, TransactionMode};
-use crate::remote::{Condition, Request, Response, Statement, StatementResult};
+use crate::remote::{Request, Response, Statement, StatementResult};
 
-use super::outbox::{Chain, last_result};
+use super::outbox::{Chain, Frame, last_result};
 use super::session::Session;
 
 impl Session {
@@ -92,17 +92,10 @@ impl Session {
         self.send(statement, true).await.map(drop)
     }
 
-    /// Runs one of our own statements and, if it fails, others in the same request.
-    pub(super) async fn run_or(&mut self, sql: &str, otherwise: &[&str]) -> Result<()> {
+    /// Commits a block and, if that fails, undoes it in the same request.
+    pub(super) async fn commit_or_undo(&mut self, frame: &Frame) -> Result<()> {
         let mut chain = self.outbox.begin_batch();
-        chain.push(Statement::new(sql).without_rows());
-        let failed = chain.failed();
-        for other in otherwise {
-            let has_ended = (*other == "ROLLBACK").then(|| !Condition::is_autocommit());
-            let both = failed.iter().cloned().chain(has_ended).collect();
-            let statement = Statement::new(*other).without_rows();
-            chain.batch.push(Some(Condition::all(both)), statement);
-        }
+        chain.end_with(frame.commit.as_deref(), &frame.undo);
         self.send_chain(chain, true).await.map(drop)
     }
 

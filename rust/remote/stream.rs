@@ -89,13 +89,49 @@ impl Stream {
         requests: &[Request],
         continuity: Continuity,
     ) -> Result<Vec<Result<Response>>> {
+        let mut results = Vec::with_capacity(requests.len());
+        let mut keep = |result| results.push(result);
+        self.run_each(requests, continuity, &mut keep).await?;
+        Ok(results)
+    }
+
+    /// As `run`; what came of a request is told, in their order, as soon as it is known. Over HTTP that is the end of
+    /// all of them.
+    ///
+    /// # Errors
+    /// As `run`, but for those that were answered before.
+    ///
+    /// # Cancellation
+    /// As `run`.
+    pub async fn run_each(
+        &mut self,
+        requests: &[Request],
+        continuity: Continuity,
+        answered: &mut (dyn FnMut(Result<Response>) + Send),
+    ) -> Result<()> {
         self.begin(continuity)?;
-        match either!(self, stream => stream.pipeline(requests).await) {
+        match self.pipeline(requests, answered).await {
+            // Then nothing was answered.
             Err(error) if continuity == Continuity::Any && error.may_be_repeated() => {
                 self.reset();
-                either!(self, stream => stream.pipeline(requests).await)
+                self.pipeline(requests, answered).await
             }
             result => result.map_err(|error| self.explain(error, continuity)),
+        }
+    }
+
+    async fn pipeline(
+        &mut self,
+        requests: &[Request],
+        answered: &mut (dyn FnMut(Result<Response>) + Send),
+    ) -> Result<()> {
+        match &mut self.0 {
+            Inner::Http(stream) => {
+                let results = stream.pipeline(requests).await?;
+                results.into_iter().for_each(answered);
+                Ok(())
+            }
+            Inner::Socket(stream) => stream.pipeline(requests, answered).await,
         }
     }
 

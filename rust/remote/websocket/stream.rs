@@ -50,14 +50,18 @@ impl SocketStream {
         self.open = None;
     }
 
-    /// Sends requests one behind the other; what came of each.
+    /// Sends requests one behind the other; tells what came of each as soon as that is known.
     ///
     /// # Errors
-    /// Those that concern all of them.
-    pub async fn pipeline(&mut self, requests: &[Request]) -> Result<Vec<Result<Response>>> {
+    /// Those that concern all of them, but for those that were answered before.
+    pub async fn pipeline(
+        &mut self,
+        requests: &[Request],
+        answered: &mut (dyn FnMut(Result<Response>) + Send),
+    ) -> Result<()> {
         let opening = self.open().await?;
         let Some(Open { socket, number }) = &self.open else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         socket.protocol().check(requests)?;
         let limit = self.remote.options().request_timeout;
@@ -82,17 +86,16 @@ impl SocketStream {
             self.reset();
             return Err(error);
         }
-        let mut results = Vec::with_capacity(posted.len());
-        for posted in posted {
+        for (place, posted) in posted.into_iter().enumerate() {
             let answer = socket.wait(posted, limit).await.map_err(|error| {
                 // The ones before it were carried out.
-                if results.is_empty() {
+                if place == 0 {
                     error
                 } else {
                     error.with_fate(Fate::Unknown)
                 }
             })?;
-            results.push(match answer {
+            answered(match answer {
                 Ok(message) => Ok(encoding.read_answer(&message)?),
                 Err(error) => Err(error.into()),
             });
@@ -103,7 +106,7 @@ impl SocketStream {
             open.forget();
             self.open = None;
         }
-        Ok(results)
+        Ok(())
     }
 
     /// Runs a batch whose rows are read as they come.
