@@ -93,10 +93,12 @@ class Proxy:
 
     async def _end(self) -> None:
         self._listener.close()
-        await self._end_tasks()
+        # Who was accepted a moment ago has its task in the loop's next turns, and what was closed
+        # ends in them.
+        for _ in range(4):
+            await self._end_tasks()
+            await asyncio.sleep(0)
         await self._listener.wait_closed()
-        for _ in range(3):
-            await asyncio.sleep(0)  # what was closed a moment ago ends in the loop's next turns
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

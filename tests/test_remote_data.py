@@ -262,7 +262,6 @@ async def test_statement_that_the_server_refuses_is_an_operational_error(conn: C
     await assert_healthy(conn)
 
 
-@pytest.mark.xfail(reason="the BEGIN that a failed executemany ran stays open")
 async def test_failed_executemany_undoes_its_begin_too(conn: Connection) -> None:
     await conn.execute("CREATE TABLE t (a UNIQUE)")
     with pytest.raises(aiolibsql.IntegrityError):

@@ -48,7 +48,8 @@ async def test_silent_server_is_a_timeout(hosted: Backend, proxy: Proxy) -> None
         began = time.monotonic()
         with pytest.raises(aiolibsql.TimeoutError):
             await conn.fetch_all("SELECT 2")
-        with pytest.raises(TimeoutError):
+        # A WebSocket that does not answer is given up, with what is on its way by then.
+        with pytest.raises((TimeoutError, aiolibsql.ConnectError)):
             await conn.fetch_all("SELECT 3")
         assert time.monotonic() - began < SLACK
         proxy.is_stalled = False

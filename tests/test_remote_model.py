@@ -88,7 +88,7 @@ class Model:
             self.conn.execute(f"BEGIN {self.conn.isolation_level}")
         self.conn.execute("SAVEPOINT model")
         try:
-            cursor = self.conn.executemany("INSERT OR IGNORE INTO t (x) VALUES (?)", argument)
+            cursor = self.conn.executemany("INSERT INTO t (x) VALUES (?)", argument)
         except sqlite3.Error:
             self.conn.execute("ROLLBACK TO model")
             self.conn.execute("RELEASE model")
@@ -111,7 +111,7 @@ async def do(conn: aiolibsql.Connection[Any], what: str, argument: Any) -> Any:
         cursor = await conn.execute(*argument)
         rows = await cursor.fetchall()
         return rows, told(cursor), cursor.lastrowid if is_insert(argument[0]) else None
-    return told(await conn.executemany("INSERT OR IGNORE INTO t (x) VALUES (?)", argument))
+    return told(await conn.executemany("INSERT INTO t (x) VALUES (?)", argument))
 
 
 @settings(
