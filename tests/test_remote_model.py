@@ -48,7 +48,7 @@ STATEMENTS = st.one_of(
 )  # fmt: skip
 STEPS = st.one_of(
     st.tuples(st.just("execute"), STATEMENTS),
-    st.tuples(st.just("executemany"), st.lists(st.tuples(SMALL), max_size=4)),
+    st.tuples(st.just("executemany"), st.lists(st.tuples(SMALL), min_size=1, max_size=4)),
     st.tuples(st.sampled_from(["commit", "rollback"]), st.none()),
 )
 LEVELS = st.sampled_from(["", "IMMEDIATE", None])

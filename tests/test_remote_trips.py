@@ -131,7 +131,6 @@ async def test_script_is_one_round_trip(conn: Connection, proxy: Proxy) -> None:
     assert await count(conn) == 2
 
 
-@pytest.mark.xfail(reason="batch() asks for each of its statements")
 async def test_batch_is_one_round_trip(conn: Connection, proxy: Proxy) -> None:
     conn.isolation_level = None
     operations: Any = [("INSERT INTO t VALUES (?)", (n,)) for n in range(20)]
