@@ -95,9 +95,9 @@ class Proxy:
         self._listener.close()
         # Who was accepted a moment ago has its task in the loop's next turns, and what was closed
         # ends in them.
-        for _ in range(4):
+        for _ in range(10):
             await self._end_tasks()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
         await self._listener.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
