@@ -143,7 +143,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=MAIN_PYTHON)
 def rust(session: nox.Session) -> None:
     """Format, lint and test the crate, and model-check its races with loom."""
-    session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
+    session.install(*nox.project.dependency_groups(PYPROJECT, "build", "server"))
     env = {"CARGO_TARGET_DIR": str(TARGET), "PYO3_PYTHON": str(Path(session.bin, "python"))}
 
     def cargo(*args: str) -> None:
@@ -151,6 +151,9 @@ def rust(session: nox.Session) -> None:
 
     cargo("fmt", "--check")
     cargo("clippy", "--release", "--locked", "--all-targets", "--", "-D", "warnings")
+    if sys.platform == "linux":
+        server = session.run("python", "tests/sqld.py", silent=True)
+        env["AIOLIBSQL_TEST_SQLD"] = str(server).strip()
     # The crate's own tests call no Python; with it they would need its shared library, which many
     # systems keep in a package apart.
     cargo("test", "--release", "--locked", "--no-default-features")

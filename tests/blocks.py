@@ -16,7 +16,7 @@ from situations import SLOW, Attempt, OtherProcess, attempt, attempt_cancelled, 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from conftest import Backend
+    from backends import Backend
 
     import aiolibsql
 

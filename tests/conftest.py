@@ -12,17 +12,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from backends import KEY, LOCAL, TRANSPORTS, Backend
 from hypothesis import HealthCheck, settings
 
-import aiolibsql
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from sqld import Sqld
+
+    import aiolibsql
+
+pytest_plugins = ["servers"]
 
 # Examples share their test's fixtures on purpose: opening a database for each would be the test.
 settings.register_profile(
@@ -40,7 +44,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-_RUNTIMES = [
+RUNTIMES = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
     pytest.param(("asyncio", {"use_uvloop": True}), id="asyncio+uvloop"),
     pytest.param(("trio", {}), id="trio"),
@@ -52,47 +56,65 @@ if sys.version_info >= (3, 12):
         loop.set_task_factory(asyncio.eager_task_factory)
         return loop
 
-    _RUNTIMES.append(pytest.param(("asyncio", {"loop_factory": _eager_loop}), id="asyncio-eager"))
+    RUNTIMES.append(pytest.param(("asyncio", {"loop_factory": _eager_loop}), id="asyncio-eager"))
 
 
-@pytest.fixture(scope="module", params=_RUNTIMES)
+@pytest.fixture(scope="module", params=RUNTIMES)
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Name the event loop that the test's coroutine runs in."""
     runtime: tuple[str, dict[str, Any]] = request.param
     return runtime
 
 
-KEY = "the key of the tests"
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have a test run on every backend that it is meant for.
+
+    Tests of a module that is marked ``everywhere`` run at servers too, except those that are marked
+    ``local`` with what no server can do.
+    """
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "backend" not in metafunc.fixturenames or any(mark.args[0] == "backend" for mark in marks):
+        return
+    find = metafunc.definition.get_closest_marker
+    is_for_servers = find("everywhere") is not None and find("local") is None
+    names = [*LOCAL, *TRANSPORTS] if is_for_servers else LOCAL
+    metafunc.parametrize("backend", names, indirect=True)
 
 
-@dataclass(frozen=True)
-class Backend:
-    """A fresh database and the ways to open it."""
-
-    name: str
-    path: Path | None
-    key: str | None = None
-
-    @property
-    def is_file(self) -> bool:
-        return self.path is not None
-
-    def connect(self, **options: Any) -> aiolibsql.Connection[Any]:
-        """Return a connection to the database that is not open yet."""
-        options.setdefault("encryption_key", self.key)
-        return aiolibsql.connect(self.path or ":memory:", **options)
-
-    def second(self, **options: Any) -> aiolibsql.Connection[Any]:
-        """Return one more connection to the same file, not open yet."""
-        assert self.path is not None, "a memory database belongs to one connection: file_backend"
-        return self.connect(**options)
+# What is about more than servers, or not about runtimes, runs against each way of speaking to a
+# server on one runtime alone, lest it take minutes: `backend`, and modules marked ``paired``.
+PAIRS = {"http": ("asyncio", {"use_uvloop": False}), "ws": ("trio", {})}
 
 
-@pytest.fixture(params=["file", "memory", "encrypted"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+def is_left_out(item: pytest.Item) -> bool:
+    """Tell whether a test combines a runtime with another transport than its own."""
+    call = getattr(item, "callspec", None)
+    if call is None or "anyio_backend" not in call.params:
+        return False
+    name = "backend" if item.get_closest_marker("paired") is None else "transport"
+    runtime = call.params["anyio_backend"]
+    return bool(PAIRS.get(call.params.get(name), runtime) != runtime)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `PAIRS` leaves out."""
+    left_out = [item for item in items if is_left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+    unwanted = set(left_out)
+    items[:] = [item for item in items if item not in unwanted]
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Return a fresh database of each kind in turn."""
+    if request.param in TRANSPORTS:
+        server: Sqld = request.getfixturevalue("server")
+        name = server.create_namespace()
+        yield Backend(request.param, port=server.port, namespace=name)
+        server.remove_namespace(name)
+        return
     path = None if request.param == "memory" else tmp_path / "test.db"
-    return Backend(request.param, path, KEY if request.param == "encrypted" else None)
+    yield Backend(request.param, path, KEY if request.param == "encrypted" else None)
 
 
 @pytest.fixture

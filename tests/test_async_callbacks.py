@@ -27,7 +27,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ import aiolibsql
 if TYPE_CHECKING:
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 
 async def xs(conn: Connection) -> list[Any]:
@@ -116,6 +116,7 @@ async def test_batch_is_a_coroutine_for_task_groups(table: Connection) -> None:
     assert await xs(table) == [0, 1, 2]
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_batch_cancelled_in_the_middle_keeps_nothing(table: Connection) -> None:
     operations = ["INSERT INTO t VALUES (-1)", ENDLESS_INSERT, "DELETE FROM t"]
     outcome = await attempt_cancelled(table.batch(operations))
@@ -124,6 +125,7 @@ async def test_batch_cancelled_in_the_middle_keeps_nothing(table: Connection) ->
     await assert_healthy(table)
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_batch_closed_after_a_step_ends_its_block(table: Connection) -> None:
     outcome = await attempt_cancelled(table.batch([ENDLESS_INSERT]), anyio.lowlevel.checkpoint)
     assert outcome.is_cancelled

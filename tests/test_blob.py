@@ -17,7 +17,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from conftest import Backend
+    from backends import Backend
 
     Conn = aiolibsql.Connection[Any]
 

@@ -11,7 +11,7 @@ from healthy import assert_healthy
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 

@@ -32,7 +32,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

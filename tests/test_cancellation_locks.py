@@ -25,7 +25,7 @@ from situations import (
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import pytest
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

@@ -18,7 +18,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,7 @@ from aiolibsql import PARSE_COLNAMES, PARSE_DECLTYPES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 

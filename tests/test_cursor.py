@@ -12,11 +12,11 @@ from healthy import assert_healthy
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {}) SELECT i FROM n"
 
@@ -373,6 +373,7 @@ async def test_half_read_cursor_survives_commit(numbers: Connection) -> None:
     assert len(await cursor.fetchall()) == 9_998
 
 
+@pytest.mark.local("results come whole")
 @pytest.mark.parametrize("how", ["close", "drop", "exhaust", "execute"])
 async def test_half_read_cursor_holds_its_table_until_released(
     numbers: Connection, how: str
@@ -412,6 +413,7 @@ OVERFLOW_AT = """
     SELECT abs(CASE i WHEN ?1 THEN -9223372036854775808 ELSE -i END) FROM n"""
 
 
+@pytest.mark.local("results come whole")
 @pytest.mark.parametrize("place", [2, 5, 64, 65, 5_000])
 async def test_rows_before_an_error_come_first(conn: Connection, place: int) -> None:
     before = [(i,) for i in range(1, place)]
@@ -431,6 +433,7 @@ async def test_rows_before_an_error_come_first(conn: Connection, place: int) -> 
     await assert_healthy(conn)
 
 
+@pytest.mark.local("results come whole")
 async def test_fetchall_raises_an_error_in_the_middle(conn: Connection) -> None:
     cursor = await conn.execute(OVERFLOW_AT, (300,))
     with pytest.raises(aiolibsql.OperationalError, match="integer overflow"):
@@ -446,6 +449,7 @@ async def test_error_in_the_first_row_is_that_of_execute(conn: Connection) -> No
     await assert_healthy(conn)
 
 
+@pytest.mark.local("VACUUM")
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 66, 128, 1000])
 async def test_statement_is_at_its_end_once_its_last_row_was_fetched(
     conn: Connection, count: int

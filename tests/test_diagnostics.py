@@ -13,7 +13,7 @@ from situations import SLOW
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 

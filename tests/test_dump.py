@@ -13,7 +13,7 @@ from healthy import assert_healthy
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
     Conn = aiolibsql.Connection[Any]
 

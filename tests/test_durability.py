@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import KEY
+from backends import KEY
 
 import aiolibsql
 

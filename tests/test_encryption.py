@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from conftest import KEY, Backend
+from backends import KEY, Backend
 from healthy import assert_healthy
 from situations import ENDLESS_INSERT, attempt_cancelled, count
 

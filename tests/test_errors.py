@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 

@@ -27,8 +27,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+from backends import Backend
 from blocks import Outsider
-from conftest import Backend
 from every_method import ELSEWHERE, PROBES, SCHEMA, TABLE, Use, World
 from healthy import assert_healthy
 from situations import BEGUN, ENDLESS, Attempt, attempt, turns

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from healthy import assert_healthy
+from healthy import HOSTED, assert_healthy
 
 import aiolibsql
 
 if TYPE_CHECKING:
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 
 @pytest.mark.parametrize("sql", ["", " \n\t", "-- nothing", "/* nothing */", "-- a\n/* b */ -- c"])
@@ -36,7 +36,10 @@ async def test_comments_around_a_statement_are_fine(conn: Connection, sql: str) 
                                  "INSERT INTO t VALUES (1); COMMIT"])  # fmt: skip
 async def test_two_statements_are_refused_and_neither_runs(conn: Connection, sql: str) -> None:
     await conn.execute("CREATE TABLE t (x)")
-    with pytest.raises(aiolibsql.ProgrammingError, match="one statement at a time"):
+    if conn in HOSTED and "garbage" in sql:
+        pytest.xfail("a server runs the first statement, and what follows is lost")
+    words = "one statement" if conn in HOSTED else "one statement at a time"
+    with pytest.raises(aiolibsql.ProgrammingError, match=words):
         await conn.execute(sql)
     assert not conn.in_transaction
     assert await conn.fetch_all("SELECT name FROM sqlite_master") == [("t",)]
@@ -59,6 +62,7 @@ async def test_sql_must_be_text(conn: Connection, sql: Any) -> None:
         await conn.cursor().execute(sql)
 
 
+@pytest.mark.local("other words")
 async def test_syntax_error_shows_the_place(conn: Connection) -> None:
     with pytest.raises(aiolibsql.OperationalError, match='near "selec": syntax error') as caught:
         await conn.execute("selec 1")

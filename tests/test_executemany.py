@@ -15,11 +15,11 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 INSERT = "INSERT INTO t VALUES (?, ?)"
 MODES: list[dict[str, Any]] = [

@@ -11,11 +11,11 @@ from healthy import assert_healthy
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 SCRIPTS = {
     "empty": "",
@@ -45,6 +45,7 @@ SCRIPTS = {
 SCHEMA = "SELECT type, name, sql FROM sqlite_master ORDER BY rowid"
 
 
+@pytest.mark.local("parameters in scripts; comments in schemas")
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 @pytest.mark.parametrize("isolation_level", ["", None])
 @pytest.mark.parametrize("pending", [False, True], ids=["idle", "pending changes"])
@@ -110,6 +111,7 @@ async def test_script_of_thousands_of_statements_runs_whole(conn: Connection) ->
     assert await conn.fetch_all("SELECT count(*), sum(a) FROM t") == [(10_000, 9_999 * 5_000)]
 
 
+@pytest.mark.local("other words")
 async def test_error_names_what_it_met(conn: Connection) -> None:
     with pytest.raises(aiolibsql.OperationalError, match="no such table: nowhere") as caught:
         await conn.executescript("SELECT 1; SELECT * FROM nowhere; SELECT 2;")

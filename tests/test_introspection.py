@@ -13,7 +13,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 

@@ -21,7 +21,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Backend
+    from backends import Backend
 
 IS_SOAK = os.environ.get("AIOLIBSQL_SOAK") == "1"
 CYCLES = 10_000 if IS_SOAK else 300

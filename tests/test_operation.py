@@ -17,7 +17,7 @@ from situations import ENDLESS, SLOW, Attempt, attempt, count, turns
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

@@ -19,7 +19,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

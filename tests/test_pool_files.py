@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
-from conftest import KEY
+from backends import KEY
 from situations import ENDLESS, OtherProcess
 
 import aiolibsql
@@ -19,7 +19,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

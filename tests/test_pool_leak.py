@@ -16,7 +16,7 @@ from situations import NUMBERS
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from pool_tasks import BRIEF, SCHEMA, assert_nothing_in_hand, assert_whole, borr
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

@@ -22,7 +22,7 @@ import pytest
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
 IS_SOAK = os.environ.get("AIOLIBSQL_SOAK") == "1"
 

@@ -16,7 +16,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conftest import Backend
+    from backends import Backend
 
 IS_SOAK = os.environ.get("AIOLIBSQL_SOAK") == "1"
 

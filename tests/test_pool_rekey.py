@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
-from conftest import KEY
+from backends import KEY
 from pool_tasks import until
 from situations import ENDLESS, NUMBERS, OtherProcess
 

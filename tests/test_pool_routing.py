@@ -12,7 +12,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ from pool_tasks import SCHEMA, until
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.anyio
 

@@ -11,11 +11,11 @@ from healthy import assert_healthy
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 
 async def test_prepared_query_has_every_way_to_fetch(conn: Connection) -> None:

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from sqld import Sqld
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,12 +29,12 @@ NEEDED = {"sqlalchemy": "sqlmodel"}
 PAGES = [*sorted((ROOT / "docs").glob("[gm]*/*.md")), ROOT / "docs" / "dbapi.md"]
 
 
-def run(script: Path, *args: str, cwd: Path) -> str:
+def run(script: Path, *args: str, cwd: Path, **env: str) -> str:
     """Run a script where only the installed package can be imported, and return what it prints."""
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script), *args],
         cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **env},
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -66,15 +70,22 @@ def test_readme_example_prints_what_it_says(code: str, output: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_prints_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_page_prints_what_it_says(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if page.stem in NEEDED:
         pytest.importorskip(NEEDED[page.stem], reason="the page is about it")
     examples = EXAMPLE.findall(page.read_text(encoding="utf-8"))
     assert examples
+    env = {}
+    if any("DATABASE_URL" in code for code, _ in examples):
+        server: Sqld = request.getfixturevalue("server")
+        name = server.create_namespace()
+        env["DATABASE_URL"] = f"http://{name}.localhost:{server.port}"
     for number, (code, output) in enumerate(examples):
         script = tmp_path / f"example{number}.py"
         script.write_text(code, encoding="utf-8")
-        assert run(script, cwd=tmp_path) == output
+        assert run(script, cwd=tmp_path, **env) == output
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

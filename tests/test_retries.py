@@ -16,7 +16,7 @@ import aiolibsql
 from aiolibsql import _runtime
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 

@@ -15,7 +15,7 @@ from situations import NUMBERS, OtherProcess, count
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
     Conn = aiolibsql.Connection[Any]
 

@@ -12,7 +12,7 @@ from situations import ENDLESS_AFTER_100, NUMBERS, attempt_cancelled
 import aiolibsql
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
     Connection = aiolibsql.Connection[Any]
 

@@ -19,7 +19,7 @@ import aiolibsql
 uvloop = pytest.importorskip("uvloop")
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
 Conn = aiolibsql.Connection[Any]
 Main = Callable[..., Coroutine[Any, Any, Any]]

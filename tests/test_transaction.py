@@ -18,12 +18,12 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 
-    from conftest import Backend
+    from backends import Backend
 
 Conn = aiolibsql.Connection[Any]
 Tx = aiolibsql.Transaction[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=name_of)
 each_writer = pytest.mark.parametrize("kind", WRITERS, ids=name_of)
@@ -41,7 +41,8 @@ async def conn(backend: Backend) -> AsyncIterator[Conn]:
     """Return an autocommit connection that the end of the test has to find whole."""
     async with backend.connect(timeout=20, isolation_level=None) as connection:
         await connection.execute("CREATE TABLE t (x)")
-        await connection.execute("PRAGMA synchronous=OFF")
+        if not backend.is_hosted:
+            await connection.execute("PRAGMA synchronous=OFF")
         yield connection
         if not connection.closed:
             await assert_healthy(connection)
@@ -184,6 +185,7 @@ class TestRead:
                 assert await xs(file_conn) == [1]
             assert await xs(file_conn) == ([1, 2] if journal == "WAL" else [1])
 
+    @pytest.mark.local("PRAGMA user_version in a READ block")
     @through
     async def test_refuses_to_write(self, conn: Conn, by_name: bool) -> None:
         async with conn.transaction("READ") as tx:
@@ -381,6 +383,7 @@ class TestOpenTransaction:
                 await insert(conn, 2)
             await assert_healthy(conn)
 
+    @pytest.mark.local("a READ block under autocommit=False")
     @pytest.mark.parametrize("before", ["nothing", "read"])
     @pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "undone"])
     async def test_empty_one_of_autocommit_false_gives_way(

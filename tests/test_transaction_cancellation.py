@@ -47,7 +47,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 
-    from conftest import Backend
+    from backends import Backend
 
 Conn = aiolibsql.Connection[Any]
 

@@ -32,7 +32,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from conftest import Backend
+    from backends import Backend
 
 Conn = aiolibsql.Connection[Any]
 Tx = aiolibsql.Transaction[Any]

@@ -16,7 +16,7 @@ import pytest
 from situations import ENDLESS, NUMBERS, OtherProcess
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
     import aiolibsql
 

@@ -1,0 +1,71 @@
+"""Where a test's database lives, and the ways to open it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from healthy import HOSTED
+
+import aiolibsql
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from proxy import Proxy
+    from typing_extensions import Self
+
+KEY = "the key of the tests"
+LOCAL = ["file", "memory", "encrypted"]
+TRANSPORTS = ["http", "ws"]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A fresh database and the ways to open it.
+
+    Attributes:
+        name: One of `LOCAL` or of `TRANSPORTS`.
+        path: The file, if it is one.
+        port: Where its server listens, if a server hosts it.
+        namespace: What it is called there.
+    """
+
+    name: str
+    path: Path | None = None
+    key: str | None = None
+    port: int | None = None
+    namespace: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        return self.path is not None
+
+    @property
+    def is_hosted(self) -> bool:
+        return self.port is not None
+
+    @property
+    def url(self) -> str:
+        assert self.port is not None
+        return f"{self.name}://127.0.0.1:{self.port}"
+
+    def connect(self, **options: Any) -> aiolibsql.Connection[Any]:
+        """Return a connection to the database that is not open yet."""
+        if self.is_hosted:
+            options.setdefault("namespace", self.namespace)
+            conn: aiolibsql.Connection[Any] = aiolibsql.connect(self.url, **options)
+            HOSTED.add(conn)
+            return conn
+        options.setdefault("encryption_key", self.key)
+        return aiolibsql.connect(self.path or ":memory:", **options)
+
+    def second(self, **options: Any) -> aiolibsql.Connection[Any]:
+        """Return one more connection to the same database, not open yet."""
+        assert self.name != "memory", "a memory database belongs to one connection: file_backend"
+        return self.connect(**options)
+
+    def through(self, proxy: Proxy) -> Self:
+        """Return the same database as seen through a proxy."""
+        return dataclasses.replace(self, port=proxy.port)
