@@ -269,7 +269,6 @@ async def test_failed_executemany_undoes_its_begin_too(conn: Connection) -> None
     assert not conn.in_transaction  # as on a file
 
 
-@pytest.mark.xfail(reason="executemany of no rows begins nothing")
 async def test_executemany_of_no_rows_begins_a_transaction_as_in_sqlite3(conn: Connection) -> None:
     await conn.execute("CREATE TABLE t (a)")
     await conn.executemany("INSERT INTO t VALUES (?)", [])

@@ -292,7 +292,6 @@ async def test_token_callable_must_give_text(
         await backend.connect(auth_token=gives)
 
 
-@pytest.mark.xfail(run=False, reason="an async callable that hangs may hold its opening for ever")
 async def test_token_callable_that_hangs_is_bounded_and_cancellable(
     token_server: Sqld, signer: Signer, transport: str
 ) -> None:

@@ -185,7 +185,6 @@ class TestRead:
                 assert await xs(file_conn) == [1]
             assert await xs(file_conn) == ([1, 2] if journal == "WAL" else [1])
 
-    @pytest.mark.local("PRAGMA user_version in a READ block")
     @through
     async def test_refuses_to_write(self, conn: Conn, by_name: bool) -> None:
         async with conn.transaction("READ") as tx:
@@ -383,7 +382,6 @@ class TestOpenTransaction:
                 await insert(conn, 2)
             await assert_healthy(conn)
 
-    @pytest.mark.local("a READ block under autocommit=False")
     @pytest.mark.parametrize("before", ["nothing", "read"])
     @pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "undone"])
     async def test_empty_one_of_autocommit_false_gives_way(

@@ -178,6 +178,10 @@ impl Hosted {
         block: Option<&Arc<Block>>,
     ) -> State {
         let (mut state, result) = self.step(state, operation, action, modes, block).await;
+        if result.is_err() && operation.dialogue().has_asked() {
+            // Whoever was asked for a token need not go on.
+            operation.interrupt();
+        }
         let cause = self.channel.end();
         let result = result.map_err(|error| Error { cause, ..error });
         if let State::Open(session) = &state {

@@ -33,7 +33,7 @@ impl Session {
     async fn begin_block(&mut self, kind: &BlockKind) -> Result<()> {
         if self.is_in_transaction() {
             // PEP 249's open transaction gives way, as long as there is nothing in it to lose.
-            let is_empty = !self.is_open || !self.transaction.is_touched(self.counts.changes());
+            let is_empty = !self.is_open || !self.has_written;
             if self.transaction.mode != TransactionMode::Always || !is_empty {
                 return Err(Error::programming(
                     "a transaction is open: commit() or rollback() before entering a transaction block",

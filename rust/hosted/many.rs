@@ -72,7 +72,15 @@ impl Session {
         loop {
             let rows = match portion {
                 Parameters::Batch(rows) => rows,
-                Parameters::End => return Ok(changed),
+                Parameters::End => {
+                    // As sqlite3: the transaction is begun before the first row is looked for.
+                    if let (Some(frame), false) = (&frame, has_begun)
+                        && frame.commit.is_none()
+                    {
+                        self.outbox.push(frame.begin.clone());
+                    }
+                    return Ok(changed);
+                }
                 Parameters::Failed => {
                     if let (Some(frame), true) = (&frame, has_begun) {
                         self.undo_rows(frame).await?;

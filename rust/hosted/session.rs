@@ -22,6 +22,7 @@ use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream};
 use super::counts::Counts;
 use super::outbox::Outbox;
 use super::reading::Reading;
+use super::statement::Statement;
 
 /// A close waits so long for the server, at most.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -37,6 +38,8 @@ pub struct Session {
     pub(super) outbox: Outbox,
     /// The server has a transaction open.
     pub(super) is_open: bool,
+    /// Something that may write ran in it.
+    pub(super) has_written: bool,
     /// A stop now leaves open how the stream is.
     pub(super) is_unsettled: bool,
     pub(super) counts: Arc<Counts>,
@@ -63,6 +66,7 @@ impl Session {
             nest: Nest::default(),
             outbox: Outbox::default(),
             is_open: false,
+            has_written: false,
             is_unsettled: false,
             counts: Arc::default(),
             readings: HashMap::new(),
@@ -92,6 +96,7 @@ impl Session {
             Action::Fetch { .. } | Action::CloseRows(_) | Action::UndoBegin(_)
         );
         let leaves = matches!(action, Action::Leave { .. });
+        self.has_written |= writes(&action);
         let (was_open, was_real) = (self.is_in_transaction(), self.is_open);
         self.transaction.ended = false;
         if !was_open {
@@ -112,6 +117,7 @@ impl Session {
         });
         self.is_unsettled = false;
 
+        self.has_written &= self.is_open;
         let is_open = self.is_in_transaction();
         let error = result.as_ref().err();
         if was_open && !is_open && !leaves {
@@ -288,7 +294,7 @@ impl Session {
 
     /// Ends it; an open transaction is rolled back. Nothing that a server does can keep it from that.
     pub async fn close(mut self, status: &Status) {
-        if self.is_open && self.transaction.is_touched(self.counts.changes()) {
+        if self.is_open && self.has_written {
             status.set_discarded();
         }
         for (_, reading) in self.readings.drain() {
@@ -297,6 +303,15 @@ impl Session {
         if let (Some(stream), false) = (&mut self.stream, status.is_hurried()) {
             drop(tokio::time::timeout(GOODBYE, stream.close()).await);
         }
+    }
+}
+
+/// Whether an action may write.
+fn writes(action: &Action) -> bool {
+    match action {
+        Action::Execute(execute) => !Statement::read(&execute.sql).is_readonly,
+        Action::ExecuteMany { .. } | Action::ExecuteScript(_) | Action::Batch(_) => true,
+        _ => false,
     }
 }
 

@@ -11,6 +11,8 @@ use crate::core::{SavepointAction, StatementKind, Told};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     pub kind: StatementKind,
+    /// It only reads.
+    pub is_readonly: bool,
     pub savepoint: Option<(SavepointAction, String)>,
 }
 
@@ -39,7 +41,7 @@ impl Statement {
             "ROLLBACK" => return rollback(tokens),
             "SAVEPOINT" => return Self::savepoint(SavepointAction::Set, tokens.next()),
             "RELEASE" => return Self::savepoint(SavepointAction::Release, tokens.name()),
-            "PRAGMA" => StatementKind::Pragma,
+            "PRAGMA" => return Self::pragma(tokens),
             "ATTACH" => StatementKind::Attach,
             "DETACH" => StatementKind::Detach,
             "VACUUM" => StatementKind::Vacuum,
@@ -53,7 +55,24 @@ impl Statement {
     const fn of(kind: StatementKind) -> Self {
         Self {
             kind,
+            is_readonly: matches!(
+                kind,
+                StatementKind::Select
+                    | StatementKind::Explain
+                    | StatementKind::Begin
+                    | StatementKind::Commit
+                    | StatementKind::Rollback
+                    | StatementKind::Savepoint
+            ),
             savepoint: None,
+        }
+    }
+
+    /// One that assigns writes. In brackets the argument may be a table's name as well.
+    fn pragma(mut tokens: Tokens<'_>) -> Self {
+        Self {
+            is_readonly: !tokens.any(|token| token == Token::Sign(b'=')),
+            ..Self::of(StatementKind::Pragma)
         }
     }
 
@@ -64,8 +83,8 @@ impl Statement {
             _ => return Self::of(StatementKind::Savepoint),
         };
         Self {
-            kind: StatementKind::Savepoint,
             savepoint: Some((action, name)),
+            ..Self::of(StatementKind::Savepoint)
         }
     }
 
@@ -75,7 +94,7 @@ impl Statement {
         Told {
             kind: self.kind,
             savepoint: savepoint.map(|(action, name)| (*action, &**name)),
-            is_readonly: self.kind == StatementKind::Select || self.kind == StatementKind::Pragma,
+            is_readonly: self.is_readonly,
         }
     }
 

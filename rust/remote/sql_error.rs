@@ -11,7 +11,14 @@ use crate::core::{self, ALL_CODES, code};
 use super::error::{Error, Kind};
 
 /// What servers put before SQLite's own words.
-const PREFIXES: [&str; 2] = ["SQLite error: ", "SQL input error: "];
+const PREFIXES: [&str; 3] = [
+    "error executing a request on the primary: ",
+    "SQLite error: ",
+    "SQL input error: ",
+];
+
+/// As over a file, in sqlite3's words.
+const MANY_STATEMENTS: &str = "You can only execute one statement at a time.";
 
 /// How SQLite words a failed constraint. `UNIQUE` stands for primary keys too: the words are the same.
 const CONSTRAINTS: [(&str, i32); 5] = [
@@ -36,7 +43,10 @@ impl From<Error> for core::Error {
             Kind::Unsupported => (core::Kind::NotSupported, error.message),
             Kind::Closed => (core::Kind::Closed, error.message),
             Kind::Sql => {
-                let message = own_words(error.message);
+                let message = match error.code.as_deref() {
+                    Some("SQL_MANY_STATEMENTS") => MANY_STATEMENTS.to_owned(),
+                    _ => own_words(&error.message),
+                };
                 (of_statement(error.code.as_deref(), &message), message)
             }
         };
@@ -48,12 +58,11 @@ impl From<Error> for core::Error {
 }
 
 /// SQLite's words, without the server's.
-fn own_words(message: String) -> String {
-    PREFIXES
-        .iter()
-        .find_map(|prefix| message.strip_prefix(prefix))
-        .map(str::to_owned)
-        .unwrap_or(message)
+fn own_words(message: &str) -> String {
+    let words = PREFIXES.iter().fold(message, |words, prefix| {
+        words.strip_prefix(prefix).unwrap_or(words)
+    });
+    words.to_owned()
 }
 
 /// The family of a statement's error.
@@ -114,6 +123,9 @@ mod tests {
             assert_eq!(error.message, message);
             assert_eq!(error.code.as_deref(), Some("SQLITE_CONSTRAINT"));
         }
+        let told = "error executing a request on the primary: UNIQUE constraint failed: t.a";
+        let proxied = kind(Some("PROXY_ERROR"), told);
+        assert_eq!(proxied, core::Kind::Sqlite(2067));
         let proxied = kind(Some("PROXY_ERROR"), "UNIQUE constraint failed: t.a");
         assert_eq!(proxied, core::Kind::Sqlite(2067));
     }
