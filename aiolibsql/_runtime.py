@@ -55,7 +55,7 @@ class Signal:
     def __init__(self) -> None:
         self.is_lost = False
         self._claims = [True]
-        trio = _trio()
+        trio = running_trio()
         if trio is not None:
             event = trio.Event()
             self._sleep: Callable[[], Awaitable[object]] = event.wait

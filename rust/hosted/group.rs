@@ -78,6 +78,9 @@ impl Session {
         if !is_free || !command.modes.is_empty() || command.block.is_some() {
             return false;
         }
+        if Statement::check_alone(&execute.sql).is_err() {
+            return false;
+        }
         match (Statement::read(&execute.sql).kind, self.transaction.mode) {
             (_, TransactionMode::Always) => false,
             (StatementKind::Select, _) => true,

@@ -34,6 +34,7 @@ impl Session {
     ) -> Result<Outcome> {
         self.check_transaction()?;
         let read = Statement::read(sql);
+        Statement::check_alone(sql)?;
         if read.kind != StatementKind::Dml {
             return Err(Error::programming(
                 "executemany() can only execute DML statements.",

@@ -5,7 +5,7 @@
 //! Invariant: what is not understood is `Other`, of which nothing is taken for granted.
 //! Must not know: servers, parameters.
 
-use crate::core::{SavepointAction, StatementKind, Told};
+use crate::core::{Error, Result, SavepointAction, StatementKind, Told, is_trivial};
 
 /// What a text says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,32 @@ impl Statement {
             _ => StatementKind::Other,
         };
         Self::of(kind)
+    }
+
+    /// Refuses a text of several statements, for servers run the first of them and may lose what follows.
+    ///
+    /// # Errors
+    /// `Programming`, in sqlite3's words.
+    pub fn check_alone(sql: &str) -> Result<()> {
+        let mut tokens = Tokens { rest: sql };
+        let first = tokens.find(|token| *token != Token::Sign(b';'));
+        let is_create = first.is_some_and(|first| first.is("CREATE"));
+        for (place, token) in tokens.by_ref().enumerate() {
+            // CREATE [TEMP] TRIGGER: the statements of its body are its own.
+            if is_create && place < 2 && token.is("TRIGGER") {
+                return Ok(());
+            }
+            if token == Token::Sign(b';') {
+                break;
+            }
+        }
+        if is_trivial(tokens.rest) {
+            Ok(())
+        } else {
+            Err(Error::programming(
+                "You can only execute one statement at a time.",
+            ))
+        }
     }
 
     const fn of(kind: StatementKind) -> Self {
@@ -289,6 +315,29 @@ mod tests {
         ];
         for (sql, kind) in cases {
             assert_eq!(Statement::read(sql).kind, kind, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_second_statement_is_refused_and_a_trigger_is_one() {
+        let alone = [
+            "select ';' -- ;\n;; /* x */",
+            "create temp trigger a after insert on t begin delete from t; select 1; end",
+            "CREATE TRIGGER a AFTER INSERT ON t BEGIN SELECT 1; END;",
+            "create table trigger_ (a)",
+            "; select 1;",
+            "",
+        ];
+        for sql in alone {
+            assert!(Statement::check_alone(sql).is_ok(), "{sql}");
+        }
+        for sql in [
+            "select 1; select 2",
+            "create table a (x); garbage",
+            ";;select 1;'",
+            "create table t (trigger); x",
+        ] {
+            assert!(Statement::check_alone(sql).is_err(), "{sql}");
         }
     }
 
