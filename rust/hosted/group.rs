@@ -133,11 +133,11 @@ impl Session {
             if let Poll::Ready(ended) = task.as_mut().poll(context) {
                 return Poll::Ready(ended.ok());
             }
-            let mut must_stop = members
-                .iter()
-                .map(|operation| !operation.is_done() && operation.poll_stop(context).is_ready());
             // Each of them has to know whom to wake.
-            if must_stop.by_ref().fold(false, |any, one| any | one) {
+            let must_stop = members.iter().fold(false, |any, operation| {
+                operation.poll_stop(context).is_ready() | any
+            });
+            if must_stop {
                 Poll::Ready(None)
             } else {
                 Poll::Pending

@@ -1,0 +1,160 @@
+"""Statements of several tasks on one connection: over a WebSocket they go out together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from healthy import assert_healthy
+from situations import NUMBERS
+
+import aiolibsql
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from backends import Backend
+    from proxy import Proxy
+
+    Connection = aiolibsql.Connection[Any]
+
+pytestmark = pytest.mark.anyio
+
+# Long enough for tasks to queue behind a request that is on its way.
+DELAY = 0.01
+# Some seconds of work: whoever waited for its end would be noticed.
+SLOW = f"{NUMBERS[:-1]} LIMIT 20000000) SELECT max(i) FROM n"
+
+
+@pytest.fixture
+async def conn(hosted: Backend, proxy: Proxy) -> AsyncIterator[Connection]:
+    """Return a connection in autocommit mode; there is a table ``t (a UNIQUE)``."""
+    async with hosted.through(proxy).connect(isolation_level=None) as conn:
+        await conn.execute("CREATE TABLE t (a UNIQUE)")
+        yield conn
+
+
+async def test_each_task_gets_its_own_answer(conn: Connection) -> None:
+    answers: dict[int, Any] = {}
+
+    async def ask(number: int) -> None:
+        if number % 3 == 0:
+            cursor = await conn.execute("INSERT INTO t VALUES (?)", (number,))
+            answers[number] = cursor.rowcount
+        elif number % 3 == 1:
+            answers[number] = await conn.fetch_scalar("SELECT ?", (number,))
+        else:
+            with pytest.raises(aiolibsql.OperationalError) as caught:
+                await conn.execute(f"SELECT no_{number}")
+            answers[number] = f"no_{number}" in str(caught.value)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(90):
+            tasks.start_soon(ask, number)
+    expected = {number: (1, number, True)[number % 3] for number in range(90)}
+    assert answers == expected
+    assert conn.total_changes == 30
+    assert await conn.fetch_scalar("SELECT count(*) FROM t") == 30
+    await assert_healthy(conn)
+
+
+async def test_error_of_one_is_the_others_nothing(conn: Connection) -> None:
+    outcomes = []
+
+    async def insert(number: int) -> None:
+        try:
+            await conn.execute("INSERT INTO t VALUES (?)", (number,))
+        except aiolibsql.IntegrityError:
+            outcomes.append("refused")
+        else:
+            outcomes.append("inserted")
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(40):
+            tasks.start_soon(insert, number // 2)
+    assert sorted(outcomes) == ["inserted"] * 20 + ["refused"] * 20
+    assert not conn.in_transaction
+    await assert_healthy(conn)
+
+
+async def test_tasks_share_round_trips_over_a_websocket(
+    conn: Connection, proxy: Proxy, transport: str
+) -> None:
+    proxy.delay = DELAY
+    before = proxy.round_trips
+
+    async def ask(number: int) -> None:
+        assert await conn.fetch_scalar("SELECT ?", (number,)) == number
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(50):
+            tasks.start_soon(ask, number)
+    taken = proxy.round_trips - before
+    proxy.delay = 0
+    assert proxy.connections == 1
+    if transport == "ws":
+        assert taken <= 5
+    else:
+        assert taken == 50
+
+
+async def test_cancelled_neighbour_keeps_nobody_waiting(conn: Connection, proxy: Proxy) -> None:
+    proxy.delay = DELAY
+    done = []
+
+    async def first() -> None:
+        await conn.execute("SELECT 1")
+
+    async def slow(scope: anyio.CancelScope) -> None:
+        with scope:
+            await conn.execute(SLOW)
+            done.append("slow")
+
+    async def insert(number: int) -> None:
+        await conn.execute("INSERT INTO t VALUES (?)", (number,))
+        done.append(number)
+
+    scope = anyio.CancelScope()
+    with anyio.fail_after(25):
+        async with anyio.create_task_group() as tasks:
+            # While this is on its way the others come together.
+            tasks.start_soon(first)
+            tasks.start_soon(slow, scope)
+            for number in range(5):
+                tasks.start_soon(insert, number)
+            await anyio.sleep(0.3)
+            scope.cancel()
+            with anyio.fail_after(2):
+                assert await conn.fetch_scalar("SELECT 'next'") == "next"
+    proxy.delay = 0
+    assert sorted(done) == [0, 1, 2, 3, 4]
+    assert await conn.fetch_scalar("SELECT count(*) FROM t") == 5
+    await assert_healthy(conn)
+
+
+async def test_time_out_of_one_is_told_at_once(conn: Connection, proxy: Proxy) -> None:
+    proxy.delay = DELAY
+    heard = []
+
+    async def first() -> None:
+        await conn.execute("SELECT 1")
+
+    async def slow() -> None:
+        with pytest.raises(aiolibsql.TimeoutError), anyio.fail_after(2):
+            await conn.execute(SLOW, timeout=0.3)
+        heard.append("slow")
+
+    async def ask(number: int) -> None:
+        assert await conn.fetch_scalar("SELECT ?", (number,)) == number
+        heard.append(number)
+
+    with anyio.fail_after(25):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first)
+            tasks.start_soon(slow)
+            for number in range(5):
+                tasks.start_soon(ask, number)
+    proxy.delay = 0
+    assert len(heard) == 6
+    await assert_healthy(conn)
