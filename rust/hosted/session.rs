@@ -13,11 +13,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::core::{
     Action, Block, Error, Kind, ModeChange, ModeEffect, Nest, Outcome, Result, Service, Shared,
     Status, Stop, Transaction, TransactionMode, code, timed_out,
 };
-use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream};
+use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream, Transport};
 
 use super::counts::Counts;
 use super::outbox::Outbox;
@@ -185,11 +187,15 @@ impl Session {
         if asks {
             requests.push(Request::GetAutocommit);
         }
-        let Some(stream) = &mut self.stream else {
-            return Err(Error::internal("the stream of a connection is gone"));
-        };
         let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);
-        let answered = Box::pin(stream.run(&requests, continuity)).await;
+        let answered = if asks && self.is_http() {
+            self.run_apart(requests, continuity).await?
+        } else {
+            let Some(stream) = &mut self.stream else {
+                return Err(gone());
+            };
+            Box::pin(stream.run(&requests, continuity)).await
+        };
         self.is_unsettled = was_unsettled;
         let mut results = answered.map_err(|error| self.broken(error))?;
         if asks {
@@ -200,6 +206,30 @@ impl Session {
             }
         }
         Ok(results)
+    }
+
+    /// Runs requests in a task of their own. If nobody waits for their end any more, the stream is closed then: over HTTP
+    /// the server would keep the locks of its transaction until it has been idle for long.
+    async fn run_apart(
+        &mut self,
+        requests: Vec<Request>,
+        continuity: Continuity,
+    ) -> Result<remote::Result<Vec<remote::Result<Response>>>> {
+        let mut stream = self.stream.take().ok_or_else(gone)?;
+        let (sender, receiver) = oneshot::channel();
+        tokio::spawn(async move {
+            let answered = Box::pin(stream.run(&requests, continuity)).await;
+            if let Err((mut stream, _)) = sender.send((stream, answered)) {
+                drop(stream.close().await);
+            }
+        });
+        let (stream, answered) = receiver.await.map_err(|_| gone())?;
+        self.stream = Some(stream);
+        Ok(answered)
+    }
+
+    fn is_http(&self) -> bool {
+        self.remote.options().target.transport == Transport::Http
     }
 
     /// The requests failed as a whole, and maybe the stream.
@@ -304,6 +334,10 @@ impl Session {
             drop(tokio::time::timeout(GOODBYE, stream.close()).await);
         }
     }
+}
+
+fn gone() -> Error {
+    Error::internal("the stream of a connection is gone")
 }
 
 /// Whether an action may write.

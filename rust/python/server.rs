@@ -73,7 +73,10 @@ impl Companions<'_, '_> {
     ) -> PyResult<Link> {
         let py = url.py();
         refuse_local(py, arguments)?;
-        let url = url.to_str()?;
+        // UnicodeEncodeError would carry the whole URL in its arguments.
+        let url = url
+            .to_str()
+            .map_err(|_| PyValueError::new_err("the URL of a database has surrogates"))?;
         let callback = Arc::new(OnceLock::new());
         let (token, callable) = match self.auth_token {
             None => (None, None),
