@@ -101,7 +101,7 @@ async def test_tasks_share_round_trips_over_a_websocket(
 
 async def test_cancelled_neighbour_keeps_nobody_waiting(conn: Connection, proxy: Proxy) -> None:
     proxy.delay = DELAY
-    done = []
+    done: list[Any] = []
 
     async def first() -> None:
         await conn.execute("SELECT 1")
@@ -135,7 +135,7 @@ async def test_cancelled_neighbour_keeps_nobody_waiting(conn: Connection, proxy:
 
 async def test_time_out_of_one_is_told_at_once(conn: Connection, proxy: Proxy) -> None:
     proxy.delay = DELAY
-    heard = []
+    heard: list[Any] = []
 
     async def first() -> None:
         await conn.execute("SELECT 1")
