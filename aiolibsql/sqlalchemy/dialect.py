@@ -155,8 +155,8 @@ class SQLiteDialect_aiolibsql_async(SQLiteDialect_aiolibsql):  # noqa: N801 - se
     supports_statement_cache = True
     is_async = True
     has_terminate = True
-    supports_server_side_cursors = True
-    execution_ctx_cls = _AsyncExecutionContext
+    supports_server_side_cursors: bool = True
+    execution_ctx_cls: Any = _AsyncExecutionContext
 
     @classmethod
     def import_dbapi(cls) -> Any:
