@@ -142,10 +142,11 @@ class Proxy:
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # First: a second cancellation may end the waits here.
+            server_writer.close()
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            server_writer.close()
             with contextlib.suppress(OSError):
                 await server_writer.wait_closed()
 

@@ -45,8 +45,8 @@ impl Session {
         let mut members = Vec::with_capacity(statements.len());
         for execute in statements {
             let read = Statement::read(&execute.sql);
-            Statement::check_alone(&execute.sql)?;
-            let admitted = self.nest.admit_statement(read.told());
+            let alone = Statement::check_alone(&execute.sql);
+            let admitted = alone.and_then(|()| self.nest.admit_statement(read.told()));
             admitted.map_err(|error| error.with_sql(&execute.sql))?;
             let statement = remote::Statement::new(&*execute.sql);
             let statement = bound(statement, &execute.parameters, 0)?;

@@ -34,7 +34,7 @@ impl Session {
     ) -> Result<Outcome> {
         self.check_transaction()?;
         let read = Statement::read(sql);
-        Statement::check_alone(sql)?;
+        Statement::check_alone(sql).map_err(|error| error.with_sql(sql))?;
         if read.kind != StatementKind::Dml {
             return Err(Error::programming(
                 "executemany() can only execute DML statements.",

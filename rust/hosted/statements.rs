@@ -31,7 +31,7 @@ impl Session {
         if is_trivial(sql) {
             return no_statement(&execute.rows, &execute.parameters);
         }
-        Statement::check_alone(sql)?;
+        Statement::check_alone(sql).map_err(|error| error.with_sql(sql))?;
         self.nest
             .admit_statement(read.told())
             .map_err(|error| error.with_sql(sql))?;

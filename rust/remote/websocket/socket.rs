@@ -125,7 +125,8 @@ impl Socket {
                     Fate::NeverSent
                 };
                 if self.waiting.is_silent_since(at) {
-                    // Nobody is there: other requests must not wait for it as well.
+                    // Nobody is there: other requests must not wait for it as well, nor the next one be sent.
+                    self.waiting.end("it does not answer", false);
                     self.killed.notify_one();
                 }
                 let seconds = limit.as_secs_f64();
