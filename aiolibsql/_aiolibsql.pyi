@@ -628,8 +628,9 @@ class Connection(Generic[_RowT_co]):
                 it is read, at the await, before the first one runs.
 
         Returns:
-            The last statement's cursor, from which its rows can be fetched; under ``async with`` it
-            is closed at the end of the block.
+            The last statement's cursor, from which its rows can be fetched: they are in memory, as
+            all rows of a batch are read with it. Under ``async with`` it is closed at the end of
+            the block.
 
         Raises:
             TypeError: If an operation is neither.
