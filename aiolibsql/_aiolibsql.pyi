@@ -2023,6 +2023,7 @@ class _Pool:
         acquire_timeout: float,
         max_waiting: int | None,
         is_single: bool,
+        is_remote: bool,
         max_lifetime: float | None = None,
         max_idle: float | None = None,
     ) -> Self: ...

@@ -10,8 +10,10 @@ mod batch;
 mod blocks;
 mod counts;
 mod group;
+mod lending;
 mod many;
 mod outbox;
+mod pooling;
 mod reading;
 mod session;
 mod statement;
@@ -20,4 +22,5 @@ mod token;
 mod transaction;
 
 pub use backend::{Hosted, Options};
+pub use pooling::route;
 pub use token::token_source;

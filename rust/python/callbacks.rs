@@ -98,6 +98,12 @@ impl Callbacks {
 
     /// Its connection becomes one of a pool's; nothing has called it yet.
     pub fn join_pool(&self, common: &Arc<Common>) {
+        for (own, common) in [
+            (&self.uses.is_used, &common.uses.is_used),
+            (&self.uses.awaits, &common.uses.awaits),
+        ] {
+            common.fetch_or(own.load(Ordering::Acquire), Ordering::Release);
+        }
         let _ = self.common.set(Arc::clone(common));
     }
 
