@@ -1,7 +1,7 @@
 //! The backend over a server: a queue of commands, the session they run on, and the task that runs them.
 //!
 //! Owns the queue and, between two commands, the session. A task on the network runtime takes the session while there
-//! are commands, and puts it back after the last; an idle connection costs no task.
+//! are commands (`serving`), and puts it back after the last; an idle connection costs no task.
 //! Threads: `submit` and `interrupt` from any; commands run on the runtime's.
 //! Invariant: a task has the session whenever commands wait.
 //! Must not know: Python.
@@ -16,8 +16,7 @@ use crate::core::{
 };
 use crate::remote::{self, Remote};
 
-use super::group::MOST;
-use super::pooling::Turn;
+use super::serving::Serving;
 use super::session::Session;
 
 /// So long a thread waits before it looks whether it must stop.
@@ -39,7 +38,7 @@ pub struct Hosted {
     remote: Arc<Remote>,
     /// How an operation and the callable that gives tokens talk.
     channel: Arc<Channel>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     is_blocking: bool,
     pub(super) status: Arc<Status>,
     /// The transaction mode that was asked for last; a later open begins with it.
@@ -50,11 +49,11 @@ pub struct Hosted {
     pub(super) pool: OnceLock<Membership>,
 }
 
-struct Mailbox {
-    queue: Queue,
-    state: State,
+pub(super) struct Mailbox {
+    pub(super) queue: Queue,
+    pub(super) state: State,
     /// What runs now; several, if they went to the server together.
-    running: Vec<Shared>,
+    pub(super) running: Vec<Shared>,
 }
 
 pub(super) enum State {
@@ -91,7 +90,7 @@ impl Hosted {
         &self.channel
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Mailbox> {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -115,12 +114,7 @@ impl Hosted {
         };
         let state = std::mem::replace(&mut mailbox.state, State::Running);
         drop(mailbox);
-        let serving = Serving {
-            hosted: Arc::clone(self),
-            state: Some(state),
-            has_put_back: false,
-        };
-        drop(runtime.spawn(serving.run()));
+        drop(runtime.spawn(Serving::new(Arc::clone(self), state).run()));
     }
 
     /// Has a task look for commands of the pool.
@@ -140,7 +134,7 @@ impl Hosted {
         self.status.publish(false, 0, false);
     }
 
-    async fn run_all(&self, mut state: State, commands: Vec<Command>) -> State {
+    pub(super) async fn run_all(&self, mut state: State, commands: Vec<Command>) -> State {
         let mut together = Vec::new();
         let mut alone = commands;
         if let State::Open(session) = &state
@@ -320,111 +314,7 @@ impl Hosted {
     }
 }
 
-/// The task that runs commands. If it ends early, by a panic or with the runtime, what waits is told.
-struct Serving {
-    hosted: Arc<Hosted>,
-    /// `None`: a command runs, or it was put back.
-    state: Option<State>,
-    has_put_back: bool,
-}
-
-impl Serving {
-    async fn run(mut self) {
-        while let Some((turn, state)) = self.next() {
-            self.state = match turn {
-                Turn::Run(commands) => Some(self.hosted.run_all(state, commands).await),
-                Turn::Retire => Some(self.hosted.retire(state).await),
-                Turn::Nothing => Some(state),
-            };
-        }
-    }
-
-    /// What comes next: a command, or several that may go to the server together.
-    fn next(&mut self) -> Option<(Turn, State)> {
-        let mut mailbox = self.hosted.lock();
-        mailbox.running.clear();
-        let state = self.state.take()?;
-        match &state {
-            State::Open(session) => {
-                let innermost = session.nest().innermost().cloned();
-                mailbox.queue.follow(innermost, self.hosted.timeout);
-            }
-            _ => mailbox.queue.follow(None, Duration::ZERO),
-        }
-        let turn = match mailbox.queue.pop() {
-            Some(command) => Turn::Run(mailbox.with_neighbours(command, &state)),
-            None => self.hosted.pull(&state),
-        };
-        match &turn {
-            Turn::Run(commands) => {
-                let operations = commands
-                    .iter()
-                    .map(|command| Arc::clone(&command.operation));
-                mailbox.running = operations.collect();
-            }
-            Turn::Retire => {}
-            Turn::Nothing => {
-                mailbox.state = state;
-                self.has_put_back = true;
-                return None;
-            }
-        }
-        Some((turn, state))
-    }
-}
-
-impl Mailbox {
-    /// A command, and those behind it that may go to the server together with it.
-    fn with_neighbours(&mut self, command: Command, state: &State) -> Vec<Command> {
-        let mut commands = vec![command];
-        if let State::Open(session) = state
-            && session.may_share(&commands[0])
-        {
-            while commands.len() < MOST
-                && self
-                    .queue
-                    .front()
-                    .is_some_and(|next| session.may_share(next))
-                && let Some(next) = self.queue.pop()
-            {
-                commands.push(next);
-            }
-        }
-        commands
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        if self.has_put_back {
-            return;
-        }
-        let mut mailbox = self.hosted.lock();
-        let error = if std::thread::panicking() {
-            Error::internal("a panic in the task of this connection")
-        } else {
-            Error::closed()
-        };
-        mailbox.state = State::Broken(error.clone());
-        let running = std::mem::take(&mut mailbox.running);
-        mailbox.queue.follow(None, Duration::ZERO);
-        let waiting = mailbox.queue.drain();
-        drop(mailbox);
-        if let Some(pool) = self.hosted.pool.get() {
-            pool.leave(false, true);
-        }
-        self.hosted.status.set_phase(Phase::Closed);
-        for operation in running {
-            // It may not have come that far.
-            let _ = operation.claim();
-            drop(operation.finish(Err(error.clone())));
-            operation.leave();
-        }
-        refuse(waiting, &error);
-    }
-}
-
-fn refuse(waiting: Vec<Command>, error: &Error) {
+pub(super) fn refuse(waiting: Vec<Command>, error: &Error) {
     for command in waiting {
         if command.operation.claim() {
             let result = match command.action {

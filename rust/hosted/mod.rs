@@ -15,6 +15,7 @@ mod many;
 mod outbox;
 mod pooling;
 mod reading;
+mod serving;
 mod session;
 mod statement;
 mod statements;

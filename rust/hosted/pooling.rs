@@ -144,3 +144,57 @@ impl Hosted {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::core::Route;
+
+    use super::route;
+
+    fn kind(sql: &str) -> &'static str {
+        match route(sql) {
+            Route::Reader => "reader",
+            Route::Group => "group",
+            Route::Writer => "writer",
+            Route::Refused(_) => "refused",
+        }
+    }
+
+    #[test]
+    fn texts_say_where_they_belong() {
+        let cases = [
+            ("SELECT 1", "reader"),
+            ("with a as (select 1) select * from a", "reader"),
+            ("EXPLAIN DELETE FROM t", "reader"),
+            ("PRAGMA table_info(t)", "reader"),
+            ("pragma main . \"Table_Info\"('t')", "reader"),
+            ("PRAGMA journal_mode", "reader"),
+            ("-- c\nINSERT INTO t VALUES (1)", "group"),
+            ("with a as (select 1) delete from t", "group"),
+            ("REPLACE INTO t VALUES ('last_insert_rowid()')", "group"),
+            ("CREATE TABLE t (changes)", "writer"),
+            (
+                "CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT 1; END",
+                "writer",
+            ),
+            ("PRAGMA user_version = 3", "writer"),
+            ("VACUUM", "writer"),
+            ("SELEC 1", "writer"),
+            ("", "writer"),
+            ("PRAGMA foreign_keys = ON", "refused"),
+            ("PRAGMA foreign_keys", "refused"),
+            ("PRAGMA journal_mode = WAL", "refused"),
+            ("PRAGMA", "refused"),
+            ("begin", "refused"),
+            ("ROLLBACK TO s", "refused"),
+            ("ATTACH 'x' AS y", "refused"),
+            ("CREATE TEMP TABLE t (a)", "refused"),
+            ("; create temporary view v as select 1", "refused"),
+            ("SELECT last_insert_rowid ()", "refused"),
+            ("INSERT INTO t SELECT \"Changes\"(/* */)", "refused"),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(kind(sql), expected, "{sql}");
+        }
+    }
+}
