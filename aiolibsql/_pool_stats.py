@@ -25,7 +25,8 @@ class PoolStats(NamedTuple):
         failed: Connections that could not be opened.
         closed: Connections that were closed.
         lost: How many of them for an error of theirs, or a fault.
-        group_commits: Commits of several writes at once.
+        group_commits: Commits of several writes at once; at a server requests with several, each
+            committed by itself.
         grouped_writes: How many writes these were.
         statements: Statements that the pool was given; those of borrowers are not counted.
         wait_seconds: How long the ``queued`` callers waited, in all.
