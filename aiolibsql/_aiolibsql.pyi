@@ -1813,6 +1813,7 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             ValueError: If the threshold is negative or a NaN.
+            TypeError: For an async callback, which nobody would await.
         """
 
     def set_autocommit(self, value: AutocommitSetting) -> Operation[None]:
@@ -2335,6 +2336,7 @@ class _Pool:
 
         Raises:
             ValueError: If the threshold is negative or a NaN.
+            TypeError: For an async callback, which nobody would await.
         """
 
     def _cursor_on(self, connection: Connection[Any]) -> PoolCursor[Any]: ...
