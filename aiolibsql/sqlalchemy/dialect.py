@@ -58,6 +58,7 @@ class SQLiteDialect_aiolibsql(SQLiteDialect_pysqlite):  # noqa: N801 - as SQLAlc
 
     # The verb of BEGIN that connections were opened with.
     _begin_mode: str = ""
+    _is_server = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -93,6 +94,7 @@ class SQLiteDialect_aiolibsql(SQLiteDialect_pysqlite):  # noqa: N801 - as SQLAlc
 
     def create_connect_args(self, url: URL) -> Any:
         """Return the arguments of ``connect`` for a URL."""
+        self._is_server = _urls.is_server(url)
         args, options = _urls.connect_arguments(url)
         if not self.is_async:
             options.setdefault("check_same_thread", self.get_pool_class(url) is not pool.QueuePool)
@@ -128,8 +130,22 @@ class SQLiteDialect_aiolibsql(SQLiteDialect_pysqlite):  # noqa: N801 - as SQLAlc
             return
         if dbapi_connection.isolation_level is None:
             dbapi_connection.isolation_level = self._begin_mode
-        # Not the one for Python's driver, which forgets the verb of BEGIN.
-        SQLiteDialect.set_isolation_level(self, dbapi_connection, level)
+        if not self._is_server:
+            # Not the one for Python's driver, which forgets the verb of BEGIN.
+            SQLiteDialect.set_isolation_level(self, dbapi_connection, level)
+
+    def get_isolation_level(self, dbapi_connection: Any) -> Any:
+        """Return the level of a connection; servers have one, and no PRAGMA for it."""
+        if self._is_server:
+            return "SERIALIZABLE"
+        return super().get_isolation_level(dbapi_connection)  # type: ignore[no-untyped-call]
+
+    def get_isolation_level_values(self, dbapi_connection: Any) -> Any:
+        """Return the levels that there are."""
+        levels = super().get_isolation_level_values(dbapi_connection)  # type: ignore[no-untyped-call]
+        if self._is_server:
+            return [level for level in levels if level != "READ UNCOMMITTED"]
+        return levels
 
     def detect_autocommit_setting(self, dbapi_conn: Any) -> bool:
         """Tell whether a connection commits each statement."""
