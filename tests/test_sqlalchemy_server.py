@@ -92,8 +92,16 @@ async def test_statement_takes_one_round_trip(engine: AsyncEngine, proxy: Proxy)
     async with engine.begin() as conn:
         await conn.execute(sa.insert(Note).values(text="a"))
         await conn.execute(sa.insert(Note).values(text="b"))
-    # BEGIN and COMMIT are the other two; giving the connection back asks the server nothing.
-    assert proxy.round_trips - before == 4
+    # BEGIN goes with the first; COMMIT is the third; giving the connection back asks nothing.
+    assert proxy.round_trips - before == 3
+    before = proxy.round_trips
+    async with engine.connect() as conn:
+        await conn.execute(sa.select(Note))
+    assert proxy.round_trips - before == 2
+    before = proxy.round_trips
+    async with engine.begin(), async_sessionmaker(engine)():
+        pass
+    assert proxy.round_trips == before
     before = proxy.round_trips
     async with engine.connect() as conn:
         await conn.execution_options(isolation_level="AUTOCOMMIT")

@@ -39,6 +39,11 @@ def _add_functions(dbapi_connection: Any) -> None:
     dbapi_connection.create_function("regexp", 2, _regexp, deterministic=True)
 
 
+def _bare(dbapi_connection: Any) -> Any:
+    """Return a connection without the pool's wrapper, which would keep what is set."""
+    return getattr(dbapi_connection, "dbapi_connection", dbapi_connection)
+
+
 def _keep_usable(context: ExceptionContext) -> None:
     """Keep the connection after a cancellation or time-out: the driver has cleaned up.
 
@@ -121,7 +126,26 @@ class SQLiteDialect_aiolibsql(SQLiteDialect_pysqlite):  # noqa: N801 - as SQLAlc
             or dbapi_connection.in_transaction
         ):
             return
+        if self._is_server and not dbapi_connection.isolation_level:
+            # BEGIN is not a round trip then: it goes with the first statement.
+            _bare(dbapi_connection).autocommit = False
+            return
         dbapi_connection.execute(f"BEGIN {dbapi_connection.isolation_level}")
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """Commit what was begun."""
+        self._end_begin(dbapi_connection)
+        super().do_commit(dbapi_connection)  # type: ignore[no-untyped-call]
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        """Undo what was begun."""
+        self._end_begin(dbapi_connection)
+        super().do_rollback(dbapi_connection)  # type: ignore[no-untyped-call]
+
+    def _end_begin(self, dbapi_connection: Any) -> None:
+        # Before the end, or that would begin the next one.
+        if self._is_server and dbapi_connection.autocommit is False:
+            _bare(dbapi_connection).autocommit = aiolibsql.LEGACY_TRANSACTION_CONTROL
 
     def set_isolation_level(self, dbapi_connection: Any, level: Any) -> None:
         """Set the level of a connection, as of other dialects for SQLite."""
