@@ -109,6 +109,29 @@ async def test_statement_takes_one_round_trip(engine: AsyncEngine, proxy: Proxy)
     assert proxy.round_trips - before == 1
 
 
+async def test_verb_of_begin_is_sent_by_itself(hosted: Backend, proxy: Proxy) -> None:
+    engine = await made(hosted.through(proxy), "&isolation_level=IMMEDIATE")
+    before = proxy.round_trips
+    async with engine.begin() as conn:
+        assert (await raw_of(conn)).in_transaction
+        await conn.execute(sa.insert(Note).values(text="a"))
+    assert proxy.round_trips - before == 3
+    async with engine.connect() as conn:
+        await conn.execute(sa.insert(Note).values(text="b"))
+    assert await texts(engine) == ["a"]
+    await engine.dispose()
+
+
+async def test_transaction_of_the_driver_is_left_to_its_user(hosted: Backend) -> None:
+    engine = await made(hosted, connect_args={"autocommit": True})
+    async with engine.connect() as conn:
+        await conn.execute(sa.insert(Note).values(text="a"))
+        await conn.rollback()
+        assert (await raw_of(conn)).autocommit is True
+    assert await texts(engine) == ["a"]
+    await engine.dispose()
+
+
 async def test_isolation_levels_are_those_of_the_server(engine: AsyncEngine) -> None:
     async with engine.connect() as conn:
         assert await conn.get_isolation_level() == "SERIALIZABLE"
