@@ -146,6 +146,19 @@ async def test_isolation_levels_are_those_of_the_server(engine: AsyncEngine) -> 
     assert await texts(engine) == ["a"]
 
 
+async def test_url_says_that_it_is_a_server_whoever_connects(hosted: Backend) -> None:
+    engine = create_async_engine("sqlite+aiolibsql://a.server", async_creator=hosted.connect)
+    async with engine.begin() as conn:
+        await conn.run_sync(Base.metadata.create_all)
+    async with engine.connect() as conn:
+        await conn.execution_options(isolation_level="AUTOCOMMIT")
+        await conn.execute(sa.insert(Note).values(text="a"))
+    async with engine.connect() as conn:
+        await conn.execute(sa.insert(Note).values(text="b"))
+    assert await texts(engine) == ["a"]
+    await engine.dispose()
+
+
 async def test_restart_outside_of_a_transaction_is_unseen(own: Backend, own_server: Sqld) -> None:
     engine = await made(own)
     own_server.restart()
