@@ -229,6 +229,13 @@ def dialect_suite(session: nox.Session) -> Path:
     return folder / root
 
 
+DIALECT_TESTS = ["test/dialect/test_suite.py", "test/dialect/sqlite"]
+AT_SERVERS = {
+    "2.0": [("aiolibsql", "http"), ("aiolibsql_async", "ws")],
+    "2.1": [("aiolibsql", "ws"), ("aiolibsql_async", "http")],
+}
+
+
 @nox.session(python=MAIN_PYTHON)
 @nox.parametrize("series", ["2.0", "2.1"])
 def sqlalchemy(session: nox.Session, series: str) -> None:
@@ -243,8 +250,18 @@ def sqlalchemy(session: nox.Session, series: str) -> None:
                 pytest(
                     session, "-p", "no:cacheprovider", "-q", "-rs",
                     f"--dburi=sqlite+{driver}:///{database}",
-                    "test/dialect/test_suite.py", "test/dialect/sqlite",
+                    *DIALECT_TESTS,
                 )  # fmt: skip
+        if sys.platform != "linux":
+            return
+        # Each driver over each transport, in half of the runs.
+        for driver, scheme in AT_SERVERS[series]:
+            session.run(
+                "python", str(ROOT / "tests" / "alchemy" / "at_a_server.py"),
+                "-p", "no:cacheprovider", "-q", "-rs",
+                f"--dburi=sqlite+{driver}://127.0.0.1:PORT/?secure=false&scheme={scheme}",
+                *DIALECT_TESTS, env={"PYTHONSAFEPATH": "1"},
+            )  # fmt: skip
 
 
 @nox.session(python=MAIN_PYTHON)

@@ -106,6 +106,8 @@ def is_compared(driver: str, case: Case) -> bool:
     """Tell whether a case is about a driver."""
     if case.only:
         return driver == case.only
+    if case.among is not None:
+        return driver in case.among
     if case.is_pooled:
         return driver in POOLS
     if case.is_blocking:

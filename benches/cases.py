@@ -7,6 +7,7 @@ Thread: the loop's, in a measured process. Must not know: goals, rounds, other d
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import random
 import statistics
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data import big_row, big_rows, value_of
-from drivers import BIG, STEPS, Driver, SyncDriver
+from drivers import BIG, OURS, REFERENCE, STEPS, Driver, SyncDriver
 from measure import Sample, Stopwatch
 from pools import POOLS
 
@@ -376,6 +377,26 @@ async def slow_query(bench: Bench) -> Sample:
     return watch.sample(bench.operations)
 
 
+async def orm_load(bench: Bench) -> Sample:
+    """SQLAlchemy's ORM loads objects by one query."""
+    orm = importlib.import_module("orm")
+    sample: Sample
+    sample, count, last = await orm.load(bench)
+    expect(count, min(orm.LOADED, bench.size))
+    expect_row(last, big_row(count))
+    return sample
+
+
+async def orm_insert(bench: Bench, work: str = "insert") -> Sample:
+    """SQLAlchemy's ORM inserts objects, each by itself."""
+    await bench.empty_sink()
+    sample: Sample
+    sample, count = await getattr(importlib.import_module("orm"), work)(bench)
+    await bench.expect_in_sink(count)
+    await bench.empty_sink()
+    return sample
+
+
 async def import_(bench: Bench) -> Sample:
     """Import the driver in a new interpreter, and in one that has asyncio already."""
 
@@ -440,6 +461,8 @@ class Case:
     """Whether a short run has it."""
     only: str | None = None
     """The only driver, where the driver makes no difference."""
+    among: frozenset[str] | None = None
+    """The drivers that are compared, if not all."""
     is_pooled: bool = False
     """Whether many tasks share what the driver has for them."""
     is_blocking: bool = False
@@ -449,6 +472,7 @@ class Case:
 ON_ASYNCIO = ("asyncio", "uvloop")
 ON_TRIO = ("trio",)
 EVERY_REGIME = ("free", "pinned", "saturated")
+WITH_SQLALCHEMY = frozenset({OURS, REFERENCE, "aiosqlite"})
 LATENESS = ("p99", "worst", "time", "loop_waited")
 
 _CASES = (
@@ -531,6 +555,18 @@ _CASES = (
         "import", 17, "import", import_, ("asyncio",), measures=("time", "after_asyncio"),
     ),
     Case("connect", 17, "connect + SELECT 1 + close", connect, is_scaled=True),
+    Case(
+        "orm-load", 18, "SQLAlchemy's ORM: 10,000 objects loaded by one query", orm_load,
+        among=WITH_SQLALCHEMY,
+    ),
+    Case(
+        "orm-insert", 18, "SQLAlchemy's ORM: 1,000 objects inserted one by one, one transaction",
+        orm_insert, among=WITH_SQLALCHEMY,
+    ),
+    Case(
+        "orm-commit", 18, "SQLAlchemy's ORM: 200 objects inserted, each in a session of its own",
+        partial(orm_insert, work="commit"), among=WITH_SQLALCHEMY,
+    ),
     Case("insert", 19, "autocommit INSERT, one task", insert, is_scaled=True),
     Case(
         "cancel", 21, "cancel a running read", cancel, measures=("raised", "usable"),

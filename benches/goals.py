@@ -102,6 +102,8 @@ GOALS = (
     Goal("pool-scan", "of_one_reader", 1 / 1.8, against=None),
     Goal("import", "time", 1.0, against="aiosqlite"),
     Goal("connect", "time", 2.0),
+    Goal("orm-load", "time", 0.8, against="aiosqlite", runtimes=ON_ASYNCIO),
+    Goal("orm-insert", "time", 0.6, against="aiosqlite", runtimes=ON_ASYNCIO),
     Goal("insert", "time", 2.8),
     Goal("insert", "time", 0.7, against="aiosqlite", runtimes=ON_ASYNCIO),
     Goal("cancel", "raised", 1 * MS, against=None),

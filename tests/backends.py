@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from healthy import HOSTED
 
@@ -50,6 +51,15 @@ class Backend:
     def url(self) -> str:
         assert self.port is not None
         return f"{self.name}://127.0.0.1:{self.port}"
+
+    @property
+    def engine_url(self) -> str:
+        """What SQLAlchemy calls it."""
+        if self.is_hosted:
+            place = f"//127.0.0.1:{self.port}/?scheme={self.name}&namespace={self.namespace}"
+            return f"sqlite+aiolibsql:{place}"
+        key = f":{quote(self.key)}@" if self.key else ""
+        return f"sqlite+aiolibsql://{key}/{self.path or ':memory:'}"
 
     def connect(self, **options: Any) -> aiolibsql.Connection[Any]:
         """Return a connection to the database that is not open yet."""

@@ -1,10 +1,13 @@
-"""Alembic: a chain of migrations, up and down, with its own sync and async templates."""
+"""Alembic: a chain of migrations, up and down, with its sync template and its async one.
+
+The async one runs on asyncio as it is, and on trio with the changes that the guide names.
+"""
 
 from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +20,12 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-import aiolibsql.sqlalchemy  # noqa: F401 - registers the dialect where there is no entry point
+from aiolibsql.sqlalchemy import create_async_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backends import Backend
 
 BEFORE = sa.MetaData()
 sa.Table(
@@ -50,32 +58,47 @@ sa.Table(
 METADATA = sa.MetaData()
 
 
-class Project:
-    """A project that Alembic has set up, for a database in a file."""
+# What the guide changes in the async template.
+FOR_TRIO = {
+    "import asyncio": "import trio",
+    "from sqlalchemy import pool\n": "",
+    "from sqlalchemy.ext.asyncio import async_engine_from_config": (
+        "from aiolibsql.sqlalchemy import AsyncNullPool, async_engine_from_config"
+    ),
+    "pool.NullPool": "AsyncNullPool",
+    "asyncio.run(run_async_migrations())": "trio.run(run_async_migrations)",
+}
 
-    def __init__(self, folder: Path, template: str, *, is_batch: bool = True) -> None:
-        self.database = folder / "app.db"
-        self.url = f"sqlite+aiolibsql:///{self.database}"
+
+def changed(text: str, changes: dict[str, str]) -> str:
+    """Return a text with each of some parts replaced, which has to be there once."""
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+class Project:
+    """A project that Alembic has set up, for a database in a file or at a server."""
+
+    def __init__(self, folder: Path, kind: str, url: str | None = None) -> None:
+        self.url = url or f"sqlite+aiolibsql:///{folder / 'app.db'}"
+        template = "async" if kind == "trio" else kind
         self.config = Config(folder / "alembic.ini")
         command.init(self.config, str(folder / "migrations"), template=template)
-        self.config.set_main_option("sqlalchemy.url", self.url)
+        # Alembic takes a percent sign for the beginning of a variable.
+        self.config.set_main_option("sqlalchemy.url", self.url.replace("%", "%%"))
         env = folder / "migrations" / "env.py"
-        text = env.read_text()
-        assert text.count("target_metadata = None") == 1
-        text = text.replace(
-            "target_metadata = None", "target_metadata = config.attributes['metadata']"
+        text = changed(
+            env.read_text(),
+            {"target_metadata = None": "target_metadata = config.attributes['metadata']"},
         )
-        if is_batch:
-            assert (
-                text.count("target_metadata=target_metadata")
-                + text.count("connection=connection, target_metadata")
-                >= 2
-            )
-            text = text.replace(
-                "target_metadata=target_metadata",
-                "target_metadata=target_metadata, render_as_batch=True",
-            )
-        env.write_text(text)
+        assert text.count("target_metadata=target_metadata") == 2
+        text = text.replace(
+            "target_metadata=target_metadata",
+            "target_metadata=target_metadata, render_as_batch=True",
+        )
+        env.write_text(changed(text, FOR_TRIO) if kind == "trio" else text)
 
     def generate(self, metadata: sa.MetaData, message: str) -> str:
         """Generate the migration to a schema; return its text."""
@@ -110,7 +133,7 @@ class Project:
         )
 
 
-@pytest.fixture(params=["generic", "async"])
+@pytest.fixture(params=["generic", "async", "trio"])
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     """Return a project of each of Alembic's templates."""
     return Project(tmp_path, request.param)
@@ -118,6 +141,55 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
 
 @pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning")
 def test_chain_of_migrations_goes_up_and_down(project: Project) -> None:
+    go_up_and_down(project)
+
+
+@pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["generic", "async", "trio"])
+def test_chain_of_migrations_at_a_server(hosted: Backend, tmp_path: Path, kind: str) -> None:
+    go_up_and_down(Project(tmp_path, kind, hosted.engine_url))
+
+
+# The cookbook's way to let an application migrate, with its own connection.
+GIVEN = """
+    given = config.attributes.get("connection")
+    if given is not None:
+        context.configure(connection=given, target_metadata=target_metadata, render_as_batch=True)
+        with context.begin_transaction():
+            context.run_migrations()
+        return
+"""
+
+
+@pytest.mark.anyio
+@pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning")
+async def test_application_migrates_itself_in_its_own_loop(tmp_path: Path) -> None:
+    project = Project(tmp_path, "generic")
+    env = tmp_path / "migrations" / "env.py"
+    begin = '    """Run migrations in \'online\' mode.'
+    text, _, rest = env.read_text().partition(begin)
+    doc, end, body = rest.partition('    """\n')
+    env.write_text(f"{text}{begin}{doc}{end}{GIVEN}{body}")
+    project.generate(BEFORE, "stars")
+    command.upgrade(project.config, "head")
+    project.generate(AFTER, "planets")
+
+    def run(conn: sa.Connection, step: Callable[[Config, str], None], to: str) -> None:
+        project.config.attributes["connection"] = conn
+        step(project.config, to)
+
+    engine = create_async_engine(project.url)
+    names = []
+    for step, to in ((command.upgrade, "head"), (command.downgrade, "base")):
+        async with engine.begin() as conn:
+            await conn.run_sync(run, step, to)
+            names.append(await conn.run_sync(lambda conn: sa.inspect(conn).get_table_names()))
+    assert names == [["alembic_version", "planet", "star"], ["alembic_version"]]
+    await engine.dispose()
+
+
+def go_up_and_down(project: Project) -> None:
+    """Migrate a database by a chain, up and down, and look at what is there."""
     first = project.generate(BEFORE, "stars")
     assert "op.create_table('star'" in first
     command.upgrade(project.config, "head")

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
-from healthy import assert_healthy
+from healthy import HOSTED, assert_healthy
 from situations import ENDLESS
 
 pytest.importorskip("sqlalchemy", "2.0.45", reason="the dialect is an extra")
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.anyio
+    from backends import Backend
+
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 
 class Base(AsyncAttrs, DeclarativeBase):
@@ -73,11 +75,10 @@ async def made(url: str, **options: Any) -> AsyncEngine:
     return engine
 
 
-@pytest.fixture(params=["file", "memory"])
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    """Return an engine for each kind of pool."""
-    path = tmp_path / "test.db" if request.param == "file" else ":memory:"
-    engine = await made(f"sqlite+aiolibsql:///{path}")
+@pytest.fixture
+async def engine(backend: Backend) -> AsyncIterator[AsyncEngine]:
+    """Return an engine for each kind of database."""
+    engine = await made(backend.engine_url)
     yield engine
     await engine.dispose()
 
@@ -103,6 +104,8 @@ async def assert_engine_healthy(engine: AsyncEngine) -> None:
     async with engine.connect() as conn:
         raw = await conn.get_raw_connection()
         assert raw.driver_connection is not None
+        if engine.url.host:
+            HOSTED.add(raw.driver_connection)
         await assert_healthy(raw.driver_connection)
 
 
@@ -354,6 +357,9 @@ async def test_wait_for_the_pool_is_cancelled(tmp_path: Path) -> None:
     await engine.dispose()
 
 
+FUNCTIONS = pytest.mark.local("functions are not for servers: test_sqlalchemy_server.py")
+
+
 class Started:
     """Tells a task that SQL of its engine has begun to run."""
 
@@ -375,6 +381,7 @@ class Started:
 ENDLESS_QUERY = sa.text(f"SELECT started(), ({ENDLESS})")
 
 
+@FUNCTIONS
 async def test_cancelled_query_keeps_its_connection(engine: AsyncEngine) -> None:
     started = Started(engine)
     async with engine.connect() as conn:
@@ -396,6 +403,7 @@ async def test_cancelled_query_keeps_its_connection(engine: AsyncEngine) -> None
     await assert_engine_healthy(engine)
 
 
+@FUNCTIONS
 async def test_cancelled_session_is_undone(
     engine: AsyncEngine, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
@@ -433,6 +441,7 @@ async def test_cancelled_session_is_undone(
         await assert_engine_healthy(engine)
 
 
+@FUNCTIONS
 async def test_cancelled_in_begin_blocks_and_savepoints(
     engine: AsyncEngine, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
@@ -456,6 +465,7 @@ async def test_cancelled_in_begin_blocks_and_savepoints(
     await assert_engine_healthy(engine)
 
 
+@FUNCTIONS
 @pytest.mark.parametrize("how", ["engine", "connection", "session", "nested"])
 async def test_cancelled_block_keeps_its_connection(engine: AsyncEngine, how: str) -> None:
     started = Started(engine)

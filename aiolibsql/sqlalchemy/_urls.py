@@ -31,9 +31,12 @@ _EVERYWHERE: dict[str, Callable[[str], Any]] = {
     "detect_types": int,
     "cached_statements": int,
     "check_same_thread": asbool,
+}
+_LOCAL: dict[str, Callable[[str], Any]] = {
+    "encryption_key": str,
+    "uri": asbool,
     "foreign_keys": asbool,
 }
-_LOCAL: dict[str, Callable[[str], Any]] = {"encryption_key": str, "uri": asbool}
 _SERVER: dict[str, Callable[[str], Any]] = {
     "auth_token": str,
     "tls": asbool,

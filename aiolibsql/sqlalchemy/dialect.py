@@ -39,6 +39,11 @@ def _add_functions(dbapi_connection: Any) -> None:
     dbapi_connection.create_function("regexp", 2, _regexp, deterministic=True)
 
 
+def _bare(dbapi_connection: Any) -> Any:
+    """Return a connection without the pool's wrapper, which would keep what is set."""
+    return getattr(dbapi_connection, "dbapi_connection", dbapi_connection)
+
+
 def _keep_usable(context: ExceptionContext) -> None:
     """Keep the connection after a cancellation or time-out: the driver has cleaned up.
 
@@ -58,6 +63,7 @@ class SQLiteDialect_aiolibsql(SQLiteDialect_pysqlite):  # noqa: N801 - as SQLAlc
 
     # The verb of BEGIN that connections were opened with.
     _begin_mode: str = ""
+    _is_server = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -93,6 +99,7 @@ class SQLiteDialect_aiolibsql(SQLiteDialect_pysqlite):  # noqa: N801 - as SQLAlc
 
     def create_connect_args(self, url: URL) -> Any:
         """Return the arguments of ``connect`` for a URL."""
+        self._is_server = _urls.is_server(url)
         args, options = _urls.connect_arguments(url)
         if not self.is_async:
             options.setdefault("check_same_thread", self.get_pool_class(url) is not pool.QueuePool)
@@ -119,7 +126,26 @@ class SQLiteDialect_aiolibsql(SQLiteDialect_pysqlite):  # noqa: N801 - as SQLAlc
             or dbapi_connection.in_transaction
         ):
             return
+        if self._is_server and not dbapi_connection.isolation_level:
+            # BEGIN is not a round trip then: it goes with the first statement.
+            _bare(dbapi_connection).autocommit = False
+            return
         dbapi_connection.execute(f"BEGIN {dbapi_connection.isolation_level}")
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """Commit what was begun."""
+        self._end_begin(dbapi_connection)
+        super().do_commit(dbapi_connection)  # type: ignore[no-untyped-call]
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        """Undo what was begun."""
+        self._end_begin(dbapi_connection)
+        super().do_rollback(dbapi_connection)  # type: ignore[no-untyped-call]
+
+    def _end_begin(self, dbapi_connection: Any) -> None:
+        # Before the end, or that would begin the next one.
+        if self._is_server and dbapi_connection.autocommit is False:
+            _bare(dbapi_connection).autocommit = aiolibsql.LEGACY_TRANSACTION_CONTROL
 
     def set_isolation_level(self, dbapi_connection: Any, level: Any) -> None:
         """Set the level of a connection, as of other dialects for SQLite."""
@@ -128,8 +154,22 @@ class SQLiteDialect_aiolibsql(SQLiteDialect_pysqlite):  # noqa: N801 - as SQLAlc
             return
         if dbapi_connection.isolation_level is None:
             dbapi_connection.isolation_level = self._begin_mode
-        # Not the one for Python's driver, which forgets the verb of BEGIN.
-        SQLiteDialect.set_isolation_level(self, dbapi_connection, level)
+        if not self._is_server:
+            # Not the one for Python's driver, which forgets the verb of BEGIN.
+            SQLiteDialect.set_isolation_level(self, dbapi_connection, level)
+
+    def get_isolation_level(self, dbapi_connection: Any) -> Any:
+        """Return the level of a connection; servers have one, and no PRAGMA for it."""
+        if self._is_server:
+            return "SERIALIZABLE"
+        return super().get_isolation_level(dbapi_connection)  # type: ignore[no-untyped-call]
+
+    def get_isolation_level_values(self, dbapi_connection: Any) -> Any:
+        """Return the levels that there are."""
+        levels = super().get_isolation_level_values(dbapi_connection)  # type: ignore[no-untyped-call]
+        if self._is_server:
+            return [level for level in levels if level != "READ UNCOMMITTED"]
+        return levels
 
     def detect_autocommit_setting(self, dbapi_conn: Any) -> bool:
         """Tell whether a connection commits each statement."""
