@@ -2,10 +2,12 @@
 //!
 //! Owns the queue and, between two commands, the session. A task on the network runtime takes the session while there
 //! are commands, and puts it back after the last; an idle connection costs no task.
-//! Threads: `submit` and `interrupt` from any; commands run on the runtime's.
+//! Threads: `submit` and `interrupt` from any; commands run on the runtime's, but for the first requests of a small
+//! statement, which the caller's thread sends.
 //! Invariant: a task has the session whenever commands wait.
 //! Must not know: Python.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,11 +17,14 @@ use crate::core::{
 };
 use crate::remote::{self, Remote};
 
-use super::group::MOST;
+use super::errand::Errand;
 use super::session::Session;
 
 /// So long a thread waits before it looks whether it must stop.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Bytes of a statement with its parameters that its caller's thread may send.
+const SMALL: usize = 4 << 10;
 
 /// How to open a connection at a server.
 #[derive(Debug)]
@@ -94,8 +99,9 @@ impl Hosted {
         self.mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a task run what waits.
-    fn start(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) {
+    /// Has a task run what waits. `at_once`: its first requests are sent by this thread, which costs less than to wake
+    /// another one for that, and is done before the server has read them.
+    fn start(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>, at_once: bool) {
         let runtime = match runtime() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -112,7 +118,13 @@ impl Hosted {
             state: Some(state),
             has_put_back: false,
         };
-        drop(runtime.spawn(serving.run()));
+        if at_once {
+            // A panic was told to whoever waits.
+            let begin = || Errand::begin(&runtime, Box::pin(serving.run()));
+            drop(catch_unwind(AssertUnwindSafe(begin)));
+        } else {
+            drop(runtime.spawn(serving.run()));
+        }
     }
 
     fn set_unopened(&self) {
@@ -127,12 +139,13 @@ impl Hosted {
                 if surroundings.is_some() {
                     self.channel.begin(surroundings, &commands[0].operation);
                 }
-                let mut too_large = session.run_group(commands, &self.status).await;
+                let mut too_large = Box::pin(session.run_group(commands, &self.status)).await;
                 drop(self.channel.end());
                 let mut state = State::Open(session);
                 while let Some((operation, execute)) = too_large.pop() {
                     let action = Action::Execute(execute);
-                    state = self.run_claimed(state, &operation, action, &[], None).await;
+                    let again = self.run_claimed(state, &operation, action, &[], None);
+                    state = Box::pin(again).await;
                 }
                 state
             }
@@ -159,7 +172,7 @@ impl Hosted {
             *self.mode() = change.mode;
         }
         if !operation.claim() {
-            return self.skip(state, &operation, &modes).await;
+            return Box::pin(self.skip(state, &operation, &modes)).await;
         }
         if surroundings.is_some() {
             self.channel.begin(surroundings, &operation);
@@ -196,7 +209,7 @@ impl Hosted {
                 self.set_unopened();
                 state = State::Unopened;
             } else if let State::Open(session) = &mut state {
-                session.undo().await;
+                Box::pin(session.undo()).await;
                 session.publish(&self.status);
             }
             operation.leave();
@@ -225,7 +238,8 @@ impl Hosted {
         match (state, action) {
             (State::Unopened, Action::Open) => {
                 let mode = *self.mode();
-                match Session::open(&self.remote, mode, self.is_blocking, operation).await {
+                let opening = Session::open(&self.remote, mode, self.is_blocking, operation);
+                match Box::pin(opening).await {
                     Ok(session) => {
                         let outcome = Outcome {
                             opened: true,
@@ -238,15 +252,15 @@ impl Hosted {
             }
             (State::Open(mut session), Action::Open) => {
                 session.opens += 1;
-                let result = session.run(operation, Action::Open, modes, None).await;
+                let result = Box::pin(session.run(operation, Action::Open, modes, None)).await;
                 (State::Open(session), result)
             }
             (State::Open(mut session), Action::Close) => {
                 // What an assignment to `isolation_level` committed in sqlite3 is committed here.
-                let applied = session.run(operation, Action::SetMode, modes, None).await;
+                let applied = Box::pin(session.run(operation, Action::SetMode, modes, None)).await;
                 self.status.set_phase(Phase::Closed);
                 self.status.publish(false, 0, false);
-                session.close(&self.status).await;
+                Box::pin(session.close(&self.status)).await;
                 let applied = if modes.is_empty() { nothing } else { applied };
                 (State::Closed, applied)
             }
@@ -276,6 +290,12 @@ impl Hosted {
             (State::Closed | State::Running, _) => (State::Closed, Err(Error::closed())),
         }
     }
+}
+
+/// Whether a command's requests are made in no time.
+fn is_quick(action: &Action) -> bool {
+    matches!(action, Action::Execute(execute)
+        if execute.sql.len() + execute.parameters.rows.size() <= SMALL)
 }
 
 /// The task that runs commands. If it ends early, by a panic or with the runtime, what waits is told.
@@ -315,7 +335,8 @@ impl Serving {
         if let State::Open(session) = &state
             && session.may_share(&commands[0])
         {
-            while commands.len() < MOST
+            let most = session.most_together();
+            while commands.len() < most
                 && mailbox
                     .queue
                     .front()
@@ -377,10 +398,12 @@ impl Backend for Arc<Hosted> {
         if !self.birth.accepts(&command, &self.status) {
             return;
         }
+        let is_quick = is_quick(&command.action);
         let mut mailbox = self.lock();
         mailbox.queue.push(command);
         if !matches!(mailbox.state, State::Running) {
-            self.start(mailbox);
+            let at_once = is_quick && matches!(mailbox.state, State::Open(_));
+            self.start(mailbox, at_once);
         }
     }
 
