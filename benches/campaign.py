@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 
 import data
 from channel import Failure, Order
-from drivers import BLOCKING, DRIVERS, OURS, REFERENCE
+from drivers import BLOCKING, LOCALS, OURS
+from hosts import MissingServerError, Servers
 from pools import POOLS
 from process import Process
 from regimes import OtherLoad, cores_of, hogs
+from registry import DRIVERS
+from remotes import REMOTES, SOCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from cases import Case
     from channel import Ready
     from measure import Sample
+
+
+REMOTE_PART = 2  # of the rows that files have, a server's tables have one in so many
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,24 @@ class Outcome:
             known.append(error)
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Where the data is: each driver has a copy of the file, and a server of its own."""
+
+    original: Path
+    servers: Servers
+
+    def path(self, driver: str, transport: str | None) -> str | Failure:
+        """Return what a driver connects to."""
+        if transport is None:
+            return str(data.copy(self.original, self.original.parent, driver))
+        scheme = transport if driver in SOCKETS else "http"
+        try:
+            return f"{scheme}://{self.servers.address(driver)}"
+        except MissingServerError as error:
+            return Failure(f"not there: {error}")
+
+
 def why_unable(driver: str, setting: Setting) -> str | None:
     """Return why a driver can't run a setting, if it can't."""
     kind = DRIVERS[driver]
@@ -98,7 +122,7 @@ def why_unable(driver: str, setting: Setting) -> str | None:
 
 def must_repeat(driver: str, case: Case) -> bool:
     """Tell whether one round of a driver is too little, however slow it is: verdicts rest on it."""
-    is_measure_of_others = driver == REFERENCE and case.measures[0] == "time"
+    is_measure_of_others = driver == case.reference and case.measures[0] == "time"
     return driver in (OURS, BLOCKING, case.only) or is_measure_of_others
 
 
@@ -108,6 +132,10 @@ def is_compared(driver: str, case: Case) -> bool:
         return driver == case.only
     if case.among is not None:
         return driver in case.among
+    if case.transport:
+        return DRIVERS[driver] in REMOTES
+    if DRIVERS[driver] not in LOCALS:
+        return False
     if case.is_pooled:
         return driver in POOLS
     if case.is_blocking:
@@ -117,10 +145,12 @@ def is_compared(driver: str, case: Case) -> bool:
 
 def run(plan: Plan, progress: Callable[[str], None]) -> Iterator[Outcome]:
     """Run everything; gives each setting's outcome when it is complete."""
-    with tempfile.TemporaryDirectory(dir=plan.folder, prefix="benches-") as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        temporary = tempfile.TemporaryDirectory(dir=plan.folder, prefix="benches-")
+        folder = Path(stack.enter_context(temporary))
         original = folder / "original.db"
         data.make(original, plan.size)
+        sources = Sources(original, stack.enter_context(Servers(plan.size // REMOTE_PART)))
         for setting in plan.settings():
             outcome = Outcome(setting)
             runs = []
@@ -138,11 +168,11 @@ def run(plan: Plan, progress: Callable[[str], None]) -> Iterator[Outcome]:
                     f"{setting.case.key} {setting.runtime} {setting.regime} "
                     f"{number + 1}/{plan.processes}"
                 )
-                _run_processes(plan, outcome, runs, original)
+                _run_processes(plan, outcome, runs, sources)
             yield outcome
 
 
-def _run_processes(plan: Plan, outcome: Outcome, drivers: list[str], original: Path) -> None:
+def _run_processes(plan: Plan, outcome: Outcome, drivers: list[str], sources: Sources) -> None:
     """Run all rounds of one process for each driver."""
     setting = outcome.setting
     load = OtherLoad()
@@ -150,7 +180,7 @@ def _run_processes(plan: Plan, outcome: Outcome, drivers: list[str], original: P
         stack.enter_context(hogs(setting.regime))
         processes: dict[str, Process] = {}
         for driver in drivers:
-            process = _start(plan, outcome, driver, original, stack)
+            process = _start(plan, outcome, driver, sources, stack)
             if process:
                 processes[driver] = process
         for number in range(plan.rounds):
@@ -164,21 +194,26 @@ def _run_processes(plan: Plan, outcome: Outcome, drivers: list[str], original: P
 
 
 def _start(
-    plan: Plan, outcome: Outcome, driver: str, original: Path, stack: ExitStack
+    plan: Plan, outcome: Outcome, driver: str, sources: Sources, stack: ExitStack
 ) -> Process | None:
     setting = outcome.setting
+    transport = setting.case.transport
     environment = DRIVERS[driver].environment
     python = plan.pythons.get(environment)
     if python is None:
         outcome.fail(driver, f"no interpreter for it; give --{environment}-python")
+        return None
+    path = sources.path(driver, transport)
+    if isinstance(path, Failure):
+        outcome.fail(driver, path.error)
         return None
     order = Order(
         case=setting.case.key,
         driver=driver,
         runtime=setting.runtime,
         cores=cores_of(setting.regime),
-        path=str(data.copy(original, original.parent, driver)),
-        size=plan.size,
+        path=path,
+        size=plan.size // REMOTE_PART if transport else plan.size,
         seconds=plan.seconds,
     )
     try:
@@ -191,6 +226,14 @@ def _start(
     if isinstance(ready, Failure):
         outcome.fail(driver, ready.error)
         return None
+    return _accept(plan, outcome, driver, process, ready)
+
+
+def _accept(
+    plan: Plan, outcome: Outcome, driver: str, process: Process, ready: Ready
+) -> Process | None:
+    """Note that a process is warm; it takes part in the rounds unless it is too slow."""
+    setting = outcome.setting
     outcome.ready[driver] = ready
     if ready.took < plan.patience or must_repeat(driver, setting.case):
         return process

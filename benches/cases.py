@@ -39,6 +39,7 @@ CLIENTS = 200
 ONE_WRITES_OF = 10
 SCANNERS = 4
 MILLION = 10  # times the rows of `big`
+MOST_INSERTED = 1000  # by a remote `executemany`
 STEP_RESULTS = 500
 CANCELS = 3
 BEGUN = 0.02  # after that long, a query that was started runs
@@ -79,9 +80,11 @@ class Bench:
         rows = itertools.chain.from_iterable(itertools.repeat(big_rows(self.size), MILLION))
         return rows if self.driver.takes_iterables else list(rows)
 
-    async def empty_sink(self) -> None:
-        """Delete what a round has inserted, and leave nothing in the WAL."""
+    async def empty_sink(self, *, is_remote: bool = False) -> None:
+        """Delete what a round has inserted, and leave nothing in the WAL of a file."""
         await self.driver.fetch(self.conn, "DELETE FROM sink")
+        if is_remote:
+            return
         await self.driver.fetch(self.conn, "PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def expect_in_sink(self, count: int) -> None:
@@ -203,6 +206,16 @@ async def executemany(bench: Bench) -> Sample:
         await bench.driver.insert_all(bench.conn, rows)
     await bench.expect_in_sink(bench.size)
     await bench.empty_sink()
+    return watch.sample(1)
+
+
+async def remote_executemany(bench: Bench) -> Sample:
+    """Insert 1,000 rows at a server, in one transaction, and commit it."""
+    await bench.empty_sink(is_remote=True)
+    rows = big_rows(min(MOST_INSERTED, bench.size))
+    with Stopwatch() as watch:
+        await bench.driver.insert_all(bench.conn, rows)
+    await bench.expect_in_sink(len(rows))
     return watch.sample(1)
 
 
@@ -467,6 +480,10 @@ class Case:
     """Whether many tasks share what the driver has for them."""
     is_blocking: bool = False
     """Whether blocking drivers are compared, with our blocking module among them."""
+    transport: str | None = None
+    """How a server is spoken to, as the scheme of its URL; None for a file."""
+    reference: str = REFERENCE
+    """The driver that the others' times are shown as multiples of."""
 
 
 ON_ASYNCIO = ("asyncio", "uvloop")
@@ -474,6 +491,34 @@ ON_TRIO = ("trio",)
 EVERY_REGIME = ("free", "pinned", "saturated")
 WITH_SQLALCHEMY = frozenset({OURS, REFERENCE, "aiosqlite"})
 LATENESS = ("p99", "worst", "time", "loop_waited")
+BY_SERVER = ("time", "cpu", "cpu_loop", "cpu_workers")
+
+
+def _remote(transport: str, suffix: str, name: str) -> tuple[Case, ...]:
+    """Return the cases of rows 13, 14 and 15 over one transport."""
+    return (
+        Case(
+            f"remote-point{suffix}", 13, f"{name}: point SELECT, one task", point,
+            measures=BY_SERVER, is_scaled=True, transport=transport, reference="bare",
+        ),
+        Case(
+            f"remote-tasks{suffix}", 13, f"{name}: point SELECT, {TASKS} tasks on one connection",
+            tasks, measures=BY_SERVER, is_scaled=True, transport=transport, reference="bare",
+        ),
+        Case(
+            f"remote-fetchall{suffix}", 14, f"{name}: fetchall of half of big", fetchall,
+            measures=BY_SERVER, transport=transport, reference="libsql",
+        ),
+        Case(
+            f"remote-iterate{suffix}", 14, f"{name}: async for over half of big", iterate,
+            measures=BY_SERVER, transport=transport, reference="libsql",
+        ),
+        Case(
+            f"remote-executemany{suffix}", 15, f"{name}: executemany of 1,000 rows",
+            remote_executemany, measures=BY_SERVER, transport=transport, reference="libsql",
+        ),
+    )  # fmt: skip
+
 
 _CASES = (
     Case("point", 1, "point SELECT, one task", point, ON_ASYNCIO, EVERY_REGIME, is_scaled=True),
@@ -551,6 +596,8 @@ _CASES = (
         measures=("time", "of_one_reader", "cpu_loop", "cpu_workers"), is_scaled=True, stretch=2,
         is_pooled=True,
     ),
+    *_remote("http", "", "HTTP"),
+    *_remote("ws", "-ws", "WebSocket"),
     Case(
         "import", 17, "import", import_, ("asyncio",), measures=("time", "after_asyncio"),
     ),

@@ -23,6 +23,11 @@ TABLES = """
 """
 
 
+def tables() -> list[str]:
+    """Return the statement that makes each table."""
+    return [sql.strip() for sql in TABLES.split(";") if sql.strip()]
+
+
 def value_of(key: int) -> str:
     """Return the text that belongs to a key of ``kv``."""
     return f"value {key}"

@@ -375,6 +375,7 @@ class Upstream(AsyncDriver):
     environment = "upstream"
     lacks: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("iterate", "step", "streak-iterate"), "has no async for"),
+        **dict.fromkeys(("remote-iterate", "remote-iterate-ws"), "has no async for"),
         "pool-insert-full": "sets synchronous=NORMAL in its pool itself",
     }
 
@@ -389,19 +390,16 @@ class Upstream(AsyncDriver):
 OURS = Aiolibsql.name
 BLOCKING = Dbapi.name
 REFERENCE = Stdlib.name
-DRIVERS: dict[str, type[Driver]] = {
-    driver.name: driver
-    for driver in (
-        Aiolibsql,
-        Dbapi,
-        Stdlib,
-        Apsw,
-        Aiosqlite,
-        AiosqlitePool,
-        ApswAio,
-        SqliteAnyio,
-        Rapsqlite,
-        Pyturso,
-        Upstream,
-    )
-}
+LOCALS: tuple[type[Driver], ...] = (
+    Aiolibsql,
+    Dbapi,
+    Stdlib,
+    Apsw,
+    Aiosqlite,
+    AiosqlitePool,
+    ApswAio,
+    SqliteAnyio,
+    Rapsqlite,
+    Pyturso,
+    Upstream,
+)

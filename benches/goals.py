@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drivers import BLOCKING, OURS, REFERENCE
+from remotes import BARE, SUFFIXES
 
 MS = 1e-3
 NS = 1e-9
@@ -100,6 +101,26 @@ GOALS = (
         for peer in ("aiosqlitepool", "upstream")
     ),
     Goal("pool-scan", "of_one_reader", 1 / 1.8, against=None),
+    *(
+        goal
+        for suffix in SUFFIXES
+        for goal in (
+            Goal(f"remote-point{suffix}", "time", 1.2, against=BARE),
+            Goal(f"remote-tasks{suffix}", "time", 0.5, against=BARE),
+            *(
+                Goal(f"remote-{case}{suffix}", "time", 1 / 3, against=peer, runtimes=runtimes)
+                for case in ("point", "tasks")
+                for peer, runtimes in (
+                    ("libsql", None),
+                    ("libsql-client", ON_ASYNCIO),
+                    ("upstream", ON_ASYNCIO),
+                )
+            ),
+            Goal(f"remote-fetchall{suffix}", "time", 1 / 5, against="libsql"),
+            Goal(f"remote-iterate{suffix}", "time", 1 / 5, against="libsql"),
+            Goal(f"remote-executemany{suffix}", "time", 1 / 15, against="libsql"),
+        )
+    ),
     Goal("import", "time", 1.0, against="aiosqlite"),
     Goal("connect", "time", 2.0),
     Goal("orm-load", "time", 0.8, against="aiosqlite", runtimes=ON_ASYNCIO),

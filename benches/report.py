@@ -6,8 +6,9 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drivers import BLOCKING, DRIVERS, OURS, REFERENCE
+from drivers import BLOCKING, OURS, REFERENCE
 from goals import GOALS, Goal
+from registry import DRIVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +108,7 @@ def table(outcome: Outcome) -> str:
     main = case.measures[0]
     head = ["", *(text for name in case.measures for text in (name, "range"))]
     if main == "time":
-        head.append(f"× {REFERENCE}")
+        head.append(f"× {case.reference}")
     grid = [head]
     for driver in outcome.samples:
         if not values(outcome, driver, main):
@@ -120,7 +121,7 @@ def table(outcome: Outcome) -> str:
                 f"{shown(measure, min(found)).strip()} – {shown(measure, max(found)).strip()}",
             ]
         if main == "time":
-            ratio = ratios(outcome, driver, REFERENCE, main)
+            ratio = ratios(outcome, driver, case.reference, main)
             cells.append(f"{statistics.median(ratio):.2f}" if ratio else "")
         grid.append(cells)
     widths = [max(len(row[column]) for row in grid) for column in range(len(head))]

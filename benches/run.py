@@ -15,8 +15,8 @@ import campaign
 import report
 from cases import CASES, Case
 from data import SIZE
-from drivers import DRIVERS
 from regimes import REGIMES, cores
+from registry import DRIVERS
 from runtimes import RUNTIMES
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from cases import CASES, Bench, Case
 from channel import ROUND, Failure, Order, Ready
-from drivers import DRIVERS
+from registry import DRIVERS
 from runtimes import RUNTIMES
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ async def serve(order: Order, case: Case, bench: Bench, answers: TextIO) -> None
     """Connect, get warm, and run rounds until the command has enough."""
     driver = bench.driver
     bench.conn = await driver.connect(bench.path)
-    for pragma in ("synchronous = NORMAL", "wal_autocheckpoint = 0"):
+    pragmas = () if case.transport else ("synchronous = NORMAL", "wal_autocheckpoint = 0")
+    for pragma in pragmas:
         await driver.fetch(bench.conn, f"PRAGMA {pragma}")
     seconds = case.seconds or order.seconds * case.stretch
     began = time.perf_counter()

@@ -68,6 +68,40 @@ def test_every_short_case_is_measured(tmp_path: Path) -> None:
         assert all(setting["samples"]["aiolibsql"]), setting["case"]
 
 
+def test_remote_rows_are_measured_at_servers(tmp_path: Path, program: str) -> None:
+    assert program
+    peers = ("--peers", "aiolibsql,bare,bare-ws")
+    settings = settings_of(tmp_path, *peers, "--rows", "13,14,15", "--runtime", "asyncio")
+    assert {setting["row"] for setting in settings} == {13, 14, 15}
+    assert len(settings) == 10
+    for setting in settings:
+        assert setting["failures"] == {}, setting["case"]
+        assert all(setting["samples"]["aiolibsql"]), setting["case"]
+    verdicts = [goal for setting in settings for goal in setting["goals"]]
+    assert {(goal["limit"], goal["against"]) for goal in verdicts} == {(1.2, "bare"), (0.5, "bare")}
+    assert all(goal["found"] > 0 for goal in verdicts)
+
+
+@pytest.mark.parametrize("runtime", ["uvloop", "trio"])
+def test_remote_rows_run_on_every_loop(tmp_path: Path, program: str, runtime: str) -> None:
+    assert program
+    rows = ("--rows", "remote-tasks,remote-iterate-ws", "--peers", "aiolibsql,bare")
+    settings = settings_of(tmp_path, *rows, "--runtime", runtime)
+    assert [setting["failures"] for setting in settings] == [{}, {}]
+    assert all(setting["runtime"] == runtime for setting in settings)
+
+
+def test_missing_server_is_reported_and_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOLIBSQL_TEST_SQLD", "/nowhere/sqld")
+    done = bench(
+        "--check", "--rows", "remote-point", "--runtime", "asyncio", "--peers", "aiolibsql,bare"
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "aiolibsql: FAILED: not there: AIOLIBSQL_TEST_SQLD is not a program" in done.stdout
+    assert "UNKNOWN time ≤ 1.2" in done.stdout
+    assert "aiolibsql and bare failed" in done.stdout
+
+
 def test_peer_that_is_not_installed_is_reported_and_the_others_are_measured() -> None:
     # Nothing of the name is in the interpreter that is given for it.
     done = bench(

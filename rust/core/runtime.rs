@@ -1,7 +1,7 @@
 //! The Tokio runtime that every network backend runs on.
 //!
 //! Owns it, from its first use to the end of the process.
-//! Thread: any; its own two run the tasks.
+//! Thread: any; its own one runs the tasks.
 //! Invariant: a child of a fork never touches its parent's runtime. Its threads are not there, and it shares the
 //! parent's epoll descriptor, so even closing a socket of it would take that socket from the parent's poll.
 //! Must not know: Python, what runs on it.
@@ -13,8 +13,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::error::{Error, Result};
 
-/// Sockets need little work of the processor; what takes long, reading rows, is shared by two.
-const THREADS: usize = 2;
+/// Sockets need little work of the processor, and with several threads each request wakes more than one. What takes
+/// long, reading many rows, has another thread take its place meanwhile (`block_in_place`).
+const THREADS: usize = 1;
 
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 

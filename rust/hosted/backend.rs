@@ -2,10 +2,12 @@
 //!
 //! Owns the queue and, between two commands, the session. A task on the network runtime takes the session while there
 //! are commands (`serving`), and puts it back after the last; an idle connection costs no task.
-//! Threads: `submit` and `interrupt` from any; commands run on the runtime's.
+//! Threads: `submit` and `interrupt` from any; commands run on the runtime's, but for the first requests of a small
+//! statement, which the caller's thread sends.
 //! Invariant: a task has the session whenever commands wait.
 //! Must not know: Python.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,11 +18,15 @@ use crate::core::{
 };
 use crate::remote::{self, Remote};
 
+use super::errand::Errand;
 use super::serving::Serving;
 use super::session::Session;
 
 /// So long a thread waits before it looks whether it must stop.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Bytes of a statement with its parameters that its caller's thread may send.
+const SMALL: usize = 4 << 10;
 
 /// How to open a connection at a server.
 #[derive(Debug)]
@@ -98,8 +104,9 @@ impl Hosted {
         self.mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a task run what waits.
-    fn start(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) {
+    /// Has a task run what waits. `at_once`: its first requests are sent by this thread, which costs less than to wake
+    /// another one for that, and is done before the server has read them.
+    fn start(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>, at_once: bool) {
         let runtime = match runtime() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -114,7 +121,14 @@ impl Hosted {
         };
         let state = std::mem::replace(&mut mailbox.state, State::Running);
         drop(mailbox);
-        drop(runtime.spawn(Serving::new(Arc::clone(self), state).run()));
+        let serving = Serving::new(Arc::clone(self), state);
+        if at_once {
+            // A panic was told to whoever waits.
+            let begin = || Errand::begin(&runtime, Box::pin(serving.run()));
+            drop(catch_unwind(AssertUnwindSafe(begin)));
+        } else {
+            drop(runtime.spawn(serving.run()));
+        }
     }
 
     /// Has a task look for commands of the pool.
@@ -125,7 +139,7 @@ impl Hosted {
         let mailbox = self.lock();
         // The one that runs looks before it ends.
         if !matches!(mailbox.state, State::Running) {
-            self.start(mailbox);
+            self.start(mailbox, false);
         }
     }
 
@@ -150,13 +164,13 @@ impl Hosted {
                 self.channel.begin(surroundings, &first.operation);
             }
             let place = self.pool.get().map(Membership::index);
-            let mut too_large = session.run_group(together, &self.status, place).await;
+            let group = session.run_group(together, &self.status, place);
+            let mut too_large = Box::pin(group).await;
             drop(self.channel.end());
             while let Some((operation, execute)) = too_large.pop() {
                 let action = Action::Execute(execute);
-                state = self
-                    .run_claimed(state, &operation, action, &[], None, None)
-                    .await;
+                let again = self.run_claimed(state, &operation, action, &[], None, None);
+                state = Box::pin(again).await;
             }
         }
         for command in alone {
@@ -181,7 +195,7 @@ impl Hosted {
         }
         if !operation.claim() {
             drop(loan);
-            return self.skip(state, &operation, &modes).await;
+            return Box::pin(self.skip(state, &operation, &modes)).await;
         }
         if surroundings.is_some() {
             self.channel.begin(surroundings, &operation);
@@ -229,9 +243,9 @@ impl Hosted {
                 self.set_unopened();
                 state = State::Unopened;
             } else if let State::Open(session) = &mut state {
-                session.undo().await;
+                Box::pin(session.undo()).await;
                 if self.pool.get().is_some() {
-                    session.undo_for_pool(acquires, may_leave_rows).await;
+                    Box::pin(session.undo_for_pool(acquires, may_leave_rows)).await;
                 }
                 session.publish(&self.status);
             }
@@ -261,7 +275,8 @@ impl Hosted {
         match (state, action) {
             (State::Unopened, Action::Open) => {
                 let mode = *self.mode();
-                match Session::open(&self.remote, mode, self.is_blocking, operation).await {
+                let opening = Session::open(&self.remote, mode, self.is_blocking, operation);
+                match Box::pin(opening).await {
                     Ok(session) => {
                         let outcome = Outcome {
                             opened: true,
@@ -274,15 +289,15 @@ impl Hosted {
             }
             (State::Open(mut session), Action::Open) => {
                 session.opens += 1;
-                let result = session.run(operation, Action::Open, modes, None).await;
+                let result = Box::pin(session.run(operation, Action::Open, modes, None)).await;
                 (State::Open(session), result)
             }
             (State::Open(mut session), Action::Close) => {
                 // What an assignment to `isolation_level` committed in sqlite3 is committed here.
-                let applied = session.run(operation, Action::SetMode, modes, None).await;
+                let applied = Box::pin(session.run(operation, Action::SetMode, modes, None)).await;
                 self.status.set_phase(Phase::Closed);
                 self.status.publish(false, 0, false);
-                session.close(&self.status).await;
+                Box::pin(session.close(&self.status)).await;
                 let applied = if modes.is_empty() { nothing } else { applied };
                 (State::Closed, applied)
             }
@@ -314,6 +329,12 @@ impl Hosted {
     }
 }
 
+/// Whether a command's requests are made in no time.
+fn is_quick(action: &Action) -> bool {
+    matches!(action, Action::Execute(execute)
+        if execute.sql.len() + execute.parameters.rows.size() <= SMALL)
+}
+
 pub(super) fn refuse(waiting: Vec<Command>, error: &Error) {
     for command in waiting {
         if command.operation.claim() {
@@ -331,10 +352,12 @@ impl Backend for Arc<Hosted> {
         if !self.birth.accepts(&command, &self.status) {
             return;
         }
+        let is_quick = is_quick(&command.action);
         let mut mailbox = self.lock();
         mailbox.queue.push(command);
         if !matches!(mailbox.state, State::Running) {
-            self.start(mailbox);
+            let at_once = is_quick && matches!(mailbox.state, State::Open(_));
+            self.start(mailbox, at_once);
         }
     }
 

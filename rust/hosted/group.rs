@@ -1,6 +1,8 @@
-//! Groups: statements that wait at the same time and go to the server one behind the other, over a WebSocket.
+//! Groups: statements that wait at the same time and go to the server one behind the other over a WebSocket, or in one
+//! request over HTTP.
 //!
-//! Owns what is still to be answered. Each member hears of its own answer when that is there.
+//! Owns what is still to be answered. Each member hears of its own answer when that is there, which over HTTP is when all
+//! are: so there SELECTs are members, as many as that costs little for, and writes of a pool.
 //! Thread: the network runtime's.
 //! Invariant: only what is independent of its neighbours is in a group: outside of transactions, each statement by itself.
 //! When a member is told to stop, the session goes on with another stream, and the answers of the others are waited for
@@ -17,7 +19,7 @@ use std::time::Instant;
 use crate::core::{
     Action, Command, Error, Execute, Outcome, Route, Shared, StatementKind, Status, TransactionMode,
 };
-use crate::remote::{self, Continuity, Fate, Request, Response, Stream, Transport};
+use crate::remote::{self, Continuity, Fate, Request, Response, Stream};
 
 use super::counts::Counts;
 use super::session::{Session, stopped};
@@ -27,6 +29,8 @@ use super::transaction::mismatch;
 
 /// Statements that go out together, at most.
 pub const MOST: usize = 64;
+/// Over HTTP: with more, those that are answered wait longer for the rest than all of them save.
+pub const MOST_OVER_HTTP: usize = 32;
 
 /// A statement of a group.
 struct Member {
@@ -66,16 +70,21 @@ struct Answers {
 }
 
 impl Session {
+    /// How many commands may go to the server together.
+    pub fn most_together(&self) -> usize {
+        if self.is_http() {
+            self.pace.now()
+        } else {
+            MOST
+        }
+    }
+
     /// Whether a command may go to the server together with others.
     pub fn may_share(&self, command: &Command) -> bool {
         let Action::Execute(execute) = &command.action else {
             return false;
         };
-        // Writes of a pool would wait for each other anyway.
-        let is_group = command.route == Some(Route::Group);
-        let may_wait = is_group || self.remote.options().target.transport == Transport::WebSocket;
-        let is_free = may_wait
-            && self.stream.is_some()
+        let is_free = self.stream.is_some()
             && self.nest.is_empty()
             && !self.is_in_transaction()
             && !self.transaction.is_lost();
@@ -88,6 +97,11 @@ impl Session {
         match (Statement::read(&execute.sql).kind, self.transaction.mode) {
             (_, TransactionMode::Always) => false,
             (StatementKind::Select, _) => true,
+            // Writes of a pool wait for one another anyway; but over HTTP answers that turn out to be too large together
+            // can't be asked for again.
+            (StatementKind::Dml, _) if self.is_http() => {
+                command.route == Some(Route::Group) && !Statement::returns_rows(&execute.sql)
+            }
             (StatementKind::Dml, mode) => matches!(mode, TransactionMode::Autocommit { .. }),
             _ => false,
         }
@@ -139,6 +153,7 @@ impl Session {
         };
         let stream = self.stream.take();
         let stream = stream.unwrap_or_else(|| self.remote.stream());
+        let (sent, began) = (members.len(), Instant::now());
         let mut task = pin!(tokio::spawn(answers.hear(stream, requests)));
         let ended = poll_fn(|context| {
             if let Poll::Ready(ended) = task.as_mut().poll(context) {
@@ -155,6 +170,9 @@ impl Session {
             }
         })
         .await;
+        if member.is_none() {
+            self.pace.learn(sent, began.elapsed());
+        }
         if let Some((stream, too_large)) = ended {
             self.stream = Some(stream);
             return too_large;
@@ -181,6 +199,9 @@ impl Answers {
         if let Err(error) = heard {
             if error.fate == Fate::Unknown {
                 stream.reset();
+            }
+            if error.kind == remote::Kind::TooLarge {
+                answers.ask_alone();
             }
             answers.fail(&error.into());
         }
@@ -221,6 +242,19 @@ impl Answers {
                 error.with_sql(&member.execute.sql)
             });
         end(&member.operation, result);
+    }
+
+    /// All answers together were too large: each SELECT is to be sent by itself.
+    fn ask_alone(&mut self) {
+        let (again, others) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|member| member.read.kind == StatementKind::Select);
+        self.waiting = others;
+        let again: VecDeque<Member> = again;
+        // They are taken from the end.
+        let again = again.into_iter().rev();
+        let pairs = again.map(|member| (member.operation, member.execute));
+        self.too_large.0.extend(pairs);
     }
 
     fn fail(&mut self, error: &Error) {

@@ -11,7 +11,6 @@ use std::time::Duration;
 use crate::core::{Command, Error, Phase};
 
 use super::backend::{Hosted, Mailbox, State, refuse};
-use super::group::MOST;
 use super::pooling::Turn;
 
 /// The task that runs commands. If it ends early, by a panic or with the runtime, what waits is told.
@@ -35,7 +34,7 @@ impl Serving {
         while let Some((turn, state)) = self.next() {
             self.state = match turn {
                 Turn::Run(commands) => Some(self.hosted.run_all(state, commands).await),
-                Turn::Retire => Some(self.hosted.retire(state).await),
+                Turn::Retire => Some(Box::pin(self.hosted.retire(state)).await),
                 Turn::Nothing => Some(state),
             };
         }
@@ -82,7 +81,8 @@ impl Mailbox {
         if let State::Open(session) = state
             && session.may_share(&commands[0])
         {
-            while commands.len() < MOST
+            let most = session.most_together();
+            while commands.len() < most
                 && self
                     .queue
                     .front()

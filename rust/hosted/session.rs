@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -22,8 +22,10 @@ use crate::core::{
 use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream, Transport};
 
 use super::counts::Counts;
+use super::group::MOST_OVER_HTTP;
 use super::lending::Tenure;
 use super::outbox::Outbox;
+use super::pace::Pace;
 use super::reading::Reading;
 use super::statement::Statement;
 
@@ -47,6 +49,7 @@ pub struct Session {
     pub(super) is_unsettled: bool,
     pub(super) counts: Arc<Counts>,
     pub(super) readings: HashMap<u64, Reading>,
+    pub(super) pace: Pace,
     /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
     pub(super) opens: u64,
     /// What borrowers of its pool do with it.
@@ -75,6 +78,7 @@ impl Session {
             is_unsettled: false,
             counts: Arc::default(),
             readings: HashMap::new(),
+            pace: Pace::new(MOST_OVER_HTTP),
             opens: 1,
             tenure: Tenure::default(),
         };
@@ -139,29 +143,30 @@ impl Session {
     async fn dispatch(&mut self, operation: &Shared, action: Action) -> Result<Outcome> {
         match action {
             Action::Execute(execute) => self.execute(&execute).await,
+            // What is rarer is in boxes: its state would make that of every statement larger.
             Action::ExecuteMany {
                 sql,
                 feed,
                 is_atomic,
-            } => self.execute_many(operation, &sql, &feed, is_atomic).await,
-            Action::ExecuteScript(script) => self.execute_script(&script).await,
-            Action::Batch(statements) => self.execute_batch(&statements).await,
+            } => Box::pin(self.execute_many(operation, &sql, &feed, is_atomic)).await,
+            Action::ExecuteScript(script) => Box::pin(self.execute_script(&script)).await,
+            Action::Batch(statements) => Box::pin(self.execute_batch(&statements)).await,
             Action::Fetch { rows, amount } => {
-                self.fetch(&rows, amount).await;
+                Box::pin(self.fetch(&rows, amount)).await;
                 Ok(Outcome::default())
             }
             Action::CloseRows(rows) => {
-                self.close_rows(&rows).await;
+                Box::pin(self.close_rows(&rows)).await;
                 Ok(Outcome::default())
             }
-            Action::Begin(begin) => self.begin(begin).await,
-            Action::Commit => self.commit().await,
-            Action::Rollback => self.rollback().await,
-            Action::UndoBegin(serial) => self.undo_begin(serial).await,
-            Action::Enter(block) => self.enter(&block).await,
-            Action::Leave { block, commits } => self.leave(&block, commits).await,
-            Action::Serve(Service::Acquire(mode)) => self.acquire(mode).await,
-            Action::Serve(Service::Release) => self.release().await,
+            Action::Begin(begin) => Box::pin(self.begin(begin)).await,
+            Action::Commit => Box::pin(self.commit()).await,
+            Action::Rollback => Box::pin(self.rollback()).await,
+            Action::UndoBegin(serial) => Box::pin(self.undo_begin(serial)).await,
+            Action::Enter(block) => Box::pin(self.enter(&block)).await,
+            Action::Leave { block, commits } => Box::pin(self.leave(&block, commits)).await,
+            Action::Serve(Service::Acquire(mode)) => Box::pin(self.acquire(mode)).await,
+            Action::Serve(Service::Release) => Box::pin(self.release()).await,
             Action::Rekey(_) => Err(not_supported("rekey()")),
             Action::Serve(_) => Err(not_supported("this")),
             // The backend opens and closes; a mode change was applied before.
@@ -194,12 +199,15 @@ impl Session {
         }
         let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);
         let answered = if asks && self.is_http() {
-            self.run_apart(requests, continuity).await?
+            Box::pin(self.run_apart(requests, continuity)).await?
         } else {
             let Some(stream) = &mut self.stream else {
                 return Err(gone());
             };
-            Box::pin(stream.run(&requests, continuity)).await
+            let began = Instant::now();
+            let answered = Box::pin(stream.run(&requests, continuity)).await;
+            self.pace.learn(1, began.elapsed());
+            answered
         };
         self.is_unsettled = was_unsettled;
         let mut results = answered.map_err(|error| self.broken(error))?;
@@ -233,7 +241,7 @@ impl Session {
         Ok(answered)
     }
 
-    fn is_http(&self) -> bool {
+    pub(super) fn is_http(&self) -> bool {
         self.remote.options().target.transport == Transport::Http
     }
 
@@ -294,7 +302,7 @@ impl Session {
         }
         let mut applied = Ok(());
         for change in modes {
-            applied = applied.and(self.change_mode(*change).await);
+            applied = applied.and(Box::pin(self.change_mode(*change)).await);
         }
         applied
     }

@@ -94,6 +94,11 @@ impl Statement {
         Some((name.to_ascii_lowercase(), has_argument))
     }
 
+    /// Whether rows come back from it though it writes.
+    pub fn returns_rows(sql: &str) -> bool {
+        Tokens { rest: sql }.any(|token| token.is("RETURNING"))
+    }
+
     /// Whether it asks about one connection, or makes what belongs to it.
     pub fn is_tied(sql: &str) -> bool {
         const ABOUT_ONE: [&str; 3] = ["last_insert_rowid", "changes", "total_changes"];

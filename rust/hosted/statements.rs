@@ -25,7 +25,7 @@ impl Session {
         let sql = &execute.sql;
         let read = Statement::read(sql);
         if read.kind == StatementKind::Rollback && self.transaction.is_lost() {
-            return self.rollback().await;
+            return Box::pin(self.rollback()).await;
         }
         self.check_transaction()?;
         if is_trivial(sql) {
@@ -68,9 +68,8 @@ impl Session {
         let result = match (answered, again) {
             (Err(error), Some(again)) if error.code.as_deref() == Some(TOO_LARGE) => {
                 let (rows, amount) = (&execute.rows, execute.amount);
-                let columns = self
-                    .start_reading(&execute.sql, again, rows, amount)
-                    .await?;
+                let reading = self.start_reading(&execute.sql, again, rows, amount);
+                let columns = Box::pin(reading).await?;
                 return Ok(self.counts.outcome(&columns, None, execute.wants_decltypes));
             }
             (answered, _) => answered?,

@@ -100,7 +100,7 @@ impl Session {
         if !self.outbox.is_empty() {
             let mut chain = self.outbox.begin_batch();
             chain.push(statement);
-            return self.send_chain(chain, asks).await;
+            return Box::pin(self.send_chain(chain, asks)).await;
         }
         let results = self
             .exchange(vec![Request::Execute(statement)], asks)

@@ -4,6 +4,7 @@
 //! Thread: the runtime's.
 //! Must not know: HTTP, Hrana.
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,9 +18,9 @@ use super::tls;
 use super::url::Target;
 
 /// Bytes both ways, encrypted or not.
-pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Socket: AsyncRead + AsyncWrite + fmt::Debug + Send + Sync + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+impl<S: AsyncRead + AsyncWrite + fmt::Debug + Send + Sync + Unpin> Socket for S {}
 
 /// Connects to a server.
 ///

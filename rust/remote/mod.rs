@@ -4,6 +4,7 @@
 //! Thread: the runtime's; everything here that waits needs a Tokio context.
 //! Must not know: Python, SQLite, what a connection of ours is; of the core it uses values and errors only.
 
+mod aside;
 mod auth;
 mod connect;
 mod error;

@@ -93,7 +93,8 @@ impl Remote {
     pub(super) async fn socket(&self) -> Result<Arc<Socket>> {
         // With the wait for others' attempts: a hundred streams must not fail one after the other.
         let limit = self.options.connect_timeout;
-        within(limit, "connecting to the server", self.connected()).await
+        let attempt = Box::pin(self.connected());
+        within(limit, "connecting to the server", attempt).await
     }
 
     async fn connected(&self) -> Result<Arc<Socket>> {

@@ -114,7 +114,7 @@ impl Stream {
             // Then nothing was answered.
             Err(error) if continuity == Continuity::Any && error.may_be_repeated() => {
                 self.reset();
-                self.pipeline(requests, answered).await
+                Box::pin(self.pipeline(requests, answered)).await
             }
             result => result.map_err(|error| self.explain(error, continuity)),
         }

@@ -1,8 +1,14 @@
 //! One HTTP connection to a server.
 //!
-//! Owns the handle of the task that has the socket; to drop it closes the socket.
-//! Invariant: a request whose answer was not read to its end leaves no connection behind.
+//! Owns the socket; to drop it closes that.
+//! Thread: the runtime's, or that of a caller who may send a first request at once.
+//! Invariant: a request whose answer was not read to its end leaves no connection behind. The socket is read and written
+//! only while somebody waits for it: a task of its own would have to be woken for each request, and wake in turn.
 //! Must not know: Hrana.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
@@ -13,17 +19,26 @@ use hyper::http::{HeaderValue, Method, Response, header};
 use hyper_util::rt::TokioIo;
 
 use super::super::auth::Proof;
-use super::super::connect::connect;
+use super::super::connect::{Socket, connect};
 use super::super::error::{Error, Fate, Kind, Result};
 use super::super::native::Native;
 use super::super::options::Options;
 use super::super::proto::Encoding;
 use super::super::url::Target;
 
-/// A connection with nothing on its way.
+type Driver = http1::Connection<TokioIo<Box<dyn Socket>>, Full<Bytes>>;
+
+/// What reads and writes the socket, until that ends.
+#[derive(Debug)]
+struct Wire {
+    sender: SendRequest<Full<Bytes>>,
+    driver: Option<Pin<Box<Driver>>>,
+}
+
+/// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    sender: Native<SendRequest<Full<Bytes>>>,
+    wire: Native<Wire>,
     target: Target,
     /// Whether a request succeeded on it; the server may have closed it since.
     pub was_used: bool,
@@ -46,13 +61,12 @@ impl Connection {
     /// `Connect`.
     pub async fn open(options: &Options, target: &Target) -> Result<Self> {
         let socket = connect(target, options.connect_timeout).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(socket))
+        let (sender, driver) = http1::handshake(TokioIo::new(socket))
             .await
             .map_err(|error| Error::connect(format!("HTTP can't begin: {error}")))?;
-        // Its errors reach whoever waits for an answer.
-        tokio::spawn(async move { drop(connection.await) });
+        let driver = Some(Box::pin(driver));
         Ok(Self {
-            sender: Native::new(sender),
+            wire: Native::new(Wire { sender, driver }),
             target: target.clone(),
             was_used: false,
         })
@@ -68,26 +82,35 @@ impl Connection {
     /// `Connect`: `NeverSent` if nothing of it was written, else `Unknown`.
     pub async fn send(&mut self, message: &Message, proof: &Proof) -> Result<Response<Incoming>> {
         let request = self.request(message, proof)?;
-        let sender = self
-            .sender
-            .get_mut()
-            .ok_or_else(|| Error::connect("the connection belongs to another process"))?;
-        sender.ready().await.map_err(|error| {
-            Error::connect(format!(
-                "the server closed the connection: {}",
-                cause(&error)
-            ))
-        })?;
-        sender
-            .try_send_request(request)
-            .await
-            .map_err(|mut failed| {
-                let why = cause(failed.error());
-                match failed.take_message() {
-                    Some(_) => Error::connect(format!("the request could not be sent: {why}")),
-                    None => Error::lost(&why),
-                }
-            })
+        let Wire { sender, driver } = self.wire.get_mut().ok_or_else(inherited)?;
+        let sent = async {
+            sender.ready().await.map_err(|error| {
+                Error::connect(format!(
+                    "the server closed the connection: {}",
+                    cause(&error)
+                ))
+            })?;
+            sender
+                .try_send_request(request)
+                .await
+                .map_err(|mut failed| {
+                    let why = cause(failed.error());
+                    match failed.take_message() {
+                        Some(_) => Error::connect(format!("the request could not be sent: {why}")),
+                        None => Error::lost(&why),
+                    }
+                })
+        };
+        driven(driver, sent).await
+    }
+
+    /// Waits for something that comes over the socket.
+    ///
+    /// # Errors
+    /// That of what it waits for.
+    pub async fn wait<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let wire = self.wire.get_mut().ok_or_else(inherited)?;
+        driven(&mut wire.driver, work).await
     }
 
     fn request(&self, message: &Message, proof: &Proof) -> Result<Request<Full<Bytes>>> {
@@ -110,6 +133,31 @@ impl Connection {
             .body(Full::new(message.body.clone()))
             .map_err(|_| Error::usage("the path of the database URL can't be requested"))
     }
+}
+
+fn inherited() -> Error {
+    Error::connect("the connection belongs to another process")
+}
+
+/// Runs something to its end while the socket is read and written.
+async fn driven<T>(driver: &mut Option<Pin<Box<Driver>>>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        // First: an end that has come is to be known before a request is sent.
+        for _ in 0..2 {
+            if let Some(running) = driver
+                && running.as_mut().poll(context).is_ready()
+            {
+                // Its errors reach whoever waits for an answer.
+                *driver = None;
+            }
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(done);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Reads an answer's body to its end.

@@ -60,12 +60,13 @@ impl<'a> HttpCursor<'a> {
     /// # Cancellation
     /// Nothing is lost: the next call goes on.
     pub async fn next(&mut self) -> Result<Vec<CursorEvent>> {
-        while self.connection.is_some() {
+        while let Some(connection) = &mut self.connection {
             let events = self.parser.take()?;
             if !events.is_empty() {
                 return Ok(events);
             }
-            let is_over = timeout(self.limit, read_piece(&mut self.body, &mut self.parser))
+            let piece = read_piece(&mut self.body, &mut self.parser);
+            let is_over = timeout(self.limit, connection.wait(piece))
                 .await
                 .unwrap_or_else(|_| {
                     let message = format!("no row within {} s", self.limit.as_secs_f64());
@@ -84,8 +85,11 @@ impl<'a> HttpCursor<'a> {
 
     /// Takes what is there already: servers send each row as a piece of its own. Whether it is the end.
     fn read_ahead(&mut self) -> Result<bool> {
-        while self.parser.size() < ENOUGH {
-            match read_piece(&mut self.body, &mut self.parser).now_or_never() {
+        while self.parser.size() < ENOUGH
+            && let Some(connection) = &mut self.connection
+        {
+            let piece = read_piece(&mut self.body, &mut self.parser);
+            match connection.wait(piece).now_or_never() {
                 Some(Ok(false)) => {}
                 Some(result) => return result,
                 None => break,

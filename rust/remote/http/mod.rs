@@ -5,6 +5,7 @@
 
 mod connection;
 mod cursor;
+mod patience;
 mod refusal;
 mod stream;
 

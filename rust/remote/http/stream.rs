@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::http::{Method, Response as HttpResponse, StatusCode};
 use tokio::time::timeout;
 
+use super::super::aside::aside;
 use super::super::connect::within;
 use super::super::error::{Error, Fate, Kind, Result};
 use super::super::proto::{Batch, CursorBody, Encoding, Protocol, Request, Response};
@@ -19,6 +20,7 @@ use super::super::server::{PROTOCOLS, Remote};
 use super::super::url::Target;
 use super::connection::{Connection, Message, read_body};
 use super::cursor::OpenedHttp;
+use super::patience::Patience;
 use super::refusal::refusal;
 
 /// Bytes of a refusal that are read.
@@ -30,6 +32,7 @@ pub struct HttpStream {
     remote: Arc<Remote>,
     connection: Option<Connection>,
     state: State,
+    patience: Patience,
 }
 
 /// What the server knows of a stream.
@@ -55,6 +58,7 @@ impl State {
 impl HttpStream {
     pub fn new(remote: Arc<Remote>) -> Self {
         Self {
+            patience: Patience::new(remote.options().request_timeout),
             remote,
             connection: None,
             state: State::Fresh,
@@ -93,25 +97,28 @@ impl HttpStream {
             Ok(connection) => connection,
             Err(error) => return Err(self.failed(state, error)),
         };
+        let mut patience = std::mem::replace(&mut self.patience, Patience::new(limit));
         let exchange = async {
-            let (connection, encoding, response) = self
+            let (mut connection, encoding, response) = self
                 .exchange(connection, "pipeline", encode, &state, &target)
                 .await?;
-            let body = read_body(response.into_body(), largest).await?;
+            let body = read_body(response.into_body(), largest);
+            let body = connection.wait(body).await?;
             Ok((connection, encoding, body))
         };
-        let result = timeout(limit, exchange).await.unwrap_or_else(|_| {
+        let result = patience.wait(exchange).await.unwrap_or_else(|| {
             let message = format!(
                 "no answer within {} s; whether the request was carried out is unknown",
                 limit.as_secs_f64()
             );
             Err(Error::new(Kind::Timeout, Fate::Unknown, message))
         });
+        self.patience = patience;
         let (connection, encoding, body) = match result {
             Ok(answered) => answered,
             Err(error) => return Err(self.failed(state, error)),
         };
-        let answer = encoding.read_pipeline(&body)?;
+        let answer = aside(body.len(), || encoding.read_pipeline(&body))?;
         if answer.results.len() != requests.len() {
             return Err(Error::protocol("there are not as many results as requests"));
         }
@@ -139,13 +146,14 @@ impl HttpStream {
             Err(error) => return Err(self.failed(state, error)),
         };
         let exchange = async {
-            let (connection, encoding, response) = self
+            let (mut connection, encoding, response) = self
                 .exchange(connection, "cursor", encode, &state, &target)
                 .await?;
             let mut body = response.into_body();
             let mut parser = CursorBody::new(encoding, largest);
             while !parser.has_begun() {
-                super::cursor::read_piece(&mut body, &mut parser).await?;
+                let piece = super::cursor::read_piece(&mut body, &mut parser);
+                connection.wait(piece).await?;
             }
             Ok((connection, body, parser))
         };
@@ -248,7 +256,7 @@ impl HttpStream {
                 return Ok((connection, protocol.encoding, response));
             }
             let (head, body) = response.into_parts();
-            let body = read_body(body, LARGEST_REFUSAL).await?;
+            let body = Box::pin(connection.wait(read_body(body, LARGEST_REFUSAL))).await?;
             if status == StatusCode::UNAUTHORIZED
                 && std::mem::take(&mut may_ask_again)
                 && self.remote.refuse(&proof).await
@@ -270,6 +278,11 @@ impl HttpStream {
         {
             return Ok(connection);
         }
+        // Its state is large, and would be part of that of every request.
+        Box::pin(self.connect_anew(target)).await
+    }
+
+    async fn connect_anew(&self, target: &Target) -> Result<Connection> {
         let proof = self.remote.proof().await?;
         let limit = self.remote.options().connect_timeout;
         within(limit, "connecting to the server", async {
@@ -311,7 +324,7 @@ impl HttpStream {
             connection.was_used = true;
             let status = response.status();
             let (head, body) = response.into_parts();
-            let body = read_body(body, LARGEST_REFUSAL).await?;
+            let body = connection.wait(read_body(body, LARGEST_REFUSAL)).await?;
             match status {
                 _ if status.is_success() => {
                     self.remote.set_protocol(place);

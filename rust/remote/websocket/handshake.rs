@@ -23,6 +23,9 @@ use super::super::proto::{Encoding, Protocol, ServerMessage};
 /// A socket on which requests can be sent.
 pub(super) type Web = WebSocketStream<Box<dyn Socket>>;
 
+/// Bytes that are read at once. Each read fills as many with zeros first, so more would cost most of a small answer.
+const BUFFER: usize = 16 << 10;
+
 const OFFERED: &str = "hrana3-protobuf, hrana3, hrana2";
 
 /// Connects and says who we are.
@@ -34,6 +37,7 @@ pub(super) async fn shake_hands(options: &Options, proof: &Proof) -> Result<(Web
     let request = upgrade(options, proof)?;
     // A frame is allocated when its length is known, before it is there.
     let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
         .max_message_size(Some(options.largest_answer))
         .max_frame_size(Some(options.largest_answer));
     let (mut web, response) =

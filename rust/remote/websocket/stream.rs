@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::aside::aside;
 use super::super::error::{Error, Fate, Result};
 use super::super::proto::{Batch, Encoding, Request, Response, SocketRequest};
 use super::super::server::Remote;
@@ -96,7 +97,7 @@ impl SocketStream {
                 }
             })?;
             answered(match answer {
-                Ok(message) => Ok(encoding.read_answer(&message)?),
+                Ok(message) => Ok(aside(message.len(), || encoding.read_answer(&message))?),
                 Err(error) => Err(error.into()),
             });
         }

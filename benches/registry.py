@@ -1,0 +1,8 @@
+"""All drivers by name, whatever they speak to."""
+
+from __future__ import annotations
+
+from drivers import LOCALS, Driver
+from remotes import REMOTES
+
+DRIVERS: dict[str, type[Driver]] = {driver.name: driver for driver in (*LOCALS, *REMOTES)}
