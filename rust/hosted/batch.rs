@@ -34,7 +34,7 @@ impl Session {
         let mut frame = Frame::of(&level);
         if level.is_transaction() && statements.iter().any(|execute| !is_read(execute)) {
             // Beside another one that also reads before it writes, the server would refuse one of the two.
-            frame.begin = Begin::Immediate.sql().to_owned();
+            Begin::Immediate.sql().clone_into(&mut frame.begin);
         }
         self.transaction.ended |= level.is_transaction();
         // Its beginning and its end go out with it: it is here only for what it does not allow.
@@ -62,9 +62,9 @@ impl Session {
             Ok(Some(Ok(Response::Batch(result)))) => self.outcomes(&members, &places, result),
             Ok(Some(Err(error))) if error.kind == remote::Kind::TooLarge => {
                 let error = Error::from(error);
-                self.read_batch(&members, frame, error).await
+                Box::pin(self.read_batch(&members, frame, error)).await
             }
-            Ok(Some(Err(error))) => self.refused(frame, was_open, error.into()).await,
+            Ok(Some(Err(error))) => Box::pin(self.refused(frame, was_open, error.into())).await,
             Ok(_) => Err(self.broken(mismatch())),
             Err(error) => Err(error),
         }

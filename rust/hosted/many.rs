@@ -119,7 +119,7 @@ impl Session {
             let result = match (results.next(), results.next()) {
                 (Some(Err(error)), _) | (_, Some(Err(error))) => {
                     return match &frame {
-                        Some(frame) => self.refused(frame, was_open, error.into()).await,
+                        Some(frame) => Box::pin(self.refused(frame, was_open, error.into())).await,
                         None => Err(error.into()),
                     };
                 }

@@ -39,7 +39,7 @@ impl Session {
         let outcome = self.execute_read(execute, &read).await;
         if has_begun && outcome.as_ref().is_err_and(is_of_the_text) {
             // As in sqlite3, which begins nothing for what can't be prepared.
-            self.end_with("ROLLBACK").await?;
+            Box::pin(self.end_with("ROLLBACK")).await?;
         }
         let ends = matches!(
             read.kind,
