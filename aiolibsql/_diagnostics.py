@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 _RowT = TypeVar("_RowT")
 
 # A scan that no index helps: "SCAN planet", but not "SCAN planet USING COVERING INDEX …", a virtual
-# table's own "SCAN … VIRTUAL TABLE INDEX …", "SCAN CONSTANT ROW" or "SCAN 2-ROW VALUES CLAUSE".
-_SCAN = r"SCAN (?!CONSTANT ROW|\d+-ROW VALUES)(?P<table>\S+)(?!.*\bINDEX\b)"
+# table's own "SCAN … VIRTUAL TABLE INDEX …", or rows of a statement's own: "SCAN CONSTANT ROW", or
+# "SCAN 2-ROW VALUES CLAUSE", which was "SCAN 2 CONSTANT ROWS".
+_SCAN = r"SCAN (?!(\d+ )?CONSTANT ROW|\d+-ROW VALUES)(?P<table>\S+)(?!.*\bINDEX\b)"
 # SQLite makes an index for this one statement, and says for which columns.
 _AUTOMATIC = (
     r"SEARCH (?P<table>\S+) USING AUTOMATIC (?:PARTIAL )?(?:COVERING )?INDEX \((?P<terms>.*)\)"

@@ -79,6 +79,15 @@ class Backend:
         options.setdefault("encryption_key", self.key)
         return aiolibsql.create_pool(self.path or ":memory:", size, **options)
 
+    def enforcing(self) -> aiolibsql.Connection[Any]:
+        """Return a connection that enforces foreign keys, as all do at servers."""
+        return self.connect(**({} if self.is_hosted else {"foreign_keys": True}))
+
+    async def hurry(self, conn: aiolibsql.Connection[Any]) -> None:
+        """Have statements not wait for the disk, which is for nobody to set at servers."""
+        if not self.is_hosted:
+            await conn.execute("PRAGMA synchronous=OFF")
+
     def second(self, **options: Any) -> aiolibsql.Connection[Any]:
         """Return one more connection to the same database, not open yet."""
         assert self.name != "memory", "a memory database belongs to one connection: file_backend"

@@ -10,6 +10,7 @@ two SQLite libraries undo each other's POSIX locks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sys
 from typing import TYPE_CHECKING, Any
@@ -72,17 +73,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     Tests of a module that is marked ``everywhere`` run at servers too, except those that are marked
     ``local`` with what no server can do.
     """
-    marks = metafunc.definition.iter_markers("parametrize")
-    if "backend" not in metafunc.fixturenames or any(mark.args[0] == "backend" for mark in marks):
-        return
     find = metafunc.definition.get_closest_marker
     is_for_servers = find("everywhere") is not None and find("local") is None
-    names = [*LOCAL, *TRANSPORTS] if is_for_servers else LOCAL
-    metafunc.parametrize("backend", names, indirect=True)
+    transports = TRANSPORTS if is_for_servers else []
+    given = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    kinds = {"backend": LOCAL, "shared_backend": ["file"], "client_url": ["file", "memory"]}
+    for name, local in kinds.items():
+        if name in metafunc.fixturenames and name not in given:
+            metafunc.parametrize(name, [*local, *transports], indirect=True)
 
 
 # What is about more than servers, or not about runtimes, runs against each way of speaking to a
-# server on one runtime alone, lest it take minutes: `backend`, and modules marked ``paired``.
+# server on one runtime alone, lest it take minutes. The core runs in all combinations: modules
+# marked ``everywhere`` and ``every_runtime``, and what has `transport` and is not ``paired``.
 PAIRS = {"http": ("asyncio", {"use_uvloop": False}), "ws": ("trio", {})}
 
 
@@ -91,9 +94,14 @@ def is_left_out(item: pytest.Item) -> bool:
     call = getattr(item, "callspec", None)
     if call is None or "anyio_backend" not in call.params:
         return False
-    name = "backend" if item.get_closest_marker("paired") is None else "transport"
+    if item.get_closest_marker("every_runtime") is not None:
+        return False
+    names = {"backend", "shared_backend", "client_url"}
+    if item.get_closest_marker("paired") is not None:
+        names.add("transport")
     runtime = call.params["anyio_backend"]
-    return bool(PAIRS.get(call.params.get(name), runtime) != runtime)
+    kinds = [call.params[name] for name in names if name in call.params]
+    return any(PAIRS.get(kind, runtime) != runtime for kind in kinds)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -104,9 +112,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in unwanted]
 
 
-@pytest.fixture
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    """Return a fresh database of each kind in turn."""
+@contextlib.contextmanager
+def made_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     if request.param in TRANSPORTS:
         server: Sqld = request.getfixturevalue("server")
         name = server.create_namespace()
@@ -115,6 +122,20 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
         return
     path = None if request.param == "memory" else tmp_path / "test.db"
     yield Backend(request.param, path, KEY if request.param == "encrypted" else None)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """Return a fresh database of each kind in turn."""
+    with made_backend(request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def shared_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """Return a fresh database of each kind that can have several connections."""
+    with made_backend(request, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -129,10 +150,15 @@ def file_url(tmp_path: Path) -> str:
     return f"file:{tmp_path / 'test.db'}"
 
 
-@pytest.fixture(params=["file", "memory"])
-def client_url(request: pytest.FixtureRequest, file_url: str) -> str:
+@pytest.fixture
+def client_url(request: pytest.FixtureRequest, tmp_path: Path, file_url: str) -> Iterator[str]:
     """Return the URL of a fresh database of each kind that a client can have, in turn."""
-    return {"file": file_url, "memory": "file::memory:"}[request.param]
+    with made_backend(request, tmp_path) as made:
+        if made.is_hosted:
+            # A client has no parameter for its namespace.
+            yield f"{made.name}://{made.namespace}.localhost:{made.port}"
+        else:
+            yield {"file": file_url, "memory": "file::memory:"}[made.name]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 PLAIN: list[Any] = [None, True, 1, 0.5, "text", b"bytes", bytearray(b"array")]
 

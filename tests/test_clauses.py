@@ -8,6 +8,8 @@ import pytest
 
 import aiolibsql
 
+pytestmark = pytest.mark.everywhere
+
 
 @pytest.mark.parametrize(
     ("sql", "expanded"),

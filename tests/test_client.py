@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 
 @pytest.fixture(params=["awaited", "blocking"])
@@ -73,6 +73,7 @@ async def test_error_has_the_code_and_the_cause(client: Client) -> None:
     assert await xs(client) == []
 
 
+@pytest.mark.local("text that is not UTF-8")
 async def test_text_that_is_not_utf8_is_an_error(client: Client) -> None:
     with Code("SQLITE"):
         await client.execute("SELECT CAST(x'ff' AS TEXT)")
@@ -212,6 +213,7 @@ async def test_loop_goes_on_while_calls_run(awaited: Client) -> None:
     assert ticks > 5
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_call_that_was_cancelled_in_the_queue_never_runs(awaited: Client) -> None:
     queued = [Attempt() for _ in range(20)]
     async with anyio.create_task_group() as tasks:
@@ -271,6 +273,7 @@ async def test_client_serves_several_loops_at_once(client_url: str) -> None:
     await client.close()
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_loop_that_ends_while_its_calls_wait_takes_no_turn_with_it(
     awaited: Client,
 ) -> None:

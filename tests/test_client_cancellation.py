@@ -14,7 +14,7 @@ from aiolibsql.client import Client, LibsqlError, create_client
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 # More than any of the works has, so that one that never ends is noticed.
 MOST = 200
@@ -132,6 +132,7 @@ async def test_close_cancelled_at_each_await_closes(file_url: str) -> None:
         assert await cancelled_at_each(close, check) > 1
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_transaction_whose_running_write_is_cancelled_commits_nothing(
     client: Client,
 ) -> None:
@@ -147,6 +148,7 @@ async def test_transaction_whose_running_write_is_cancelled_commits_nothing(
     assert await xs(client) == []
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_commit_after_a_running_write_was_cancelled_is_refused(client: Client) -> None:
     with client.transaction() as transaction:
         await transaction.execute("INSERT INTO t VALUES (1)")
@@ -157,6 +159,7 @@ async def test_commit_after_a_running_write_was_cancelled_is_refused(client: Cli
     assert await xs(client) == []
 
 
+@pytest.mark.local("a cancelled statement ends its transaction")
 async def test_transaction_whose_running_read_is_cancelled_goes_on(client: Client) -> None:
     with client.transaction() as transaction:
         await transaction.execute("INSERT INTO t VALUES (1)")
@@ -166,6 +169,7 @@ async def test_transaction_whose_running_read_is_cancelled_goes_on(client: Clien
     assert await xs(client) == [1, 2]
 
 
+@pytest.mark.local("a cancelled statement ends its transaction")
 async def test_transaction_cancelled_at_its_first_statement_begins_anew(client: Client) -> None:
     for n in range(1, MOST):
         with client.transaction() as transaction:
@@ -181,6 +185,7 @@ async def test_transaction_cancelled_at_its_first_statement_begins_anew(client: 
     assert await xs(client) == []
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_running_call_that_is_cancelled_frees_the_connection(client: Client) -> None:
     for sql in (ENDLESS, ENDLESS_INSERT):
         assert (await attempt_cancelled(client.execute(sql))).is_cancelled
@@ -189,6 +194,7 @@ async def test_running_call_that_is_cancelled_frees_the_connection(client: Clien
         assert await xs(client) == []
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_close_cancelled_while_a_call_runs_closes_after_it(client: Client) -> None:
     call = Attempt()
 

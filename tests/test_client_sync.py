@@ -19,6 +19,8 @@ from aiolibsql.client import ClientSync, LibsqlError, TransactionSync, create_cl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.everywhere
+
 # What a hang is told from, in seconds.
 LONG = 20.0
 SLOW = (

@@ -16,7 +16,7 @@ from aiolibsql.client import Client, _address, create_client, create_client_sync
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 FILES = Path("/proc/self/fd")
 
@@ -163,6 +163,7 @@ async def test_transaction_in_a_transaction_is_an_error(client: Client) -> None:
     assert await xs(client) == []
 
 
+@pytest.mark.local("readers keep nobody from committing")
 async def test_commit_that_fails_can_be_tried_again(client: Client) -> None:
     await client.execute("INSERT INTO t VALUES (1)")
     with client.transaction() as reader, client.transaction() as writer:
@@ -190,6 +191,7 @@ async def test_reads_go_on_beside_a_transaction(file_url: str) -> None:
             assert await xs(client) == [1]
 
 
+@pytest.mark.local("the server decides how long locks are waited for")
 async def test_write_lock_makes_others_busy(client: Client) -> None:
     with client.transaction() as transaction, client.transaction() as other:
         await transaction.execute("INSERT INTO t VALUES (1)")
@@ -206,6 +208,7 @@ async def test_write_lock_makes_others_busy(client: Client) -> None:
     assert await xs(client) == [1, 3]
 
 
+@pytest.mark.local("temporary tables")
 async def test_temporary_table_goes_with_its_transaction(client: Client) -> None:
     for _ in range(2):
         with client.transaction() as transaction:
@@ -253,6 +256,7 @@ async def test_call_waits_for_the_lock_of_a_transaction(awaited: Client) -> None
     assert await xs(awaited) == [1, 2]
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_calls_do_not_wait_for_a_transaction_that_runs(awaited: Client) -> None:
     async with anyio.create_task_group() as tasks:
         with awaited.transaction() as transaction:

@@ -13,7 +13,7 @@ import aiolibsql
 if TYPE_CHECKING:
     from backends import Backend
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 Use = Callable[[aiolibsql.Connection[Any]], Awaitable[object]]
 
@@ -100,17 +100,17 @@ async def test_close_inside_async_with_is_harmless(backend: Backend) -> None:
 # Leaving `async with`.
 
 
-async def test_leaving_normally_commits_and_closes(file_backend: Backend) -> None:
-    connection = await opened_with_table(file_backend)
+async def test_leaving_normally_commits_and_closes(shared_backend: Backend) -> None:
+    connection = await opened_with_table(shared_backend)
     async with connection as conn:
         await conn.execute("INSERT INTO t VALUES (1)")
         assert conn.in_transaction
     assert connection.closed
-    assert await count(file_backend.second()) == 1
+    assert await count(shared_backend.second()) == 1
 
 
-async def test_leaving_by_exception_rolls_back_and_closes(file_backend: Backend) -> None:
-    connection = await opened_with_table(file_backend)
+async def test_leaving_by_exception_rolls_back_and_closes(shared_backend: Backend) -> None:
+    connection = await opened_with_table(shared_backend)
     error = RuntimeError("the user's own")
     with pytest.raises(RuntimeError) as caught:
         async with connection as conn:
@@ -118,11 +118,11 @@ async def test_leaving_by_exception_rolls_back_and_closes(file_backend: Backend)
             raise error
     assert caught.value is error
     assert connection.closed
-    assert await count(file_backend.second()) == 0
+    assert await count(shared_backend.second()) == 0
 
 
-async def test_leaving_raises_the_error_of_its_commit(file_backend: Backend) -> None:
-    connection = await file_backend.connect(foreign_keys=True)
+async def test_leaving_raises_the_error_of_its_commit(shared_backend: Backend) -> None:
+    connection = await shared_backend.enforcing()
     await connection.executescript(
         "CREATE TABLE p (id INTEGER PRIMARY KEY);"
         "CREATE TABLE t (p REFERENCES p DEFERRABLE INITIALLY DEFERRED);"
@@ -131,34 +131,34 @@ async def test_leaving_raises_the_error_of_its_commit(file_backend: Backend) -> 
         async with connection as conn:
             await conn.execute("INSERT INTO t VALUES (7)")
     assert connection.closed
-    assert await count(file_backend.second()) == 0
+    assert await count(shared_backend.second()) == 0
 
 
 async def test_leaving_by_exception_without_a_transaction_keeps_commits(
-    file_backend: Backend,
+    shared_backend: Backend,
 ) -> None:
-    connection = await opened_with_table(file_backend)
+    connection = await opened_with_table(shared_backend)
     with pytest.raises(RuntimeError):
         async with connection as conn:
             await conn.execute("INSERT INTO t VALUES (1)")
             await conn.commit()
             raise RuntimeError
-    assert await count(file_backend.second()) == 1
+    assert await count(shared_backend.second()) == 1
 
 
 # What was not committed.
 
 
-async def test_close_that_discards_changes_warns(file_backend: Backend) -> None:
-    connection = await opened_with_table(file_backend)
+async def test_close_that_discards_changes_warns(shared_backend: Backend) -> None:
+    connection = await opened_with_table(shared_backend)
     await connection.execute("INSERT INTO t VALUES (1)")
     with pytest.warns(ResourceWarning, match="uncommitted"):
         await connection.close()
-    assert await count(file_backend.second()) == 0
+    assert await count(shared_backend.second()) == 0
 
 
-async def test_close_in_a_transaction_that_only_read_is_silent(file_backend: Backend) -> None:
-    connection = await opened_with_table(file_backend)
+async def test_close_in_a_transaction_that_only_read_is_silent(shared_backend: Backend) -> None:
+    connection = await opened_with_table(shared_backend)
     await connection.begin("DEFERRED")
     assert await connection.fetch_all("SELECT * FROM t") == []
     await connection.close()  # a ResourceWarning would be an error
@@ -172,8 +172,10 @@ async def test_connection_dropped_after_stop_is_not_left_open(backend: Backend) 
     gc.collect()
 
 
-async def test_connection_dropped_after_stop_in_a_transaction_warns(file_backend: Backend) -> None:
-    connection = await opened_with_table(file_backend)
+async def test_connection_dropped_after_stop_in_a_transaction_warns(
+    shared_backend: Backend,
+) -> None:
+    connection = await opened_with_table(shared_backend)
     await connection.execute("INSERT INTO t VALUES (1)")
     with pytest.warns(ResourceWarning, match="uncommitted|before being closed"):
         connection.stop()
@@ -182,9 +184,9 @@ async def test_connection_dropped_after_stop_in_a_transaction_warns(file_backend
 
 
 async def test_connection_dropped_open_warns_and_keeps_what_was_committed(
-    file_backend: Backend,
+    shared_backend: Backend,
 ) -> None:
-    connection = await opened_with_table(file_backend)
+    connection = await opened_with_table(shared_backend)
     await connection.execute("INSERT INTO t VALUES (1)")
     await connection.commit()
     await connection.execute("INSERT INTO t VALUES (2)")
@@ -192,4 +194,4 @@ async def test_connection_dropped_open_warns_and_keeps_what_was_committed(
         del connection
         gc.collect()
     # The dropped one may still be closing: the timeout outlasts it.
-    assert await count(file_backend.second()) == 1
+    assert await count(shared_backend.second()) == 1

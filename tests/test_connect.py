@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from backends import Backend
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 
 class Named:

@@ -12,7 +12,7 @@ import aiolibsql
 if TYPE_CHECKING:
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 
 async def test_counters_follow_what_was_done(conn: Connection) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 
 @pytest.fixture
@@ -209,6 +209,7 @@ async def test_slow_query_threshold_that_is_none_is_refused(
         conn.set_slow_query_threshold(threshold)
 
 
+@pytest.mark.local("other words")
 async def test_query_is_in_messages_when_it_was_asked_for(conn: Connection) -> None:
     await conn.execute("CREATE TABLE t (x UNIQUE)")
     insert = "INSERT INTO t VALUES (?)"

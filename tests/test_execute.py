@@ -12,7 +12,7 @@ import aiolibsql
 if TYPE_CHECKING:
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere, pytest.mark.every_runtime]
 
 
 @pytest.mark.parametrize("sql", ["", " \n\t", "-- nothing", "/* nothing */", "-- a\n/* b */ -- c"])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 SCHEMA = """
 CREATE TABLE planet (id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT 'x', mass REAL,
@@ -206,6 +206,7 @@ async def test_method_is_a_coroutine_for_task_groups(schema: Connection) -> None
         tasks.start_soon(schema.get_schema, "planet")
 
 
+@pytest.mark.local("PRAGMAs that set something")
 @pytest.mark.parametrize(
     ("name", "value", "read"),
     [
@@ -233,6 +234,7 @@ async def test_set_pragma_with_what_is_no_name_is_refused(conn: Connection, name
         await conn.set_pragma(name, 1)
 
 
+@pytest.mark.local("PRAGMAs that set something")
 async def test_set_pragma_value_is_no_sql(conn: Connection) -> None:
     await conn.set_pragma("application_id", "1; CREATE TABLE t (x)")
     await conn.set_pragma("application_id", "'); CREATE TABLE t (x); --")

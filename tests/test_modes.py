@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 LEGACY = aiolibsql.LEGACY_TRANSACTION_CONTROL
 
@@ -150,8 +150,11 @@ async def test_default_mode_is_legacy_and_deferred(conn: Connection) -> None:
 async def test_dml_begins_a_transaction_and_nothing_else_does(
     backend: Backend, level: Any, dml: str
 ) -> None:
+    others = ["CREATE TABLE t (a)", "SELECT * FROM t", "PRAGMA user_version", ""]
+    if not backend.is_hosted:
+        others.append("ANALYZE")
     async with backend.connect(isolation_level=level) as conn:
-        for sql in ("CREATE TABLE t (a)", "SELECT * FROM t", "PRAGMA user_version", "ANALYZE", ""):
+        for sql in others:
             await conn.execute(sql)
             assert not conn.in_transaction
         await conn.execute(dml)
@@ -160,8 +163,11 @@ async def test_dml_begins_a_transaction_and_nothing_else_does(
         assert not conn.in_transaction
 
 
-async def test_isolation_level_none_commits_each_statement(file_backend: Backend) -> None:
-    async with file_backend.connect(isolation_level=None) as conn, file_backend.second() as other:
+async def test_isolation_level_none_commits_each_statement(shared_backend: Backend) -> None:
+    async with (
+        shared_backend.connect(isolation_level=None) as conn,
+        shared_backend.second() as other,
+    ):
         await conn.execute("CREATE TABLE t (a)")
         await conn.execute("INSERT INTO t VALUES (1)")
         assert not conn.in_transaction
@@ -263,7 +269,7 @@ async def test_commit_and_rollback_without_a_transaction_do_nothing(conn: Connec
 
 
 async def test_commit_that_fails_leaves_the_transaction_open(backend: Backend) -> None:
-    async with backend.connect(foreign_keys=True) as conn:
+    async with backend.enforcing() as conn:
         await conn.execute("CREATE TABLE p (id INTEGER PRIMARY KEY)")
         await conn.execute("CREATE TABLE c (p REFERENCES p DEFERRABLE INITIALLY DEFERRED)")
         await conn.execute("INSERT INTO c VALUES (1)")
@@ -278,8 +284,8 @@ async def test_commit_that_fails_leaves_the_transaction_open(backend: Backend) -
 # PEP 249's autocommit, on every Python version.
 
 
-async def test_autocommit_false_always_has_a_transaction(file_backend: Backend) -> None:
-    async with file_backend.connect(autocommit=False) as conn, file_backend.second() as other:
+async def test_autocommit_false_always_has_a_transaction(shared_backend: Backend) -> None:
+    async with shared_backend.connect(autocommit=False) as conn, shared_backend.second() as other:
         assert conn.autocommit is False
         assert conn.in_transaction
         await conn.execute("CREATE TABLE t (a)")
@@ -349,9 +355,9 @@ async def test_autocommit_given_as_a_number_is_the_same(given_as: Any) -> None:
 
 
 async def test_isolation_level_none_commits_before_the_next_operation(
-    file_backend: Backend,
+    shared_backend: Backend,
 ) -> None:
-    async with file_backend.connect() as conn, file_backend.second() as other:
+    async with shared_backend.connect() as conn, shared_backend.second() as other:
         await conn.execute("CREATE TABLE t (a)")
         await conn.execute("INSERT INTO t VALUES (1)")
         conn.isolation_level = None
@@ -362,9 +368,9 @@ async def test_isolation_level_none_commits_before_the_next_operation(
 
 
 async def test_autocommit_true_commits_and_false_begins_before_the_next_operation(
-    file_backend: Backend,
+    shared_backend: Backend,
 ) -> None:
-    async with file_backend.connect() as conn, file_backend.second() as other:
+    async with shared_backend.connect() as conn, shared_backend.second() as other:
         await conn.execute("CREATE TABLE t (a)")
         await conn.execute("INSERT INTO t VALUES (1)")
         conn.autocommit = True
@@ -387,7 +393,7 @@ async def test_autocommit_true_commits_and_false_begins_before_the_next_operatio
 async def test_failing_commit_of_an_assignment_is_the_next_operations_error(
     backend: Backend,
 ) -> None:
-    async with backend.connect(foreign_keys=True) as conn:
+    async with backend.enforcing() as conn:
         await conn.execute("CREATE TABLE p (id INTEGER PRIMARY KEY)")
         await conn.execute("CREATE TABLE c (p REFERENCES p DEFERRABLE INITIALLY DEFERRED)")
         await conn.execute("INSERT INTO c VALUES (1)")

@@ -44,10 +44,17 @@ async def test_client_at_a_server(hosted: Backend, proxy: Proxy) -> None:
         assert [row["a"] for row in result] == [1, 2, 5]
 
 
-async def test_blocking_client_at_a_server(hosted: Backend) -> None:
-    with create_client_sync(url_of(hosted)) as client:
+async def test_blocking_client_at_a_server(hosted: Backend, proxy: Proxy) -> None:
+    with create_client_sync(url_of(hosted.through(proxy))) as client:
         client.execute("CREATE TABLE t (a UNIQUE)")
-        client.batch([("INSERT INTO t VALUES (?)", [1]), "INSERT INTO t VALUES (2)"])
+        before = proxy.round_trips
+        proxy.delay = 0.01
+        results = client.batch(
+            [("INSERT INTO t VALUES (?)", [1]), "INSERT INTO t VALUES (2)", "SELECT a FROM t"]
+        )
+        proxy.delay = 0
+        assert proxy.round_trips - before == 1
+        assert [row.astuple() for row in results[2]] == [(1,), (2,)]
         with pytest.raises(LibsqlError) as caught:
             client.batch(["INSERT INTO t VALUES (3)", "INSERT INTO t VALUES (1)"])
         assert caught.value.code.startswith("SQLITE_CONSTRAINT")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 BUSY, BUSY_SNAPSHOT, LOCKED, LOCKED_SHAREDCACHE = 5, 517, 6, 262
 
@@ -168,6 +168,7 @@ async def test_timeout_of_what_ends_in_time_commits(table: Connection) -> None:
     assert await table.fetch_all("SELECT x FROM t") == [(1,), (1,)]
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_timeout_in_a_statement_stops_it_and_rolls_back(table: Connection) -> None:
     async def work() -> None:
         await table.execute("INSERT INTO t VALUES (1)")

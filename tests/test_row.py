@@ -14,7 +14,7 @@ import aiolibsql
 if TYPE_CHECKING:
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 SQL = "SELECT 1 AS id, 'text' AS Name, NULL AS empty, 2.5 AS id, x'00' AS \"é\""
 NAMES = ["id", "Name", "empty", "id", "é"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
@@ -63,8 +63,12 @@ async def test_values_come_back_the_same(conn: Connection) -> None:
         await conn.execute("SELECT ?", (object(),))
 
 
-async def test_parameters_are_counted_and_named(conn: Connection) -> None:
+@pytest.mark.local("names are not bound by their position")
+async def test_names_are_bound_by_position(conn: Connection) -> None:
     assert await conn.fetch_all("SELECT ?2, :a", [1, 2, 3]) == [(2, 3)]
+
+
+async def test_parameters_are_counted_and_named(conn: Connection) -> None:
     assert await conn.fetch_all("SELECT @a, $b", {"a": 1, "b": 2}) == [(1, 2)]
     for parameters in ((), (1, 2), {"b": 1}):
         with pytest.raises(aiolibsql.ProgrammingError):
@@ -152,6 +156,7 @@ async def test_tasks_share_a_connection(conn: Connection) -> None:
     assert results == {number: number**2 for number in range(50)}
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_cancelled_query_stops_and_the_connection_lives(conn: Connection) -> None:
     with anyio.move_on_after(0.05) as scope:
         await conn.execute(ENDLESS)

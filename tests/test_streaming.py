@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 THOUSAND = f"{NUMBERS} SELECT i FROM n LIMIT ?"
 
@@ -78,6 +78,7 @@ async def test_execute_iter_gives_rows_of_the_row_factory(conn: Connection) -> N
         assert [row["one"] for row in chunk] == [1]
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_execute_iter_cancelled_leaves_the_connection_whole(conn: Connection) -> None:
     chunks = conn.execute_iter(ENDLESS_AFTER_100, chunk_size=60)
     assert len(await anext(chunks)) == 60
@@ -114,6 +115,7 @@ async def test_paginate_refuses_what_is_no_page(conn: Connection) -> None:
         await aiolibsql.paginate(conn, "SELECT 1", offset=-1)
 
 
+@pytest.mark.local("a statement that never ends")
 async def test_paginate_cancelled_leaves_the_connection_whole(conn: Connection) -> None:
     outcome = await attempt_cancelled(aiolibsql.paginate(conn, ENDLESS_AFTER_100, offset=200))
     assert outcome.is_cancelled

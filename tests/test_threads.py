@@ -51,7 +51,7 @@ LOOPS = {
 
 async def opened(backend: Backend) -> Conn:
     conn = await backend.connect(isolation_level=None)
-    await conn.execute("PRAGMA synchronous=OFF")
+    await backend.hurry(conn)
     await conn.execute("CREATE TABLE t (thread, i)")
     return conn
 
@@ -70,6 +70,7 @@ def in_threads(conn: Conn, main: Main) -> None:
             future.result(50)
 
 
+@pytest.mark.everywhere
 def test_four_loops_in_four_threads_use_one_connection_at_once(backend: Backend) -> None:
     async def use(conn: Conn, number: int) -> None:
         for i in range(100):
@@ -86,6 +87,7 @@ def test_four_loops_in_four_threads_use_one_connection_at_once(backend: Backend)
     run_trio(conn.close)
 
 
+@pytest.mark.everywhere
 def test_four_loops_iterate_over_cursors_of_one_connection_at_once(backend: Backend) -> None:
     async def use(conn: Conn, number: int) -> None:
         first = number * 1000
@@ -177,6 +179,7 @@ def test_cursor_started_in_one_loop_is_read_in_another(
     LOOPS[reader](conn.close)
 
 
+@pytest.mark.everywhere
 def test_operation_made_in_one_thread_is_awaited_in_another(backend: Backend) -> None:
     conn = run_asyncio(opened, backend)
     operation = conn.execute("INSERT INTO t VALUES (1, 2)")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Conn = aiolibsql.Connection[Any]
 Tx = aiolibsql.Transaction[Any]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere, pytest.mark.every_runtime]
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=name_of)
 each_writer = pytest.mark.parametrize("kind", WRITERS, ids=name_of)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from backends import Backend
 
+pytestmark = pytest.mark.everywhere
+
 Conn = aiolibsql.Connection[Any]
 Tx = aiolibsql.Transaction[Any]
 
@@ -45,7 +47,7 @@ MANY = f"{NUMBERS} SELECT i FROM n LIMIT 1000"
 async def conn(backend: Backend) -> AsyncIterator[Conn]:
     """Return an autocommit connection that the end of the test has to find whole."""
     async with backend.connect(timeout=20, isolation_level=None) as connection:
-        await connection.execute("PRAGMA synchronous=OFF")
+        await backend.hurry(connection)
         await connection.execute("CREATE TABLE t (x)")
         yield connection
         if not connection.closed:
@@ -366,6 +368,7 @@ class TestOutside:
             assert not conn.in_transaction
             await assert_healthy(conn)
 
+    @pytest.mark.local("PRAGMAs that set something")
     async def test_gives_up_by_the_timeout_of_a_pragma(self, conn: Conn) -> None:
         held = Held(conn)
         async with anyio.create_task_group() as tasks:
@@ -533,6 +536,7 @@ def line_after() -> int:
 
 @pytest.mark.anyio
 class TestCursors:
+    @pytest.mark.local("results come whole")
     async def test_opened_before_by_another_task_waits_for_the_block(self, conn: Conn) -> None:
         held = Held(conn)
         fetched = Attempt()
@@ -725,7 +729,7 @@ class TestThreads:
 
         async def opened() -> Conn:
             conn = await backend.connect(timeout=50, isolation_level=None)
-            await conn.execute("PRAGMA synchronous=OFF")
+            await backend.hurry(conn)
             await conn.execute("CREATE TABLE t (x)")
             await conn.execute("INSERT INTO t VALUES (0)")
             return conn

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Connection = aiolibsql.Connection[Any]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 
@@ -45,7 +45,7 @@ def bits(value: object) -> object:
 
 async def stored(conn: Connection, value: object) -> Any:
     """Return a value after a way through a table."""
-    await conn.execute("CREATE TEMP TABLE IF NOT EXISTS box (value)")
+    await conn.execute("CREATE TABLE IF NOT EXISTS box (value)")
     await conn.execute("DELETE FROM box")
     await conn.execute("INSERT INTO box VALUES (?)", (value,))
     row = await conn.fetch_one("SELECT value FROM box")
@@ -70,7 +70,7 @@ async def test_values_selected_come_back_the_same(conn: Connection, row: list[ob
 async def test_values_stored_by_executemany_come_back_the_same(
     conn: Connection, rows: list[tuple[object, object]]
 ) -> None:
-    await conn.execute("CREATE TEMP TABLE IF NOT EXISTS pair (a, b)")
+    await conn.execute("CREATE TABLE IF NOT EXISTS pair (a, b)")
     await conn.execute("DELETE FROM pair")
     await conn.executemany("INSERT INTO pair VALUES (?, ?)", rows)
     back = await conn.fetch_all("SELECT a, b FROM pair ORDER BY rowid")
@@ -151,6 +151,7 @@ async def test_empty_text_and_blob_are_not_null(conn: Connection) -> None:
     assert await conn.fetch_all("SELECT x'', zeroblob(0), '', NULL") == [(b"", b"", "", None)]
 
 
+@pytest.mark.local("values of more than 5 MB")
 @pytest.mark.parametrize("value", ["é" * 3_000_000, b"\0\x01" * 4_000_000], ids=["text", "blob"])
 async def test_large_value_comes_back_whole(conn: Connection, value: object) -> None:
     assert await stored(conn, value) == value
@@ -250,6 +251,7 @@ async def test_parameter_beyond_sqlites_limit_is_refused_uncopied(
 BROKEN = "SELECT CAST(x'666f6fff62' AS TEXT)"
 
 
+@pytest.mark.local("text that is not UTF-8")
 async def test_invalid_utf8_is_an_operational_error(conn: Connection) -> None:
     with pytest.raises(aiolibsql.OperationalError, match=r"(?i)utf-8"):
         await conn.fetch_all(BROKEN)
@@ -261,6 +263,7 @@ async def test_invalid_utf8_is_an_operational_error(conn: Connection) -> None:
     await assert_healthy(conn)
 
 
+@pytest.mark.local("text that is not UTF-8")
 @pytest.mark.parametrize(
     ("factory", "expected"),
     [

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from aiolibsql.client import _address
-from aiolibsql.client._connections_sync import ConnectionsSync, run
+from aiolibsql.client._connections_sync import ConnectionsSync, run, run_batch
 from aiolibsql.client._error import translated
 from aiolibsql.client._statement import bound, check_batch, check_call
 from aiolibsql.client._transaction_sync import TransactionSync
@@ -101,12 +101,8 @@ class ClientSync:
         statements = [bound(stmt) for stmt in stmts]
         check_batch(statements)
         try:
-            # What is not committed is rolled back where the connection is given back.
             with self._connections.for_call() as conn:
-                conn.execute("BEGIN")
-                results = [run(conn, sql, parameters) for sql, parameters in statements]
-                conn.execute("COMMIT")
-                return results
+                return run_batch(conn, statements)
         except Error as error:
             raise translated(error, self._connections.address.code) from error
 

@@ -13,13 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from aiolibsql.client._address import Address
-    from aiolibsql.client._statement import Parameters
-    from aiolibsql.dbapi import Connection
+    from aiolibsql.client._statement import Bound, Parameters
+    from aiolibsql.dbapi import Connection, Cursor
 
 
 def run(conn: Connection, sql: str, parameters: Parameters) -> ResultSet:
     """Execute a statement and read all of its rows."""
-    cursor = conn.execute(sql, parameters)
+    return _result(conn.execute(sql, parameters))
+
+
+def run_batch(conn: Connection, statements: list[Bound]) -> list[ResultSet]:
+    """Execute statements in a transaction of their own, in one command, and read all rows."""
+    cursors = conn._batch(statements)  # noqa: SLF001 - sqlite3 has no such method
+    return [_result(cursor) for cursor in cursors]
+
+
+def _result(cursor: Cursor) -> ResultSet:
     try:
         rows = cursor.fetchall()
         return result_set(cursor.description, rows, cursor.rowcount, cursor.lastrowid)

@@ -7,7 +7,7 @@ which lets go of the interpreter meanwhile. A connection is either one of these 
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, SupportsIndex, final, overload
 
@@ -293,6 +293,8 @@ class Connection:
             DatabaseError: As for `execute`; the statements after the failed one do not run.
         """
 
+    # As `batch` of the asynchronous connection, with the cursors of all statements.
+    def _batch(self, statements: Sequence[tuple[str, Parameters | None]]) -> list[Cursor]: ...
     def __call__(self, *args: str) -> object: ...
     def commit(self) -> None:
         """Commit the open transaction, if there is one (as `sqlite3`).

@@ -1,19 +1,27 @@
 //! Batches of a session: several statements in one request, all of them or none.
 //!
-//! Owns no state; this is the session's method.
-//! Invariant: what begins and ends a batch goes out with it.
-//! Must not know: cursors.
+//! Owns no state; these are the session's methods.
+//! Invariant: what begins and ends a batch goes out with it. It runs a second time only if the first one was undone, or
+//! if all of it only reads: as a cursor, because its answer was too large for one piece.
+//! Must not know: who wants the rows.
 
 use std::sync::Arc;
 
-use crate::core::{Error, Execute, Nest, Outcome, Reply, Result, is_trivial};
-use crate::remote::{self, Request, Response};
+use crate::core::{Begin, Error, Execute, Nest, Outcome, Reply, Result, is_trivial};
+use crate::remote::{self, Batch, BatchResult, CursorEvent, Request, Response, StatementResult};
 
-use super::outbox::Frame;
+use super::outbox::{Chain, Frame};
 use super::session::Session;
 use super::statement::Statement;
 use super::statements::{bound, no_statement};
 use super::transaction::mismatch;
+
+/// A statement of a batch.
+struct Member<'a> {
+    execute: &'a Execute,
+    read: Statement,
+    statement: remote::Statement,
+}
 
 impl Session {
     /// Runs statements in a block of their own.
@@ -23,7 +31,11 @@ impl Session {
         }
         let block = Nest::block_of_batch();
         let level = self.nest.level(&block, self.is_in_transaction());
-        let frame = Frame::of(&level);
+        let mut frame = Frame::of(&level);
+        if level.is_transaction() && statements.iter().any(|execute| !is_read(execute)) {
+            // Beside another one that also reads before it writes, the server would refuse one of the two.
+            Begin::Immediate.sql().clone_into(&mut frame.begin);
+        }
         self.transaction.ended |= level.is_transaction();
         // Its beginning and its end go out with it: it is here only for what it does not allow.
         self.nest.push(level);
@@ -42,6 +54,23 @@ impl Session {
         statements: &[Execute],
         frame: &Frame,
     ) -> Result<Arc<[Outcome]>> {
+        let members = self.read_members(statements)?;
+        let was_open = self.is_open;
+        let (batch, places) = framed(self.outbox.begin_batch(), &members, frame);
+        let answered = self.exchange(vec![Request::Batch(batch)], true).await;
+        match answered.map(|results| results.into_iter().next()) {
+            Ok(Some(Ok(Response::Batch(result)))) => self.outcomes(&members, &places, result),
+            Ok(Some(Err(error))) if error.kind == remote::Kind::TooLarge => {
+                let error = Error::from(error);
+                Box::pin(self.read_batch(&members, frame, error)).await
+            }
+            Ok(Some(Err(error))) => Box::pin(self.refused(frame, was_open, error.into())).await,
+            Ok(_) => Err(self.broken(mismatch())),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_members<'a>(&mut self, statements: &'a [Execute]) -> Result<Vec<Member<'a>>> {
         let mut members = Vec::with_capacity(statements.len());
         for execute in statements {
             let read = Statement::read(&execute.sql);
@@ -50,29 +79,26 @@ impl Session {
             admitted.map_err(|error| error.with_sql(&execute.sql))?;
             let statement = remote::Statement::new(&*execute.sql);
             let statement = bound(statement, &execute.parameters, 0)?;
-            members.push((execute, read, statement));
+            members.push(Member {
+                execute,
+                read,
+                statement,
+            });
         }
-        let mut chain = self.outbox.begin_batch();
-        chain.push(remote::Statement::new(&*frame.begin).without_rows());
-        let places: Vec<_> = members
-            .iter()
-            .map(|(execute, _, statement)| {
-                let is_sent = !is_trivial(&execute.sql);
-                is_sent.then(|| chain.push(statement.clone()))
-            })
-            .collect();
-        chain.end_with(frame.commit.as_deref(), &frame.undo);
-        let request = Request::Batch(chain.batch);
-        let results = self.exchange(vec![request], true).await?;
-        let mut result = match results.into_iter().next() {
-            Some(Ok(Response::Batch(result))) => result,
-            Some(Err(error)) => return Err(error.into()),
-            _ => return Err(self.broken(mismatch())),
-        };
+        Ok(members)
+    }
+
+    /// What the statements came to, or the error of the one that failed.
+    fn outcomes(
+        &mut self,
+        members: &[Member<'_>],
+        places: &[Option<u32>],
+        mut result: BatchResult,
+    ) -> Result<Arc<[Outcome]>> {
         let failed = result.steps.iter().find_map(|(place, step)| {
             let error = step.as_ref().err()?;
-            let of = places.iter().position(|own| *own == Some(*place));
-            Some((error.clone(), of.map(|of| &statements[of].sql)))
+            let of = places.iter().position(|own| own == &Some(*place));
+            Some((error.clone(), of.map(|of| &members[of].execute.sql)))
         });
         if let Some((error, sql)) = failed {
             let error = Error::from(remote::Error::from(error));
@@ -81,8 +107,8 @@ impl Session {
                 None => error,
             });
         }
-        let mut outcomes = Vec::with_capacity(statements.len());
-        for ((execute, read, _), place) in members.iter().zip(places) {
+        let mut outcomes = Vec::with_capacity(members.len());
+        for (Member { execute, read, .. }, place) in members.iter().zip(places) {
             outcomes.push(match place.map(|place| result.steps.remove(&place)) {
                 None => no_statement(&execute.rows, &execute.parameters)?,
                 Some(Some(Ok(result))) => self.counts.take(execute, read, result),
@@ -91,4 +117,130 @@ impl Session {
         }
         Ok(outcomes.into())
     }
+
+    /// Runs a batch whose answer is too large once more, after what was done is undone, with a cursor for all of it.
+    async fn read_batch(
+        &mut self,
+        members: &[Member<'_>],
+        frame: &Frame,
+        too_large: Error,
+    ) -> Result<Arc<[Outcome]>> {
+        if self.is_open {
+            self.undo_frame(frame).await?;
+        } else if members.iter().any(|member| !member.read.is_readonly) {
+            // The COMMIT may have been what there was no room for.
+            return Err(too_large);
+        }
+        let (batch, places) = framed(self.outbox.begin_batch(), members, frame);
+        let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);
+        let result = self.read_steps(&batch, members, &places).await;
+        self.is_unsettled = was_unsettled;
+        let result = result.map_err(|error| self.broken(error));
+        self.exchange(Vec::new(), true).await?;
+        let outcomes = match result {
+            Ok(result) => self.outcomes(members, &places, result),
+            Err(error) if self.is_open => self.undo_frame(frame).await.and(Err(error)),
+            Err(error) => Err(error),
+        };
+        if outcomes.is_err() {
+            for member in members {
+                member.execute.rows.clear();
+            }
+        }
+        outcomes
+    }
+
+    /// The server did not run all of a batch, nor what undoes it.
+    pub(super) async fn refused<T>(
+        &mut self,
+        frame: &Frame,
+        was_open: bool,
+        error: Error,
+    ) -> Result<T> {
+        if self.is_open && !was_open {
+            self.undo_frame(frame).await?;
+        }
+        Err(error)
+    }
+
+    pub(super) async fn undo_frame(&mut self, frame: &Frame) -> Result<()> {
+        for sql in &frame.undo {
+            self.run_sql(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a batch through a cursor. Rows go to where they are wanted as they come.
+    async fn read_steps(
+        &mut self,
+        batch: &Batch,
+        members: &[Member<'_>],
+        places: &[Option<u32>],
+    ) -> remote::Result<BatchResult> {
+        let continuity = self.continuity();
+        let stream = self.stream.get_or_insert_with(|| self.remote.stream());
+        let mut cursor = stream.cursor(batch, continuity).await?;
+        let mut result = BatchResult::default();
+        let mut current: Option<(u32, StatementResult)> = None;
+        loop {
+            let events = cursor.next().await?;
+            if events.is_empty() {
+                return Ok(result);
+            }
+            for event in events {
+                match event {
+                    CursorEvent::StepBegin { step, columns } => {
+                        let begun = StatementResult {
+                            columns,
+                            ..StatementResult::default()
+                        };
+                        current = Some((step, begun));
+                    }
+                    CursorEvent::Rows(rows) => {
+                        let step = current.as_ref().map(|(step, _)| *step);
+                        let of = places.iter().position(|own| own.is_some() && *own == step);
+                        if let Some(of) = of {
+                            members[of].execute.rows.push(rows);
+                        }
+                    }
+                    CursorEvent::StepEnd {
+                        affected_row_count,
+                        last_insert_rowid,
+                    } => {
+                        if let Some((step, begun)) = current.take() {
+                            let ended = StatementResult {
+                                affected_row_count,
+                                last_insert_rowid,
+                                ..begun
+                            };
+                            result.steps.insert(step, Ok(ended));
+                        }
+                    }
+                    CursorEvent::StepError { step, error } => {
+                        current = None;
+                        result.steps.insert(step, Err(error));
+                    }
+                    CursorEvent::Error(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+}
+
+fn is_read(execute: &Execute) -> bool {
+    is_trivial(&execute.sql) || Statement::read(&execute.sql).is_readonly
+}
+
+/// A batch of the members, with what begins and ends it; where each member is in it.
+fn framed(mut chain: Chain, members: &[Member<'_>], frame: &Frame) -> (Batch, Vec<Option<u32>>) {
+    chain.push(remote::Statement::new(&*frame.begin).without_rows());
+    let places = members
+        .iter()
+        .map(|member| {
+            let is_sent = !is_trivial(&member.execute.sql);
+            is_sent.then(|| chain.push(member.statement.clone()))
+        })
+        .collect();
+    chain.end_with(frame.commit.as_deref(), &frame.undo);
+    (chain.batch, places)
 }

@@ -24,7 +24,7 @@ use crate::remote::{self, Continuity, Fate, Request, Response, Stream};
 use super::counts::Counts;
 use super::session::{Session, stopped};
 use super::statement::Statement;
-use super::statements::bound;
+use super::statements::{bound, of_a_write};
 use super::transaction::mismatch;
 
 /// Statements that go out together, at most.
@@ -226,7 +226,7 @@ impl Answers {
                 self.too_large.0.push((member.operation, member.execute));
                 return;
             }
-            Err(error) => Err(Error::from(error)),
+            Err(error) => Err(of_a_write(Error::from(error))),
         };
         self.status.publish(false, self.counts.changes(), false);
         let took = member.execute.is_timed.then(|| self.started.elapsed());

@@ -84,7 +84,7 @@ impl Session {
                 }
                 Parameters::Failed => {
                     if let (Some(frame), true) = (&frame, has_begun) {
-                        self.undo_rows(frame).await?;
+                        self.undo_frame(frame).await?;
                     }
                     return Err(stopped(operation));
                 }
@@ -114,9 +114,15 @@ impl Session {
             let requests = vec![text, Request::Batch(chain.batch), Request::CloseSql { id }];
             // From here on there is something to undo, until the last rows are in.
             self.is_unsettled = frame.is_some();
+            let was_open = self.is_open;
             let mut results = self.exchange(requests, true).await?.into_iter();
             let result = match (results.next(), results.next()) {
-                (Some(Err(error)), _) | (_, Some(Err(error))) => return Err(error.into()),
+                (Some(Err(error)), _) | (_, Some(Err(error))) => {
+                    return match &frame {
+                        Some(frame) => Box::pin(self.refused(frame, was_open, error.into())).await,
+                        None => Err(error.into()),
+                    };
+                }
                 (_, Some(Ok(Response::Batch(result)))) => result,
                 _ => return Err(self.broken(mismatch())),
             };
@@ -142,13 +148,6 @@ impl Session {
             Some(error) => Err(remote::Error::from(error).into()),
             None => Ok(changed),
         }
-    }
-
-    async fn undo_rows(&mut self, frame: &Frame) -> Result<()> {
-        for sql in &frame.undo {
-            self.run_sql(sql).await?;
-        }
-        Ok(())
     }
 }
 

@@ -4,8 +4,8 @@
 //! Invariant: outside of a transaction the first of them is a BEGIN.
 //! Must not know: when they are due.
 
-use crate::core::{Begin, Error, Level, Result};
-use crate::remote::{Batch, BatchResult, Condition, Statement, StatementResult};
+use crate::core::{Begin, Level, Result};
+use crate::remote::{self, Batch, BatchResult, Condition, Statement, StatementResult};
 
 /// What goes out before the next statement.
 #[derive(Debug, Default)]
@@ -111,7 +111,8 @@ impl Frame {
 #[derive(Debug, Default)]
 pub struct Chain {
     pub batch: Batch,
-    last: Option<u32>,
+    /// The place of the last one that was added.
+    pub last: Option<u32>,
 }
 
 impl Chain {
@@ -141,14 +142,15 @@ impl Chain {
 /// What the last statement of a chain came to.
 ///
 /// # Errors
-/// That of the first one that failed.
-pub fn last_result(mut result: BatchResult) -> Result<StatementResult> {
-    let mut last = None;
-    while let Some((_, step)) = result.steps.pop_first() {
+/// That of the first one that failed; `Operational` if the server says nothing of the last.
+pub fn last_result(mut result: BatchResult, last: Option<u32>) -> Result<StatementResult> {
+    let mut of_last = None;
+    while let Some((place, step)) = result.steps.pop_first() {
         match step {
-            Ok(result) => last = Some(result),
-            Err(error) => return Err(crate::remote::Error::from(error).into()),
+            Ok(result) if Some(place) == last => of_last = Some(result),
+            Ok(_) => {}
+            Err(error) => return Err(remote::Error::from(error).into()),
         }
     }
-    last.ok_or_else(|| Error::internal("the server ran nothing of a batch"))
+    of_last.ok_or_else(|| remote::Error::protocol("an answer is missing in a batch").into())
 }

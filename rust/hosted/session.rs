@@ -343,8 +343,15 @@ impl Session {
         for (_, reading) in self.readings.drain() {
             reading.end(Error::closed());
         }
-        if let (Some(stream), false) = (&mut self.stream, status.is_hurried()) {
-            drop(tokio::time::timeout(GOODBYE, stream.close()).await);
+        let Some(mut stream) = self.stream.take() else {
+            return;
+        };
+        let goodbye = async move { drop(tokio::time::timeout(GOODBYE, stream.close()).await) };
+        if status.is_hurried() {
+            // Nobody waits, but others may wait for its locks.
+            drop(tokio::spawn(goodbye));
+        } else {
+            goodbye.await;
         }
     }
 }

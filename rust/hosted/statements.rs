@@ -36,8 +36,12 @@ impl Session {
             .admit_statement(read.told())
             .map_err(|error| error.with_sql(sql))?;
         self.note_change(&read, sql);
-        self.begin_implicitly(&read);
+        let has_begun = self.begin_implicitly(&read);
         let outcome = self.execute_read(execute, &read).await;
+        if has_begun && outcome.as_ref().is_err_and(is_of_the_text) {
+            // As in sqlite3, which begins nothing for what can't be prepared.
+            Box::pin(self.end_with("ROLLBACK")).await?;
+        }
         let ends = matches!(
             read.kind,
             StatementKind::Commit | StatementKind::Rollback | StatementKind::Savepoint
@@ -72,18 +76,22 @@ impl Session {
                 let columns = Box::pin(reading).await?;
                 return Ok(self.counts.outcome(&columns, None, execute.wants_decltypes));
             }
+            (Err(error), None) if read.is_dml() => return Err(of_a_write(error)),
             (answered, _) => answered?,
         };
         Ok(self.counts.take(execute, read, result))
     }
 
-    pub(super) fn begin_implicitly(&mut self, read: &Statement) {
+    /// Whether a transaction begins with this statement that nobody asked for by name.
+    pub(super) fn begin_implicitly(&mut self, read: &Statement) -> bool {
         if let TransactionMode::Implicit(begin) = self.transaction.mode
             && !self.is_in_transaction()
             && read.is_dml()
         {
             self.outbox.push(begin.sql().trim_end());
+            return true;
         }
+        false
     }
 
     pub(super) async fn execute_script(&mut self, script: &Arc<str>) -> Result<Outcome> {
@@ -107,6 +115,26 @@ impl Session {
             Some(Err(error)) => Err(Error::from(error).with_sql(script)),
             _ => Err(self.broken(mismatch())),
         }
+    }
+}
+
+/// Whether the server refused a text before it ran.
+fn is_of_the_text(error: &Error) -> bool {
+    let code = error.code.as_deref();
+    matches!(
+        code,
+        Some("SQL_INPUT_ERROR" | "SQL_PARSE_ERROR" | "SQLITE_UNKNOWN")
+    )
+}
+
+/// What a write returns may be too large, which the server notices when the write is done.
+pub(super) fn of_a_write(error: Error) -> Error {
+    if error.code.as_deref() != Some(TOO_LARGE) {
+        return error;
+    }
+    Error {
+        message: format!("{}: the statement may have been carried out", error.message),
+        ..error
     }
 }
 

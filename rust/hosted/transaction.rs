@@ -113,11 +113,12 @@ impl Session {
     }
 
     pub(super) async fn send_chain(&mut self, chain: Chain, asks: bool) -> Result<StatementResult> {
+        let last = chain.last;
         let results = self
             .exchange(vec![Request::Batch(chain.batch)], asks)
             .await?;
         match results.into_iter().next() {
-            Some(Ok(Response::Batch(result))) => last_result(result),
+            Some(Ok(Response::Batch(result))) => last_result(result, last),
             Some(Err(error)) => Err(error.into()),
             _ => Err(self.broken(mismatch())),
         }

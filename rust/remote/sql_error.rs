@@ -21,11 +21,12 @@ const PREFIXES: [&str; 3] = [
 const MANY_STATEMENTS: &str = "You can only execute one statement at a time.";
 
 /// How SQLite words a failed constraint. `UNIQUE` stands for primary keys too: the words are the same.
-const CONSTRAINTS: [(&str, i32); 5] = [
+const CONSTRAINTS: [(&str, i32); 6] = [
     ("UNIQUE constraint failed", code::CONSTRAINT_UNIQUE),
     ("NOT NULL constraint failed", code::CONSTRAINT_NOTNULL),
     ("CHECK constraint failed", code::CONSTRAINT_CHECK),
     ("FOREIGN KEY constraint failed", code::CONSTRAINT_FOREIGNKEY),
+    ("cannot store ", code::CONSTRAINT_DATATYPE),
     ("PRIMARY KEY must be unique", code::CONSTRAINT_PRIMARYKEY),
 ];
 
@@ -113,6 +114,7 @@ mod tests {
             ("NOT NULL constraint failed: t.a", 1299),
             ("CHECK constraint failed: a > 0", 275),
             ("FOREIGN KEY constraint failed", 787),
+            ("cannot store TEXT value in INTEGER column t.a", 3091),
             ("PRIMARY KEY must be unique", 1555),
             ("a trigger's own words", 19),
         ];

@@ -6,6 +6,7 @@
 //! Thread: the caller's, detached from the interpreter while SQLite works.
 //! Invariant: no event loop and no thread of our own takes part.
 
+mod batch;
 mod blob;
 mod connection;
 mod cursor;

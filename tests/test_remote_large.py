@@ -1,0 +1,167 @@
+"""Answers that are too large to come whole, of a server that sends little at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from backends import Backend
+from healthy import assert_healthy
+from sqld import Sqld
+
+import aiolibsql
+from aiolibsql.client import create_client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    Connection = aiolibsql.Connection[Any]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.paired]
+
+COUNT = 3000
+NUMBERS = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {COUNT})"
+# More than the server sends at once.
+LARGE = f"{NUMBERS} SELECT i, printf('%060d', i) FROM n"
+
+
+@pytest.fixture(scope="module")
+def frugal(program: str) -> Iterator[Sqld]:
+    """Return a server whose answers have 100 KB at most."""
+    assert program
+    with Sqld("--enable-namespaces", "--max-response-size", "100KB") as sqld:
+        yield sqld
+
+
+@pytest.fixture
+def database(frugal: Sqld, transport: str) -> Iterator[Backend]:
+    """Return a fresh database there."""
+    name = frugal.create_namespace()
+    yield Backend(transport, port=frugal.port, namespace=name)
+    frugal.remove_namespace(name)
+
+
+@pytest.fixture
+async def conn(database: Backend) -> AsyncIterator[Connection]:
+    """Return a connection in autocommit mode; there is a table ``t (a UNIQUE)``."""
+    async with database.connect(isolation_level=None) as conn:
+        await conn.execute("CREATE TABLE t (a UNIQUE, b)")
+        yield conn
+
+
+async def rows_of(conn: Connection) -> list[Any]:
+    return [a for (a,) in await conn.fetch_all("SELECT a FROM t ORDER BY a")]
+
+
+async def test_batch_is_run_again_with_a_cursor_and_once_only(conn: Connection) -> None:
+    insert = ("INSERT INTO t (a) VALUES (?)", (1,))
+    cursors = await conn._batch([insert, LARGE, "", "INSERT INTO t (a) VALUES (2)", LARGE])
+    assert [cursor.rowcount for cursor in cursors] == [1, -1, -1, 1, -1]
+    for cursor in (cursors[1], cursors[4]):
+        rows = await cursor.fetchall()
+        assert [i for i, _ in rows] == list(range(1, COUNT + 1))
+        assert rows[-1][1] == f"{COUNT:060d}"
+    assert cursors[3].lastrowid == 2
+    assert cursors[1].description is not None
+    assert not conn.in_transaction
+    assert conn.total_changes == 2
+    assert await rows_of(conn) == [1, 2]
+    await assert_healthy(conn)
+
+
+@pytest.mark.parametrize("begin", ["in a block", "by name", "with its first statement"])
+async def test_batch_inside_of_a_transaction(conn: Connection, begin: str) -> None:
+    insert = "INSERT INTO t (a) VALUES (1)"
+    if begin == "by name":
+        await conn.begin()
+        await conn.execute("INSERT INTO t (a) VALUES (0)")
+        cursor = await conn.batch([insert, LARGE])
+        assert conn.in_transaction
+        await conn.commit()
+    else:
+        async with conn.transaction():
+            if begin == "in a block":
+                await conn.execute("INSERT INTO t (a) VALUES (0)")
+            cursor = await conn.batch([insert, LARGE])
+            assert conn.in_transaction
+    assert len(await cursor.fetchall()) == COUNT
+    assert await rows_of(conn) == ([1] if begin == "with its first statement" else [0, 1])
+    await assert_healthy(conn)
+
+
+async def test_batch_that_fails_behind_what_is_too_large_keeps_nothing(conn: Connection) -> None:
+    insert = "INSERT INTO t (a) VALUES (1)"
+    with pytest.raises(aiolibsql.IntegrityError) as caught:
+        await conn.batch([insert, LARGE, insert])
+    assert caught.value.sql == insert
+    assert not conn.in_transaction
+    assert await rows_of(conn) == []
+    await conn.execute("INSERT INTO t (a) VALUES (5)")
+    async with conn.transaction():
+        await conn.execute("INSERT INTO t (a) VALUES (6)")
+        with pytest.raises(aiolibsql.IntegrityError):
+            await conn.batch([insert, LARGE, insert])
+        assert conn.in_transaction
+    assert await rows_of(conn) == [5, 6]
+    await assert_healthy(conn)
+
+
+async def test_executemany_whose_answer_is_too_large_leaves_nothing_open(conn: Connection) -> None:
+    rows = [(i, "x" * 90) for i in range(3000)]
+    await conn.executemany("INSERT INTO t VALUES (?, ?)", rows)
+    assert len(await rows_of(conn)) == 3000
+    await assert_healthy(conn)
+
+
+async def test_group_gives_each_task_what_it_asked_for(conn: Connection) -> None:
+    answers: dict[int, Any] = {}
+
+    async def ask(number: int) -> None:
+        if number % 4:
+            answers[number] = await conn.fetch_scalar("SELECT ?", (number,))
+        else:
+            rows = await conn.fetch_all(LARGE)
+            answers[number] = [i for i, _ in rows] == list(range(1, COUNT + 1))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(24):
+            tasks.start_soon(ask, number)
+    assert answers == {number: number if number % 4 else True for number in range(24)}
+    await assert_healthy(conn)
+
+
+async def test_write_that_returns_too_much_says_so_and_harms_nobody(conn: Connection) -> None:
+    write = f"INSERT INTO t {LARGE} RETURNING a, b"
+    answers: list[Any] = []
+
+    async def ask(number: int) -> None:
+        answers.append(await conn.fetch_scalar("SELECT ?", (number,)))
+
+    async def insert() -> None:
+        with pytest.raises(aiolibsql.OperationalError, match="may have been carried out") as caught:
+            await conn.execute(write)
+        assert caught.value.server_code == "RESPONSE_TOO_LARGE"
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(insert)
+        for number in range(10):
+            tasks.start_soon(ask, number)
+    assert sorted(answers) == list(range(10))
+    # SQLite changes every row before it returns the first.
+    assert len(await rows_of(conn)) == COUNT
+    await conn.execute("DELETE FROM t")
+    async with conn.transaction():
+        with pytest.raises(aiolibsql.OperationalError, match="may have been carried out"):
+            await conn.execute(write)
+        assert conn.in_transaction
+        await conn.execute("DELETE FROM t")
+    await assert_healthy(conn)
+
+
+async def test_batch_of_a_client(database: Backend) -> None:
+    url = f"{database.name}://{database.namespace}.localhost:{database.port}"
+    async with create_client(url) as client:
+        results = await client.batch(["CREATE TABLE u (a)", LARGE, "INSERT INTO u VALUES (1)"])
+        assert len(results[1]) == COUNT
+        assert len(await client.execute("SELECT a FROM u")) == 1
