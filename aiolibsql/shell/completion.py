@@ -76,11 +76,14 @@ class Names:
             pass
 
 
-def candidates(text: str, columns: dict[str, list[str]]) -> tuple[str, list[tuple[str, str]]]:
-    """Return what may come at the end of a text.
+def candidates(
+    text: str, after: str, columns: dict[str, list[str]]
+) -> tuple[str, list[tuple[str, str]]]:
+    """Return what may come between two texts.
 
     Args:
         text: The statement up to the cursor.
+        after: The rest of it, which may name tables too.
         columns: The columns of each table.
 
     Returns:
@@ -93,14 +96,14 @@ def candidates(text: str, columns: dict[str, list[str]]) -> tuple[str, list[tupl
         owner, _, begun = word.rpartition(".")
         aliases = {
             (alias or table).strip('"').lower(): table.strip('"').lower()
-            for table, alias in _NAMED.findall(text)
+            for table, alias in _NAMED.findall(text + after)
         }
         name = owner.strip('"').lower()
         table = known.get(name) or known.get(aliases.get(name, ""))
         return begun, [(column, "column") for column in columns.get(table or "", [])]
     offered = [(name, "table") for name in columns]
     if _TABLE_NEXT.search(text) is None:
-        named = {table.strip('"').lower() for table, _ in _NAMED.findall(text)}
+        named = {table.strip('"').lower() for table, _ in _NAMED.findall(text + after)}
         tables = [known[name] for name in named if name in known] or list(columns)
         fields = {column for table in tables for column in columns[table]}
         offered = [(column, "column") for column in sorted(fields)] + offered
@@ -136,7 +139,7 @@ class ShellCompleter(Completer):
         if text.lstrip().startswith(".") and "\n" not in text:
             yield from self._command(line, complete_event)
             return
-        word, offered = candidates(text, self._names.columns)
+        word, offered = candidates(text, document.text_after_cursor, self._names.columns)
         begun = word.strip('"').lower()
         for name, kind in offered:
             if name.lower().startswith(begun) and (begun or kind != "keyword"):

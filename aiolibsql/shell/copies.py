@@ -52,7 +52,7 @@ async def dump(session: Session, words: Words) -> None:
         return
     check_free(path, is_forced)
     with (
-        Bar(session.err.stream, f"dumping to {path.name}", unit="statements") as bar,
+        Bar(session.err.stream, f"dumping to {path.name}", unit="statement") as bar,
         complete_file(path, is_forced) as draft,
     ):
         with draft.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -63,7 +63,7 @@ def visible_line(text: str) -> str:
 
 def visible_json(text: str) -> str:
     """Return JSON that means the same, with nothing in it that a terminal would obey."""
-    if text.isascii() and "\x7f" not in text:
+    if text.isprintable():
         return text
     return _IN_BLOCK.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiolibsql.shell.errors import UsageError
 from aiolibsql.shell.modes import MODES
 from aiolibsql.shell.output import Output
 from aiolibsql.shell.parquet import ParquetWriter
-from aiolibsql.shell.progress import Bar, size_text
+from aiolibsql.shell.progress import Bar, counted, size_text
 from aiolibsql.shell.schema import quoted
 from aiolibsql.shell.targets import check_free, complete_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aiolibsql.shell.modes import Writer
     from aiolibsql.shell.session import Session
     from aiolibsql.shell.words import Words
@@ -59,7 +60,9 @@ async def run(session: Session, words: Words) -> None:
             total = await session.conn.fetch_scalar(f"SELECT count(*) FROM {name}")  # noqa: S608
     with Bar(session.err.stream, f"exporting {path.name}", total) as bar:
         await _export(session, sql, path, is_forced, bar)
-    session.say(f"{bar.rows:,} rows ({size_text(bar.bytes)}) exported in {bar.seconds:.1f} s")
+    session.say(
+        f"{counted(bar.rows, 'row')} ({size_text(bar.bytes)}) exported in {bar.seconds:.1f} s"
+    )
 
 
 async def _export(session: Session, sql: str, path: Path, is_forced: bool, bar: Bar) -> None:

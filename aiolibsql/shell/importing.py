@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiolibsql
 from aiolibsql.shell.errors import UsageError, message_of
 from aiolibsql.shell.parquet import ParquetSource
-from aiolibsql.shell.progress import Bar, size_text
+from aiolibsql.shell.progress import Bar, counted, size_text
 from aiolibsql.shell.schema import quoted
 from aiolibsql.shell.sources import BadLineError, Objects, Separated
 
@@ -211,11 +211,11 @@ class _Import:
     def _tell(self, bar: Bar) -> None:
         size = f" ({size_text(bar.bytes)})" if bar.bytes else ""
         session = self._session
-        session.say(f"{bar.rows:,} rows{size} imported in {bar.seconds:.1f} s")
+        session.say(f"{counted(bar.rows, 'row')}{size} imported in {bar.seconds:.1f} s")
         for error in self._bad:
             session.err.note(f"{self._path}:{error.line}: left out: {error}", "yellow")
         if self._count_of_bad:
-            session.err.note(f"{self._count_of_bad:,} lines were left out", "yellow")
+            session.err.note(f"{counted(self._count_of_bad, 'line')} left out in all", "yellow")
 
 
 def _parse_types(text: str | None, columns: list[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiolibsql.shell.escapes import visible_json, visible_line
@@ -47,7 +48,9 @@ class Separated:
 
     def rows(self, rows: Sequence[Sequence[Any]]) -> None:
         """Write rows."""
-        lines = [[text_of(value, self._null) for value in row] for row in rows]
+        lines = list(rows)
+        if not self._quotes or self._null or _has_special(rows):
+            lines = [[text_of(value, self._null) for value in row] for row in rows]
         if self._first is not None:
             lines.insert(0, list(self._first))
             self._first = None
@@ -69,18 +72,18 @@ class Json:
     def __init__(self, output: Output, columns: Sequence[str], is_array: bool) -> None:
         """Take where to write, and the names of the columns."""
         self._output = output
-        self._keys = [_encode(name) + ": " for name in distinct(columns)]
+        self._keys = distinct(columns)
         self._is_array = is_array
         self._before = "[\n" if is_array else ""
 
     def rows(self, rows: Sequence[Sequence[Any]]) -> None:
         """Write rows."""
-        for row in rows:
-            pairs = ", ".join(
-                [key + _json(value) for key, value in zip(self._keys, row, strict=True)]
-            )
-            self._output.write(visible_json(f"{self._before}{{{pairs}}}"))
-            self._before = ",\n" if self._is_array else "\n"
+        keys = self._keys
+        between = ",\n" if self._is_array else "\n"
+        objects = [visible_json(_encode_object(dict(zip(keys, row, strict=True)))) for row in rows]
+        if objects:
+            self._output.write(self._before + between.join(objects))
+            self._before = between
 
     def end(self) -> None:
         """Close the array."""
@@ -90,15 +93,28 @@ class Json:
             self._output.write("[]\n" if self._before == "[\n" else "\n]\n")
 
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+def _has_special(rows: Sequence[Sequence[Any]]) -> bool:
+    """Tell whether there is a value that the csv module would write in another way than SQL."""
+    return any(math.inf in row or -math.inf in row or bytes in map(type, row) for row in rows)
 
 
-def _json(value: Any) -> str:
-    if isinstance(value, float):
-        return real(value)
-    if isinstance(value, bytes):
-        value = text_of(value, "")
-    return _encode(value)
+def _blob(value: bytes) -> str:
+    return text_of(value, "")
+
+
+# All values but infinity, for which JSON has no word.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_blob).encode
+
+
+def _encode_object(row: dict[str, Any]) -> str:
+    try:
+        return _encode(row)
+    except ValueError:
+        pairs = [
+            f"{_encode(key)}: {real(value) if isinstance(value, float) else _encode(value)}"
+            for key, value in row.items()
+        ]
+        return f"{{{', '.join(pairs)}}}"
 
 
 def distinct(names: Sequence[str]) -> list[str]:

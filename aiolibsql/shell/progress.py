@@ -21,6 +21,11 @@ def size_text(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things as people write it."""
+    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 class Bar:
     """A bar on a terminal; elsewhere nothing is shown, and the counts are there all the same.
 
@@ -30,7 +35,7 @@ class Bar:
     """
 
     def __init__(
-        self, stream: TextIO, title: str, total: float | None = None, unit: str = "rows"
+        self, stream: TextIO, title: str, total: float | None = None, unit: str = "row"
     ) -> None:
         """Take where to show it.
 
@@ -98,7 +103,7 @@ class Bar:
     @property
     def counts(self) -> str:
         """What is done: rows, bytes and rows a second."""
-        parts = [f"{self.rows:,} {self._unit}"] if self._unit else []
+        parts = [counted(self.rows, self._unit)] if self._unit else []
         if self.bytes:
             parts.append(size_text(self.bytes))
         if self._unit and self.seconds:

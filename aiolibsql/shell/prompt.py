@@ -103,5 +103,6 @@ async def converse(session: Session, interrupts: Interrupts) -> None:
         except Failure as failure:
             session.report(failure)
         except Interrupted:
+            session.out.write("\n")  # after the ^C that the terminal shows
             session.out.flush()
             session.err.note("Interrupted.", "yellow")

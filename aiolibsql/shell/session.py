@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import time
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TextIO
 
 import aiolibsql
@@ -13,6 +15,7 @@ from aiolibsql.shell.commands import run_command
 from aiolibsql.shell.errors import Failure, UsageError, message_of
 from aiolibsql.shell.modes import MODES
 from aiolibsql.shell.output import Output
+from aiolibsql.shell.progress import counted
 from aiolibsql.shell.statements import Splitter
 
 if TYPE_CHECKING:
@@ -20,12 +23,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aiolibsql.shell.database import Database
-    from aiolibsql.shell.statements import Item
+    from aiolibsql.shell.progress import counted
+from aiolibsql.shell.statements import Item
 
 # Rows that decide how wide the columns of a table are; then as many are written at once.
 _FIRST_OF_FILE = 10_000
 _BATCH = 1000
 _DEEPEST = 20
+# Statements of a script that may go out together.
+_TOGETHER = 200
+_INSERT = re.compile(r"(?i)insert\b")
+_RETURNING = re.compile(r"(?i)\breturning\b")
 
 
 @dataclass
@@ -125,7 +133,7 @@ class Session:
         async with self.conn.execute(sql) as cursor:
             if cursor.description is None:
                 if self.is_interactive and cursor.rowcount >= 0:
-                    self.out.note(f"({_rows(cursor.rowcount)} changed)")
+                    self.out.note(f"({counted(cursor.rowcount, 'row')} changed)")
                 return
             columns = [column[0] for column in cursor.description]
             make = MODES[self.settings.mode]
@@ -143,7 +151,7 @@ class Session:
                 await asyncio.sleep(0)  # for Control-C
             writer.end()
             if self.is_interactive:
-                self.out.note(f"({_rows(count)})")
+                self.out.note(f"({counted(count, 'row')})")
 
     async def run_all(self, splitter: Splitter, text: str, is_end: bool) -> None:
         """Run what a piece of text completes, up to the first error.
@@ -151,13 +159,45 @@ class Session:
         Raises:
             Failure: At the first error, unless the session keeps going.
         """
-        for item in [*splitter.feed(text), *(splitter.finish() if is_end else ())]:
+        items = [*splitter.feed(text), *(splitter.finish() if is_end else ())]
+        done = 0
+        while done < len(items):
             try:
-                await self.run(item)
-            except Failure as failure:  # noqa: PERF203 - it is about one item
+                done += await self._run_together(items[done : done + _TOGETHER])
+                if done < len(items):
+                    done += 1
+                    await self.run(items[done - 1])
+            except Failure as failure:
                 if not self.settings.keeps_going:
                     raise
                 self.report(failure)
+
+    async def _run_together(self, items: list[Item]) -> int:
+        """Run the INSERTs that come first, if they are in a transaction, in one trip.
+
+        The rows of a dump are a million of them. Nothing of this can be seen: if one fails, all are
+        undone, and run again one by one as any other statement.
+
+        Returns:
+            How many statements are done.
+        """
+        is_seen = (self.is_interactive and not self._depth) or self.settings.has_timer
+        if is_seen or not self.conn.in_transaction:
+            return 0
+        inserts = [item.text for item in takewhile(_is_plain_insert, items)]
+        if len(inserts) < 2:  # noqa: PLR2004 - one is no more than itself
+            return 0
+        try:
+            await self.conn.batch(inserts)
+        except aiolibsql.Error as error:
+            if self.conn.in_transaction:
+                return 0
+            await self._tell_of_rollback(was_in_transaction=True)
+            raise Failure(items[0].place, message_of(error)) from error
+        except asyncio.CancelledError:
+            await self._tell_of_rollback(was_in_transaction=True)
+            raise
+        return len(inserts)
 
     async def read(self, path: Path) -> None:
         """Run what a file has in it.
@@ -202,5 +242,5 @@ class Session:
         return not was_in_transaction
 
 
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+def _is_plain_insert(item: Item) -> bool:
+    return _INSERT.match(item.text) is not None and _RETURNING.search(item.text) is None

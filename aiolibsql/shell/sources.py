@@ -180,7 +180,7 @@ class Separated:
         while True:
             try:
                 yield from filter(None, reader)
-            except csv.Error as error:
+            except csv.Error as error:  # noqa: PERF203 - it is about one line
                 bad(BadLineError(reader.line_num, str(error)))
             except UnicodeDecodeError as error:
                 # A file that is not what it is said to be: no line of it can be trusted.
