@@ -47,7 +47,7 @@ async def dump(session: Session, words: Words) -> None:
     path = words.optional_path()
     pattern = words.optional()
     words.end()
-    if path is None:
+    if path is None or path.name == "-":  # as elsewhere, it stands for the output
         await _dump_into(session, pattern, None, session.out.write)
         return
     check_free(path, is_forced)

@@ -38,7 +38,7 @@ class Database:
     Attributes:
         name: A path, ``:memory:``, a ``file:`` URI or the URL of a server.
         key: The key of an encrypted file.
-        is_read_only: Whether it is not to be written.
+        is_read_only: Whether the file of a path is not to be written.
         options: More keywords for `aiolibsql.connect`.
     """
 
@@ -80,14 +80,11 @@ class Database:
         """Return a connection that is not open yet, in which statements commit by themselves.
 
         Raises:
-            ValueError: For a combination that makes no sense.
-            aiolibsql.ProgrammingError: The same.
+            TypeError, ValueError, aiolibsql.ProgrammingError: As `aiolibsql.connect`.
         """
         options = dict(self.options)
         name = self.name
-        if self.is_read_only:
-            if self.path is None:
-                raise ValueError("only the path of a file can be opened to read only")
+        if self.is_read_only and self.path is not None:
             name = f"file:{quote(os.fsencode(self.path.absolute()))}?mode=ro"
         if self.key is not None:
             options["encryption_key"] = self.key

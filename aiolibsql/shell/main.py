@@ -161,6 +161,8 @@ def _check_extra() -> None:
 def _database(arguments: argparse.Namespace) -> Database:
     options: dict[str, Any] = {}
     database = Database(arguments.database, None, arguments.read_only, options)
+    if arguments.read_only and database.path is None:
+        raise _StopError(MISUSED, "--read-only: only the path of a file can be opened so")
     if arguments.sync_url is not None:
         if not has_replicas():
             raise _StopError(MISUSED, "--sync-url: this version has no replicas")

@@ -55,12 +55,13 @@ class Separated:
             lines.insert(0, list(self._first))
             self._first = None
         if self._quotes:
-            # One writer for all of its lines; what it writes to has only to have a write().
-            csv.writer(self._output, delimiter=self._separator, lineterminator="\n").writerows(
-                lines
-            )
+            csv.writer(self, delimiter=self._separator).writerows(lines)
         else:
             self._output.write("".join(self._separator.join(line) + "\n" for line in lines))
+
+    def write(self, line: str) -> None:
+        """Write a line of the csv module's, which quotes CR only where that is in lines' ends."""
+        self._output.write(f"{line[:-2]}\n")
 
     def end(self) -> None:
         """Write nothing."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aiolibsql.shell.database import Database
-    from aiolibsql.shell.progress import counted
 from aiolibsql.shell.statements import Item
 
 # Rows that decide how wide the columns of a table are; then as many are written at once.
@@ -167,7 +166,7 @@ class Session:
                 if done < len(items):
                     done += 1
                     await self.run(items[done - 1])
-            except Failure as failure:
+            except Failure as failure:  # noqa: PERF203 - it is about one item
                 if not self.settings.keeps_going:
                     raise
                 self.report(failure)

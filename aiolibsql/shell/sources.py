@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from aiolibsql.shell.errors import UsageError
+from aiolibsql.shell.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ CHUNK = 2000
 
 # Texts that a column of this type gives back as they were: anything else would lose something,
 # such as the zeros before a postcode.
-_INTEGER = re.compile(r"0|-?(?:[1-9][0-9]{0,17}|[1-8][0-9]{18})").fullmatch
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})").fullmatch
 _REAL = re.compile(
     r"-?(?=.{1,17}$)(?:0|[1-9][0-9]{0,14})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?"
 ).fullmatch
@@ -162,7 +163,7 @@ class Separated:
             chunk = Chunk()
             for row in self._rows(reader, bad):
                 if len(row) != count:
-                    message = f"{len(row)} values for {count} columns"
+                    message = f"{counted(len(row), 'value')} for {counted(count, 'column')}"
                     bad(BadLineError(reader.line_num, message))
                     continue
                 has_null = not self._keeps_empty and "" in row
