@@ -126,6 +126,15 @@ class Terminal:
         """Type a line."""
         self.send(text + "\r")
 
+    def leave(self) -> int:
+        """Wait for a prompt, press Control-D, and return the exit code."""
+        deadline = time.monotonic() + _PATIENCE
+        while not self.text[self._seen :].rstrip().endswith(">"):
+            assert time.monotonic() < deadline, self.text[self._seen :]
+            self._read()
+        self.send("\x04")
+        return self.end()
+
     def interrupt(self) -> None:
         """Press Control-C."""
         self.send("\x03")

@@ -69,8 +69,7 @@ def test_backup_asks_for_another_key_without_showing_it(tmp_path: Path) -> None:
             terminal.expect("The same key again: ")
             terminal.enter(keys[1])
             terminal.expect("are not the same" if keys[0] == "one" else "copied to y.db")
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
         assert "sesame" not in terminal.text
     assert output(tmp_path, "y.db", "-c", ".tables", AIOLIBSQL_KEY="sesame") == "t\n"
     assert "nobody to ask" in run(tmp_path, "x.db", "-c", ".backup --ask-key z.db").stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import time
 from typing import TYPE_CHECKING
@@ -71,8 +70,7 @@ def test_control_c_cancels_the_statement_and_keeps_the_session(tmp_path: Path) -
         terminal.expect("x.db>")
         terminal.enter("SELECT 'still' || ' there';")
         terminal.expect("still there")
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
 
 
 def test_transaction_that_is_left_open_is_told_of(tmp_path: Path) -> None:
@@ -86,20 +84,22 @@ def test_transaction_that_is_left_open_is_told_of(tmp_path: Path) -> None:
 
 
 def test_data_and_names_do_not_command_the_terminal(tmp_path: Path) -> None:
+    # Errors repeat what they are about.
+    (tmp_path / "evil.sql").write_text('SELECT * FROM "\x1b]0;owned\x07";', encoding="utf-8")
     with Terminal(tmp_path, "a\x1b]0;x\x07.db") as terminal:
         terminal.expect("db>")
-        terminal.enter(
-            "CREATE TABLE \"t\x1b\x1b\" (a); SELECT char(27) || ']0;owned' || char(7) AS a;"
-            .replace("\x1b", "")
-        )
+        terminal.enter("SELECT char(27) || ']0;owned' || char(7) AS a;")
         terminal.expect("\\x1b]0;owned\\x07")
-        for command in (".mode csv", ".mode list", ".mode line", ".mode json"):
-            terminal.enter(command)
+        for mode in ("csv", "list", "line", "json"):
+            terminal.expect("db>")
+            terminal.enter(f".mode {mode}")
+            terminal.expect("db>")
             terminal.enter("SELECT char(27) || ']0;owned' || char(7) AS a;")
-            terminal.expect("]0;owned")
-        terminal.enter("SELECT \"\x07\";".replace("\x07", ""))
-        terminal.send("\x04")
-        assert terminal.end() == 0
+            terminal.expect("(1 row)")
+        terminal.expect("db>")
+        terminal.enter(".read evil.sql")
+        terminal.expect("evil.sql:1: ")
+        assert terminal.leave() == 0
     assert "\x1b]0;owned" not in terminal.raw
     assert "\x1b]0;x" not in terminal.raw
 
@@ -123,8 +123,7 @@ def test_key_is_asked_for_without_echo(tmp_path: Path) -> None:
         terminal.expect("x.db>")
         terminal.enter(".tables")
         terminal.expect("t\r\n")
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
         assert "sesame" not in terminal.text
         assert "wrong-key" not in terminal.text
     with Terminal(tmp_path, "new.db", "--key") as terminal:
@@ -134,8 +133,7 @@ def test_key_is_asked_for_without_echo(tmp_path: Path) -> None:
         terminal.expect("new.db>")
         terminal.enter("CREATE TABLE u (a);")
         terminal.expect("new.db>")
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
     assert output(tmp_path, "new.db", "-c", ".tables", AIOLIBSQL_KEY="abracadabra") == "u\n"
     with Terminal(tmp_path, "x.db", "-c", ".tables") as terminal:
         terminal.expect("Key of x.db: ")
@@ -149,8 +147,7 @@ def test_history_is_private_and_has_no_keys(tmp_path: Path) -> None:
         for line in ("SELECT 'first';", "ATTACH 'y.db' AS y KEY 'sesame';", "SELECT 'last';"):
             terminal.enter(line)
             terminal.expect("x.db>")
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
     path = tmp_path / "state" / "aiolibsql" / "history"
     text = path.read_text(encoding="utf-8")
     assert "SELECT 'first';" in text
@@ -167,8 +164,7 @@ def test_history_is_private_and_has_no_keys(tmp_path: Path) -> None:
         terminal.expect("first")
         terminal.send("\r")
         terminal.expect("(1 row)")
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
 
 
 def test_history_that_cannot_be_kept_is_none(tmp_path: Path) -> None:
@@ -177,27 +173,33 @@ def test_history_that_cannot_be_kept_is_none(tmp_path: Path) -> None:
         terminal.expect("x.db>")
         terminal.enter("SELECT 1;")
         terminal.expect("(1 row)")
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
 
 
 def test_tab_completes_names_of_the_schema(tmp_path: Path) -> None:
     output(tmp_path, "x.db", "-c", "CREATE TABLE planet (name, diameter); INSERT INTO planet VALUES ('Ceres', 939)")
     with Terminal(tmp_path, "x.db") as terminal:
         terminal.expect("x.db>")
-        terminal.enter("SELECT dia\t FROM plan\t;")
+        terminal.send("SELECT dia\t")
+        terminal.expect("diameter")
+        terminal.send(" FROM plan\t")
+        terminal.expect("planet")
+        terminal.enter(";")
         terminal.expect("939")
         # A table that was made since is known too.
         terminal.expect("x.db>")
         terminal.enter("CREATE TABLE moon (title);")
         terminal.expect("x.db>")
-        terminal.enter("SELECT count(tit\t) + 40 FROM moo\t;")
-        terminal.expect("40")
+        terminal.send("SELECT count(tit\t")
+        terminal.expect("title")
+        terminal.enter(") + 40 FROM moon;")
+        terminal.expect(" 40")
         terminal.expect("x.db>")
-        terminal.enter(".tim\t on")
+        terminal.send(".tim\t")
+        terminal.expect(".timer")
+        terminal.enter(" on")
         terminal.expect("Run time")
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
 
 
 def test_pasted_lines_run_as_statements(tmp_path: Path) -> None:
@@ -209,13 +211,11 @@ def test_pasted_lines_run_as_statements(tmp_path: Path) -> None:
         terminal.expect("x.db>")
         terminal.enter("SELECT a + 1 AS b FROM t;")
         terminal.expect("b = 42")
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
 
 
-def test_results_in_a_file_take_the_prompt_away(tmp_path: Path) -> None:
-    # Statements are typed, but nobody would see a prompt.
-    with Terminal(tmp_path, "-c", "SELECT 1", NO_COLOR="1") as terminal:
-        assert terminal.end() == 0
-    assert "\x1b[3" not in terminal.raw
-    assert not os.path.exists(tmp_path / "state")
+def test_colours_are_left_out_where_they_are_not_wanted(tmp_path: Path) -> None:
+    for env, has_colours in (({}, True), ({"NO_COLOR": "1"}, False)):
+        with Terminal(tmp_path, "-c", "SELECT nope", **env) as terminal:
+            assert terminal.end() == 1
+        assert ("\x1b[1;31m" in terminal.raw) == has_colours
