@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from backends import Backend
     from typing_extensions import Self
 
-ENDLESS = (
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n;"
-)
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n;"
 SHELL = [sys.executable, "-W", "error", "-m", "aiolibsql"]
 # What a terminal obeys, as far as the prompt sends it.
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[()][A-Z0-9]|[=>78])")

@@ -64,9 +64,9 @@ def test_backup_asks_for_another_key_without_showing_it(tmp_path: Path) -> None:
         terminal.expect("x.db>")
         for keys in (("one", "other"), ("sesame", "sesame")):
             terminal.enter(".backup --ask-key y.db")
-            terminal.expect("Key of y.db: ")
+            terminal.expect("Key of y.db:")
             terminal.enter(keys[0])
-            terminal.expect("The same key again: ")
+            terminal.expect("The same key again:")
             terminal.enter(keys[1])
             terminal.expect("are not the same" if keys[0] == "one" else "copied to y.db")
         assert terminal.leave() == 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from backends import Backend
 
-PEOPLE = "name,zip,n,x\nann,01234,1,1.5\n\n\"bob; \"\"b\"\"\nc\",99999,,2\n"
+PEOPLE = 'name,zip,n,x\nann,01234,1,1.5\n\n"bob; ""b""\nc",99999,,2\n'
 
 
 def write(folder: Path, name: str, text: str, encoding: str = "utf-8") -> None:
@@ -79,14 +79,17 @@ def test_types_of_a_new_table_lose_nothing(tmp_path: Path) -> None:
         "word": (["1", "x", "3"], "TEXT"),
         "nothing": (["", "", ""], "TEXT"),
     }
-    lines = [",".join(columns), *(",".join(line) for line in zip(*(v for v, _ in columns.values()), strict=True))]
+    lines = [
+        ",".join(columns),
+        *(",".join(line) for line in zip(*(v for v, _ in columns.values()), strict=True)),
+    ]
     write(tmp_path, "x.csv", "\n".join(lines))
     imported(tmp_path, "x.csv t")
     types = rows(tmp_path, "SELECT name, type FROM pragma_table_info('t')")
     assert dict(types) == {name: kind for name, (_, kind) in columns.items()}  # type: ignore[misc, comparison-overlap]
-    assert rows(tmp_path, "SELECT whole, too_large, zeros, decimal, nothing FROM t LIMIT 1 OFFSET 1") == [
-        [-20, "9223372036854775808", "007", 2.5, None]
-    ]
+    assert rows(
+        tmp_path, "SELECT whole, too_large, zeros, decimal, nothing FROM t LIMIT 1 OFFSET 1"
+    ) == [[-20, "9223372036854775808", "007", 2.5, None]]
 
 
 def test_options_of_an_import(tmp_path: Path) -> None:
@@ -217,7 +220,12 @@ def test_parquet_without_its_package_says_so(tmp_path: Path) -> None:
     write(tmp_path, "pyarrow.py", "raise ImportError('not here')")
     write(tmp_path, "x.parquet", "PAR1")
     for command in (".import x.parquet t", ".export y.parquet SELECT 1"):
-        done = run(tmp_path, "-c", command, PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        done = run(
+            tmp_path,
+            "-c",
+            command,
+            PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        )
         assert done.returncode == 1
         assert "Parquet files need the package pyarrow" in done.stderr
     assert sorted(os.listdir(tmp_path))[-1] == "x.parquet"

@@ -72,7 +72,9 @@ def test_visible_text_has_nothing_a_terminal_obeys(text: str) -> None:
 
 
 def test_escapes_tell_what_was_there() -> None:
-    assert visible_line("a\x1b[31m\n\t\r\u202e\udcff é 日") == "a\\x1b[31m\\n\\t\\r\\u202e\\xff é 日"
+    assert (
+        visible_line("a\x1b[31m\n\t\r\u202e\udcff é 日") == "a\\x1b[31m\\n\\t\\r\\u202e\\xff é 日"
+    )
     assert visible("a\n\tb\x07") == "a\n\tb\\x07"
 
 
@@ -139,7 +141,9 @@ def test_table_fits_the_terminal_and_says_what_does_not(monkeypatch: pytest.Monk
     assert {width(line) <= 40 for line in lines[:-1]} == {True}
     assert lines[-1] == "(3 of 20 columns have room here: .mode line shows all)"
     # However little room there is.
-    assert {width(line) <= 9 for line in shown(monkeypatch, "table", ["abc"], [("x" * 90,)], 9)} == {True}
+    assert {
+        width(line) <= 9 for line in shown(monkeypatch, "table", ["abc"], [("x" * 90,)], 9)
+    } == {True}
 
 
 def test_later_rows_of_a_file_are_not_cut() -> None:

@@ -78,7 +78,10 @@ def test_commands_are_told_by_their_number(tmp_path: Path) -> None:
         (["--bogus"], "unrecognized arguments"),
         (["--mode", "nope"], "invalid choice"),
         (["--json", "--csv"], "not allowed with"),
-        (["http://127.0.0.1:1", "--read-only", "-c", "SELECT 1"], "only the path of a file can be opened so"),
+        (
+            ["http://127.0.0.1:1", "--read-only", "-c", "SELECT 1"],
+            "only the path of a file can be opened so",
+        ),
     ],
 )
 def test_wrong_arguments_exit_with_2(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -277,7 +280,10 @@ def test_read_is_nested_and_errors_name_the_innermost_place(tmp_path: Path) -> N
     done = run(tmp_path, "-c", ".read self.sql")
     assert done.returncode == 1
     assert done.stderr == "self.sql:1: .read is nested more than 20 times\n"
-    assert run(tmp_path, "-c", ".read gone.sql").stderr == "-c:1: gone.sql: No such file or directory\n"
+    assert (
+        run(tmp_path, "-c", ".read gone.sql").stderr
+        == "-c:1: gone.sql: No such file or directory\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -307,9 +313,7 @@ def test_command_that_is_written_wrong_says_so(command: str, message: str, tmp_p
 
 def test_commands_may_be_shortened_and_help_lists_all(tmp_path: Path) -> None:
     shown = output(tmp_path, "-c", ".he", "-c", ".help import", "-c", ".q", "-c", ".tables nope")
-    for name in (
-        "tables schema indexes explain import export dump backup sync timer mode read help quit"
-    ).split():
+    for name in ["tables", "schema", "indexes", "explain", "import", "export", "dump", "backup", "sync", "timer", "mode", "read", "help", "quit"]:
         assert f".{name}" in shown
     assert "--skip-bad" in shown
 

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from aiolibsql.shell.statements import Item, Splitter, is_whole
 
-TRIGGER = (
-    "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT ';'; UPDATE t SET a = CASE 1 WHEN 1 THEN 2 END; END;"
-)
+TRIGGER = "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT ';'; UPDATE t SET a = CASE 1 WHEN 1 THEN 2 END; END;"
 # Whole statements with everything in them that may hide a semicolon.
 STATEMENTS = [
     "SELECT 1;",
@@ -39,7 +37,10 @@ def items(text: str, *pieces: int) -> list[Item]:
     return found
 
 
-@given(st.lists(st.sampled_from([*STATEMENTS, "\n.tables x\n"]), max_size=6), st.sampled_from(["\n", " \n\n  "]))
+@given(
+    st.lists(st.sampled_from([*STATEMENTS, "\n.tables x\n"]), max_size=6),
+    st.sampled_from(["\n", " \n\n  "]),
+)
 def test_statements_come_out_as_they_went_in(parts: list[str], between: str) -> None:
     text = between.join(parts)
     assert [item.text for item in items(text)] == [part.strip() for part in parts]

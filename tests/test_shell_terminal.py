@@ -115,10 +115,10 @@ def test_long_values_are_cut_to_the_width_of_the_terminal(tmp_path: Path) -> Non
 def test_key_is_asked_for_without_echo(tmp_path: Path) -> None:
     output(tmp_path, "x.db", "-c", "CREATE TABLE t (a)", AIOLIBSQL_KEY="sesame")
     with Terminal(tmp_path, "x.db") as terminal:
-        terminal.expect("Key of x.db: ")
+        terminal.expect("Key of x.db:")
         terminal.enter("wrong-key")
         terminal.expect("encryption key is wrong")
-        terminal.expect("Key of x.db: ")
+        terminal.expect("Key of x.db:")
         terminal.enter("sesame")
         terminal.expect("x.db>")
         terminal.enter(".tables")
@@ -136,7 +136,7 @@ def test_key_is_asked_for_without_echo(tmp_path: Path) -> None:
         assert terminal.leave() == 0
     assert output(tmp_path, "new.db", "-c", ".tables", AIOLIBSQL_KEY="abracadabra") == "u\n"
     with Terminal(tmp_path, "x.db", "-c", ".tables") as terminal:
-        terminal.expect("Key of x.db: ")
+        terminal.expect("Key of x.db:")
         terminal.interrupt()
         assert terminal.end() == 130
 
@@ -177,7 +177,12 @@ def test_history_that_cannot_be_kept_is_none(tmp_path: Path) -> None:
 
 
 def test_tab_completes_names_of_the_schema(tmp_path: Path) -> None:
-    output(tmp_path, "x.db", "-c", "CREATE TABLE planet (name, diameter); INSERT INTO planet VALUES ('Ceres', 939)")
+    output(
+        tmp_path,
+        "x.db",
+        "-c",
+        "CREATE TABLE planet (name, diameter); INSERT INTO planet VALUES ('Ceres', 939)",
+    )
     with Terminal(tmp_path, "x.db") as terminal:
         terminal.expect("x.db>")
         terminal.send("SELECT dia\t")
@@ -205,7 +210,9 @@ def test_tab_completes_names_of_the_schema(tmp_path: Path) -> None:
 def test_pasted_lines_run_as_statements(tmp_path: Path) -> None:
     with Terminal(tmp_path, "x.db") as terminal:
         terminal.expect("x.db>")
-        terminal.send("\x1b[200~CREATE TABLE t (a);\nINSERT INTO t VALUES (41);\n.mode line\x1b[201~")
+        terminal.send(
+            "\x1b[200~CREATE TABLE t (a);\nINSERT INTO t VALUES (41);\n.mode line\x1b[201~"
+        )
         terminal.enter("")
         terminal.expect("(1 row changed)")
         terminal.expect("x.db>")

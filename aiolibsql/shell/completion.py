@@ -102,12 +102,13 @@ def candidates(
         table = known.get(name) or known.get(aliases.get(name, ""))
         return begun, [(column, "column") for column in columns.get(table or "", [])]
     offered = [(name, "table") for name in columns]
-    if _TABLE_NEXT.search(text) is None:
-        named = {table.strip('"').lower() for table, _ in _NAMED.findall(text + after)}
-        tables = [known[name] for name in named if name in known] or list(columns)
-        fields = {column for table in tables for column in columns[table]}
-        offered = [(column, "column") for column in sorted(fields)] + offered
-        offered += [(name, "function") for name in FUNCTIONS]
+    if _TABLE_NEXT.search(text) is not None:
+        return word, offered
+    named = {table.strip('"').lower() for table, _ in _NAMED.findall(text + after)}
+    tables = [known[name] for name in named if name in known] or list(columns)
+    fields = {column for table in tables for column in columns[table]}
+    offered = [(column, "column") for column in sorted(fields)] + offered
+    offered += [(name, "function") for name in FUNCTIONS]
     offered += [(_cased(keyword, word), "keyword") for keyword in KEYWORDS]
     return word, offered
 

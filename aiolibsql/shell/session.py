@@ -122,7 +122,10 @@ class Session:
 
     async def _tell_of_rollback(self, was_in_transaction: bool) -> None:
         """Say so if SQLite has rolled back what the user had begun."""
-        if was_in_transaction and not self.conn.in_transaction and not self.conn.closed:
+        if not was_in_transaction or self.conn.closed:
+            return
+        # A statement that was cancelled may still be on its way out; this waits for it.
+        if not await self.conn.in_transaction_async():
             # Else the next statement would raise, to tell a program the same.
             await self.conn.rollback()
             self.err.note("The transaction was rolled back.", "yellow")
@@ -189,7 +192,7 @@ class Session:
         try:
             await self.conn.batch(inserts)
         except aiolibsql.Error as error:
-            if self.conn.in_transaction:
+            if await self.conn.in_transaction_async():
                 return 0
             await self._tell_of_rollback(was_in_transaction=True)
             raise Failure(items[0].place, message_of(error)) from error
