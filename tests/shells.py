@@ -22,7 +22,7 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 SHELL = [sys.executable, "-W", "error", "-m", "aiolibsql"]
 # What a terminal obeys, as far as the prompt sends it.
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[()][A-Z0-9]|[=>78])")
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 
 
 def where(backend: Backend) -> tuple[list[str], dict[str, str]]:
@@ -60,6 +60,11 @@ def output(folder: Path, *arguments: str, stdin: str = "", **env: str) -> str:
     done = run(folder, *arguments, stdin=stdin, **env)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of the files in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())
 
 
 class Terminal:

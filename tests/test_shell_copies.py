@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from shells import Terminal, output, run, where
+from shells import Terminal, names, output, run, where
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +91,7 @@ def test_backup_writes_over_a_file_only_by_force(tmp_path: Path) -> None:
     (tmp_path / "no.db").write_text("this is no database, but a text of some length" * 9)
     assert run(tmp_path, "x.db", "-c", ".backup --force no.db").returncode == 1
     assert (tmp_path / "no.db").read_text().startswith("this is no")
-    assert sorted(os.listdir(tmp_path)) == ["no.db", "x.db", "y.db", "z.db-wal"]
+    assert names(tmp_path) == ["no.db", "x.db", "y.db", "z.db-wal"]
 
 
 def test_sync_of_what_is_no_replica_says_so(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import signal
 import stat
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from shells import SHELL, Terminal, environment, output, run, where
+from shells import SHELL, Terminal, environment, names, output, run, where
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def write(folder: Path, name: str, text: str, encoding: str = "utf-8") -> None:
     (folder / name).write_bytes(text.encode(encoding))
 
 
-def rows(folder: Path, sql: str, *arguments: str, **env: str) -> list[list[object]]:
+def rows(folder: Path, sql: str, *arguments: str, **env: str) -> list[list[Any]]:
     """Return the rows of a query on x.db, or on another database."""
     text = output(folder, *(arguments or ["x.db"]), "--json", "-c", sql, **env)
     return [list(row.values()) for row in json.loads(text)]
@@ -86,7 +86,7 @@ def test_types_of_a_new_table_lose_nothing(tmp_path: Path) -> None:
     write(tmp_path, "x.csv", "\n".join(lines))
     imported(tmp_path, "x.csv t")
     types = rows(tmp_path, "SELECT name, type FROM pragma_table_info('t')")
-    assert dict(types) == {name: kind for name, (_, kind) in columns.items()}  # type: ignore[misc, comparison-overlap]
+    assert types == [[name, kind] for name, (_, kind) in columns.items()]
     assert rows(
         tmp_path, "SELECT whole, too_large, zeros, decimal, nothing FROM t LIMIT 1 OFFSET 1"
     ) == [[-20, "9223372036854775808", "007", 2.5, None]]
@@ -228,7 +228,7 @@ def test_parquet_without_its_package_says_so(tmp_path: Path) -> None:
         )
         assert done.returncode == 1
         assert "Parquet files need the package pyarrow" in done.stderr
-    assert sorted(os.listdir(tmp_path))[-1] == "x.parquet"
+    assert names(tmp_path)[-1] == "x.parquet"
 
 
 def test_export_is_there_when_it_is_complete_and_replaces_only_by_force(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_export_is_there_when_it_is_complete_and_replaces_only_by_force(tmp_path
     assert (tmp_path / "x.csv").read_text(encoding="utf-8") == "a\n1\n"
     assert stat.S_IMODE((tmp_path / "x.csv").stat().st_mode) == 0o640
     assert run(tmp_path, "-c", ".export . SELECT 1").returncode == 1
-    assert os.listdir(tmp_path) == ["x.csv"]
+    assert names(tmp_path) == ["x.csv"]
     done = run(tmp_path, "-c", ".export y.csv CREATE TABLE t (a)")
     assert done.returncode == 1
 
@@ -274,7 +274,7 @@ def test_control_c_undoes_an_import_and_an_export(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 130
     assert output(tmp_path, "x.db", "-c", ".dump") == before
-    assert sorted(os.listdir(tmp_path)) == ["x.csv", "x.db"]
+    assert names(tmp_path) == ["x.csv", "x.db"]
 
 
 def test_progress_is_shown_on_a_terminal(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from shells import ENDLESS, SHELL, environment, output, run, where
+from shells import ENDLESS, SHELL, environment, names, output, run, where
 
 import aiolibsql
 
@@ -313,7 +312,22 @@ def test_command_that_is_written_wrong_says_so(command: str, message: str, tmp_p
 
 def test_commands_may_be_shortened_and_help_lists_all(tmp_path: Path) -> None:
     shown = output(tmp_path, "-c", ".he", "-c", ".help import", "-c", ".q", "-c", ".tables nope")
-    for name in ["tables", "schema", "indexes", "explain", "import", "export", "dump", "backup", "sync", "timer", "mode", "read", "help", "quit"]:
+    for name in [
+        "tables",
+        "schema",
+        "indexes",
+        "explain",
+        "import",
+        "export",
+        "dump",
+        "backup",
+        "sync",
+        "timer",
+        "mode",
+        "read",
+        "help",
+        "quit",
+    ]:
         assert f".{name}" in shown
     assert "--skip-bad" in shown
 
@@ -382,4 +396,4 @@ def test_shell_and_its_packages_are_imported_only_when_it_is_run(tmp_path: Path)
 def test_version_is_told(tmp_path: Path) -> None:
     version = f"aiolibsql {aiolibsql.__version__}, SQLite {aiolibsql.sqlite_version}\n"
     assert output(tmp_path, "--version") == version
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []

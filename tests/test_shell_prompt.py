@@ -34,7 +34,7 @@ def completions(text: str, columns: dict[str, list[str]] = COLUMNS, after: str =
     [
         ("SELECT * FROM pl", ["planet"]),
         ("select * from ", ["planet", "moon", '"Group"']),
-        ("SELECT na", ["Name", "NATURAL"]),
+        ("SELECT NA", ["Name", "NATURAL"]),
         ("select na", ["Name", "natural"]),
         ("SELECT my", ['"my mass"']),
         ("SELECT p.", []),

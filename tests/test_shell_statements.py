@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from aiolibsql.shell.statements import Item, Splitter, is_whole
 
-TRIGGER = "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT ';'; UPDATE t SET a = CASE 1 WHEN 1 THEN 2 END; END;"
+TRIGGER = (
+    "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT ';'; "
+    "UPDATE t SET a = CASE 1 WHEN 1 THEN 2 END; END;"
+)
 # Whole statements with everything in them that may hide a semicolon.
 STATEMENTS = [
     "SELECT 1;",
@@ -26,7 +29,7 @@ STATEMENTS = [
 def items(text: str, *pieces: int) -> list[Item]:
     """Return the items of a text that comes in pieces, which end at some places."""
     splitter = Splitter("x.sql")
-    found = []
+    found: list[Item] = []
     ends = [*sorted(end for end in pieces if end < len(text)), len(text)]
     begin = 0
     for end in ends:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
 import time
@@ -124,11 +125,18 @@ class Session:
         """Say so if SQLite has rolled back what the user had begun."""
         if not was_in_transaction or self.conn.closed:
             return
-        # A statement that was cancelled may still be on its way out; this waits for it.
-        if not await self.conn.in_transaction_async():
-            # Else the next statement would raise, to tell a program the same.
-            await self.conn.rollback()
+        if not await self._is_in_transaction():
             self.err.note("The transaction was rolled back.", "yellow")
+
+    async def _is_in_transaction(self) -> bool:
+        """Tell whether one is open once a statement that was cancelled is really over.
+
+        The statement after a transaction that SQLite has ended raises, to tell a program so. Here
+        that is this one.
+        """
+        with contextlib.suppress(aiolibsql.Error):
+            await self.conn.fetch_scalar("SELECT 1")
+        return self.conn.in_transaction
 
     async def show(self, sql: str) -> None:
         """Run one statement and write its rows."""
@@ -192,7 +200,7 @@ class Session:
         try:
             await self.conn.batch(inserts)
         except aiolibsql.Error as error:
-            if await self.conn.in_transaction_async():
+            if await self._is_in_transaction():
                 return 0
             await self._tell_of_rollback(was_in_transaction=True)
             raise Failure(items[0].place, message_of(error)) from error
