@@ -77,7 +77,7 @@ def test_types_of_a_new_table_lose_nothing(tmp_path: Path) -> None:
         "long_whole": (["1.5", "12345678901234567", "2"], "TEXT"),
         "blank": (["1", " 2", "3"], "TEXT"),
         "word": (["1", "x", "3"], "TEXT"),
-        "nothing": (["", "", ""], "TEXT"),
+        "empty": (["", "", ""], "TEXT"),
     }
     lines = [
         ",".join(columns),
@@ -88,7 +88,7 @@ def test_types_of_a_new_table_lose_nothing(tmp_path: Path) -> None:
     types = rows(tmp_path, "SELECT name, type FROM pragma_table_info('t')")
     assert types == [[name, kind] for name, (_, kind) in columns.items()]
     assert rows(
-        tmp_path, "SELECT whole, too_large, zeros, decimal, nothing FROM t LIMIT 1 OFFSET 1"
+        tmp_path, "SELECT whole, too_large, zeros, decimal, empty FROM t LIMIT 1 OFFSET 1"
     ) == [[-20, "9223372036854775808", "007", 2.5, None]]
 
 

@@ -31,7 +31,7 @@ class Output:
             is_terminal: Whether somebody looks at it; None asks the stream.
         """
         self.stream = stream
-        self.is_terminal = stream.isatty() if is_terminal is None else is_terminal
+        self.is_terminal: bool = stream.isatty() if is_terminal is None else is_terminal
         self._console = _console(stream) if self.is_terminal else None
 
     @property

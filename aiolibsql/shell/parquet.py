@@ -39,8 +39,8 @@ class ParquetSource:
             self._file = arrow.parquet.ParquetFile(path)
         except arrow.ArrowException as error:
             raise UsageError(f"{path}: {error}") from error
-        self.size = self._file.metadata.num_rows
-        self.position = 0
+        self.size: int = self._file.metadata.num_rows
+        self.position: int = 0
 
     def columns(self) -> list[str]:
         """Return the names of the columns."""

@@ -45,8 +45,8 @@ class Bar:
             total: How much `done` will be in the end, or None if nobody knows.
             unit: What is counted besides bytes.
         """
-        self.rows = 0
-        self.bytes = 0
+        self.rows: int = 0
+        self.bytes: int = 0
         self._began = time.monotonic()
         self._unit = unit
         self._total = total

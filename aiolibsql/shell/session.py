@@ -86,11 +86,11 @@ class Session:
         self.conn = conn
         self.database = database
         self.settings = settings
-        self.out = Output(out)
-        self.err = Output(err)
-        self.is_interactive = False
+        self.out: Output = Output(out)
+        self.err: Output = Output(err)
+        self.is_interactive: bool = False
         self.ask_secret: Callable[[str], Awaitable[str]] | None = None
-        self.has_failed = False
+        self.has_failed: bool = False
         self._depth = 0
 
     async def run(self, item: Item) -> None:

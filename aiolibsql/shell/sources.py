@@ -97,11 +97,11 @@ class Separated:
         keeps_empty: bool,
     ) -> None:
         """Take the file and how it is written."""
-        self.size = _size(path)
+        self.size: int = _size(path)
         self._path = path
         self._separator = separator
         self._encoding = encoding
-        self.has_header = has_header
+        self.has_header: bool = has_header
         self._keeps_empty = keeps_empty
         self._file: BinaryIO | None = None
         self._columns: list[str] | None = None
@@ -212,8 +212,8 @@ class Objects:
 
     def __init__(self, path: Path, is_array: bool) -> None:
         """Take the file; an array is read at once."""
-        self.size = _size(path)
-        self.position = 0
+        self.size: int = _size(path)
+        self.position: int = 0
         self._path = path
         self._columns: dict[str, str | None] = {}
         self._all: list[Any] | None = None
