@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import termios
 import time
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.progress import Progress, TaskID
     from typing_extensions import Self
 
@@ -24,6 +30,27 @@ def size_text(count: float) -> str:
 def counted(count: int, noun: str) -> str:
     """Return a number of things as people write it."""
     return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+@contextmanager
+def _without_echo_of_controls() -> Iterator[None]:
+    """Have the terminal not write ^C into a bar, which could not be taken away then."""
+    try:
+        terminal = sys.stdin.fileno()
+        is_ours = os.tcgetpgrp(terminal) == os.getpgrp()
+        before = termios.tcgetattr(terminal)
+    except (OSError, ValueError, termios.error):
+        is_ours = False
+    if not is_ours:  # in the background it would stop us
+        yield
+        return
+    quiet = before.copy()
+    quiet[3] &= ~termios.ECHOCTL
+    termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 class Bar:
@@ -48,6 +75,7 @@ class Bar:
         self.rows: int = 0
         self.bytes: int = 0
         self._began = time.monotonic()
+        self._open = ExitStack()
         self._unit = unit
         self._total = total
         self._progress: Progress | None = None
@@ -88,12 +116,12 @@ class Bar:
 
     def __enter__(self) -> Self:
         if self._progress is not None:
-            self._progress.start()
+            self._open.enter_context(_without_echo_of_controls())
+            self._open.enter_context(self._progress)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self._open.close()
 
     @property
     def seconds(self) -> float:
