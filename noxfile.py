@@ -200,7 +200,7 @@ def smoke(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole suite under every event loop."""
     install(session, "test")
-    pytest(session)
+    pytest(session, "-n", "2")
 
 
 def dialect_suite(session: nox.Session) -> Path:

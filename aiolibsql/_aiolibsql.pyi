@@ -1813,6 +1813,7 @@ class Connection(Generic[_RowT_co]):
 
         Raises:
             ValueError: If the threshold is negative or a NaN.
+            TypeError: For an async callback, which nobody would await.
         """
 
     def set_autocommit(self, value: AutocommitSetting) -> Operation[None]:
@@ -2023,6 +2024,7 @@ class _Pool:
         acquire_timeout: float,
         max_waiting: int | None,
         is_single: bool,
+        is_remote: bool,
         max_lifetime: float | None = None,
         max_idle: float | None = None,
     ) -> Self: ...
@@ -2334,6 +2336,7 @@ class _Pool:
 
         Raises:
             ValueError: If the threshold is negative or a NaN.
+            TypeError: For an async callback, which nobody would await.
         """
 
     def _cursor_on(self, connection: Connection[Any]) -> PoolCursor[Any]: ...

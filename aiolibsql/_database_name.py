@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 
 def _text(database: object) -> str:
@@ -24,6 +25,16 @@ def is_remote(database: object) -> bool:
     """Return whether a name is the URL of a database at a server."""
     scheme, separator, _ = _text(database).partition("://")
     return bool(separator) and scheme.lower() in {"libsql", "http", "https", "ws", "wss"}
+
+
+def shown(database: object) -> str:
+    """Return a name without what is secret in the URL of a database at a server."""
+    name = _text(database)
+    if not is_remote(database):
+        return name
+    scheme, _, rest = name.partition("://")
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def is_read_only(database: object) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiolibsql import _pool_rekey
 from aiolibsql._connect import connect
-from aiolibsql._database_name import is_in_memory, is_read_only, is_remote
+from aiolibsql._database_name import is_in_memory, is_read_only, is_remote, shown
 from aiolibsql._loan import Loan, PoolTransaction, held_of
 from aiolibsql._pool_statements import PoolStatements
+from aiolibsql._pool_stats import PoolStats
 from aiolibsql.exceptions import (
     NotSupportedError,
     PoolClosed,
@@ -29,51 +30,6 @@ if TYPE_CHECKING:
 _SMALLEST = 2
 
 
-class PoolStats(NamedTuple):
-    """The state of a pool at one moment, and what happened since it was made.
-
-    The first six are gauges of one and the same moment, the others counters that only grow.
-
-    Attributes:
-        size: Connections that are open.
-        readers: How many of them only read.
-        idle: How many have nothing to do.
-        opening: Connections that are being opened.
-        in_use: Connections that are lent by `acquire`, `read`, `write` or `transaction`; from the
-            moment on when they are, which their borrowers may not have heard of.
-        waiting: Callers that wait for a connection.
-        acquired: Connections that were lent.
-        queued: Callers who did not find a connection at once, and got one.
-        timeouts: Callers who got none: after ``acquire_timeout``, or as too many waited.
-        opened: Connections that were opened.
-        failed: Connections that could not be opened.
-        closed: Connections that were closed.
-        lost: How many of them for an error of theirs, or a fault.
-        group_commits: Commits of several writes at once.
-        grouped_writes: How many writes these were.
-        statements: Statements that the pool was given; those of borrowers are not counted.
-        wait_seconds: How long the ``queued`` callers waited, in all.
-    """
-
-    size: int
-    readers: int
-    idle: int
-    opening: int
-    in_use: int
-    waiting: int
-    acquired: int
-    queued: int
-    timeouts: int
-    opened: int
-    failed: int
-    closed: int
-    lost: int
-    group_commits: int
-    grouped_writes: int
-    statements: int
-    wait_seconds: float
-
-
 class ConnectionPool(PoolStatements):
     """Connections to one database for any number of tasks: one writes, the others read.
 
@@ -81,7 +37,9 @@ class ConnectionPool(PoolStatements):
     readers, which on a file never wait for the writer, all others to the writer. Writes that wait
     at the same time are committed together. A file is in WAL mode, with ``synchronous=NORMAL``:
     what was acknowledged survives a crash of the process. ``pragmas={"synchronous": "FULL"}`` makes
-    it survive one of the machine. Databases in memory have one connection for everything.
+    it survive one of the machine. Databases in memory have one connection for everything. At a
+    server all have what was committed, in the order in which the server did it; writes that wait at
+    the same time go there in one request, each a transaction of its own.
 
     `create_pool` makes one. Like a connection it belongs to no event loop, and has no task of its
     own: a connection that is needed is opened by one of the tasks that wait for it, and closed by
@@ -107,7 +65,6 @@ class ConnectionPool(PoolStatements):
     Raises:
         ValueError: For a size below 2, and sizes or times that make no sense.
         TypeError: For an unknown keyword.
-        NotSupportedError: For the URL of a remote database.
 
     Example:
         ```python
@@ -139,21 +96,16 @@ class ConnectionPool(PoolStatements):
             if init is not None:
                 raise ProgrammingError("init and init_hook can't be combined: they are the same")
             init = hook
-        if is_remote(database):
-            message = (
-                "pools of remote databases are not there yet: any number of tasks can share one "
-                "connection, or open one each"
-            )
-            raise NotSupportedError(message)
         self._database = database
         self._is_single = is_in_memory(database)
-        pragmas = dict(options.pop("pragmas", None) or {})
-        if not (self._is_single or is_read_only(database)):
-            pragmas = {"journal_mode": "wal", "synchronous": "NORMAL", **pragmas}
+        self._is_remote = is_remote(database)
+        if not (self._is_single or self._is_remote or is_read_only(database)):
+            wanted = options.get("pragmas") or {}
+            pragmas = {"journal_mode": "wal", "synchronous": "NORMAL", **wanted}
+            options = {**options, "pragmas": pragmas}
         self._options: dict[str, Any] = {
             "timeout": timeout,
             "encryption_key": encryption_key,
-            "pragmas": pragmas,
             "init_hook": init,
             **options,
         }
@@ -181,8 +133,8 @@ class ConnectionPool(PoolStatements):
         for name, value in (("max_lifetime", max_lifetime), ("max_idle", max_idle)):
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be more than 0 seconds, or None")
-        is_single = is_in_memory(database)
-        return super().__new__(cls, acquire_timeout, max_waiting, is_single, max_lifetime, max_idle)
+        kind = (is_in_memory(database), is_remote(database))
+        return super().__new__(cls, acquire_timeout, max_waiting, *kind, max_lifetime, max_idle)
 
     def _checked_sizes(self, size: int, min_size: int | None) -> tuple[int, int]:
         if size < _SMALLEST:
@@ -195,9 +147,9 @@ class ConnectionPool(PoolStatements):
 
     def _make(self, readonly: bool) -> Connection[Any]:
         options = self._options
-        if readonly:
+        if readonly and (pragmas := options.get("pragmas")):
             # The writer has set it, and a reader can't.
-            pragmas = {k: v for k, v in options["pragmas"].items() if k != "journal_mode"}
+            pragmas = {k: v for k, v in pragmas.items() if k != "journal_mode"}
             options = {**options, "pragmas": pragmas}
         return connect(self._database, **options)
 
@@ -343,7 +295,7 @@ class ConnectionPool(PoolStatements):
         stats = self.stats()
         state = "closed" if self._closed else f"{stats.in_use} in use, {stats.waiting} waiting"
         count = f"{stats.size} of {self._size}"
-        return f"<aiolibsql.ConnectionPool '{self._database}' with {count} connections ({state})>"
+        return f"<aiolibsql.ConnectionPool '{shown(self._database)}' with {count} connections ({state})>"
 
     def _held(self) -> Connection[Any] | None:
         for connection, _ in held_of(self):
@@ -437,6 +389,7 @@ class ConnectionPool(PoolStatements):
             ValueError: If it is empty or longer than 32 bytes.
             ProgrammingError: If the database is in memory, inside of a block of the pool, or while
                 another such call runs.
+            NotSupportedError: If the database is at a server.
             PoolTimeout: If a connection was not given back within ``acquire_timeout``.
             TimeoutError: If another connection has the file open.
             OperationalError: If SQLite can't do it; the old key stays. If the error says that the
@@ -446,6 +399,8 @@ class ConnectionPool(PoolStatements):
             Before the readers are closed nothing has happened; then it goes on to its end, which
             the caller waits for.
         """
+        if self._is_remote:
+            raise NotSupportedError("rekey() is not supported by remote databases")
         await _pool_rekey.rekey(self, new_key)
 
     def transaction(

@@ -61,6 +61,14 @@ class Backend:
         options.setdefault("encryption_key", self.key)
         return aiolibsql.connect(self.path or ":memory:", **options)
 
+    def create_pool(self, size: int, **options: Any) -> aiolibsql.ConnectionPool:
+        """Return a pool of connections to the database that is not open yet."""
+        if self.is_hosted:
+            options.setdefault("namespace", self.namespace)
+            return aiolibsql.create_pool(self.url, size, **options)
+        options.setdefault("encryption_key", self.key)
+        return aiolibsql.create_pool(self.path or ":memory:", size, **options)
+
     def second(self, **options: Any) -> aiolibsql.Connection[Any]:
         """Return one more connection to the same database, not open yet."""
         assert self.name != "memory", "a memory database belongs to one connection: file_backend"

@@ -181,6 +181,15 @@ async def test_slow_query_callback_that_fails_leaves_the_result_alone(
     await assert_healthy(conn)
 
 
+async def test_async_slow_query_callback_is_refused(conn: Connection) -> None:
+    async def callback(seconds: float, sql: str) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="async"):
+        conn.set_slow_query_threshold(1e-9, callback)
+    assert await conn.fetch_scalar("SELECT 1") == 1
+
+
 async def test_slow_query_callback_makes_no_leak(backend: Backend) -> None:
     def forgotten() -> weakref.ref[Connection]:
         conn = backend.connect()

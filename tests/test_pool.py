@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from backends import Backend
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 Pool = aiolibsql.ConnectionPool
 
@@ -26,10 +26,7 @@ Pool = aiolibsql.ConnectionPool
 @pytest.fixture
 async def pool(backend: Backend) -> AsyncIterator[Pool]:
     """Return an open pool of four connections with a table ``t``."""
-    database = backend.path or ":memory:"
-    async with aiolibsql.create_pool(
-        database, 4, encryption_key=backend.key, acquire_timeout=5
-    ) as pool:
+    async with backend.create_pool(4, acquire_timeout=5) as pool:
         await pool.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, x)")
         yield pool
         assert pool.stats().in_use == 0
@@ -46,6 +43,12 @@ async def file_pool(file_backend: Backend) -> AsyncIterator[Pool]:
         assert pool.stats().waiting == 0
 
 
+@pytest.mark.local("servers refuse them")
+async def test_whole_file_is_the_writers(pool: Pool) -> None:
+    await pool.execute("VACUUM")
+    await pool.execute("ANALYZE")
+
+
 async def test_statements_go_where_they_belong(pool: Pool) -> None:
     cursor = await pool.execute("INSERT INTO t (x) VALUES (?)", ("a",))
     assert (cursor.lastrowid, cursor.rowcount) == (1, 1)
@@ -53,8 +56,6 @@ async def test_statements_go_where_they_belong(pool: Pool) -> None:
     await pool.execute("WITH v(x) AS (SELECT 'c') INSERT INTO t (x) SELECT x FROM v")
     cursor = await pool.execute("INSERT INTO t (x) VALUES ('d') RETURNING id, x")
     assert await cursor.fetchall() == [(4, "d")]
-    await pool.execute("VACUUM")
-    await pool.execute("ANALYZE")
     await pool.execute("PRAGMA user_version = 7")
     assert await pool.fetch_scalar("PRAGMA user_version") == 7
     assert await (await pool.execute("EXPLAIN INSERT INTO t (x) VALUES (1)")).fetchone()
@@ -96,6 +97,7 @@ async def test_what_belongs_to_one_connection_is_refused(
     assert await pool.fetch_all("SELECT * FROM t") == []
 
 
+@pytest.mark.local("other words")
 async def test_errors_are_those_of_the_statement(pool: Pool) -> None:
     for _ in range(2):
         with pytest.raises(aiolibsql.OperationalError, match="no such table: missing"):
@@ -376,6 +378,7 @@ async def test_executemany_and_batches(pool: Pool) -> None:
     assert await pool.fetch_scalar("SELECT count(*) FROM t WHERE id = 100") == 0
 
 
+@pytest.mark.local("servers have PRAGMAs of their own")
 async def test_what_is_refused_has_not_happened(pool: Pool) -> None:
     """SQLite executes some PRAGMAs while it compiles them."""
     for name in ("foreign_keys", "Query_Only", "reverse_unordered_selects"):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from backends import Backend
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 Pool = aiolibsql.ConnectionPool
 
@@ -27,10 +27,7 @@ MANY = f"{NUMBERS} SELECT i, i * 2 AS twice FROM n LIMIT 5000"
 @pytest.fixture
 async def pool(backend: Backend) -> AsyncIterator[Pool]:
     """Return an open pool with a table ``t`` of ten rows."""
-    database = backend.path or ":memory:"
-    async with aiolibsql.create_pool(
-        database, 2, encryption_key=backend.key, acquire_timeout=5
-    ) as pool:
+    async with backend.create_pool(2, acquire_timeout=5) as pool:
         await pool.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, x)")
         await pool.executemany("INSERT INTO t (x) VALUES (?)", [(i,) for i in range(10)])
         yield pool
@@ -148,6 +145,7 @@ async def test_exhausted_cursor_gives_the_reader_back(pool: Pool) -> None:
     assert len(await kept.fetchall()) == 10
 
 
+@pytest.mark.local("all rows come in one answer")
 async def test_leaked_cursor_is_reported_and_gives_the_reader_back(pool: Pool) -> None:
     cursor = await pool.execute(MANY)
     assert await cursor.fetchone() == (1, 2)
@@ -159,6 +157,7 @@ async def test_leaked_cursor_is_reported_and_gives_the_reader_back(pool: Pool) -
     await assert_free(pool)
 
 
+@pytest.mark.local("all rows come in one answer")
 async def test_cursor_in_a_cycle_is_reported_and_gives_the_reader_back(pool: Pool) -> None:
     class Holder:
         cursor: Any = None
@@ -173,6 +172,7 @@ async def test_cursor_in_a_cycle_is_reported_and_gives_the_reader_back(pool: Poo
     await assert_free(pool)
 
 
+@pytest.mark.local("all rows come in one answer")
 async def test_cursor_of_a_borrowed_connection_is_no_leak(pool: Pool) -> None:
     async with pool.read():
         cursor = await pool.execute(MANY)
@@ -217,6 +217,7 @@ async def test_cursor_of_a_closed_pool(backend: Backend) -> None:
     await cursor.close()
 
 
+@pytest.mark.local("such a text can't be sent")
 async def test_text_that_is_not_utf8_raises_when_it_is_fetched(pool: Pool) -> None:
     cursor = await pool.execute("SELECT cast(x'ff41' AS TEXT)")
     with pytest.raises(aiolibsql.OperationalError, match="UTF-8"):
@@ -224,6 +225,7 @@ async def test_text_that_is_not_utf8_raises_when_it_is_fetched(pool: Pool) -> No
     await assert_free(pool)
 
 
+@pytest.mark.local("all rows come in one answer")
 async def test_error_behind_rows_ends_the_cursor(pool: Pool) -> None:
     sql = f"{NUMBERS} SELECT CASE WHEN i < 3000 THEN i ELSE abs(-9223372036854775808) END FROM n"
     cursor = await pool.execute(sql)

@@ -397,8 +397,6 @@ async def test_wrong_arguments(
         aiolibsql.create_pool(file_backend.path, 3, **options)
     with pytest.raises(ValueError, match="null"):
         aiolibsql.create_pool("a\0b")
-    with pytest.raises(aiolibsql.NotSupportedError, match="remote"):
-        aiolibsql.create_pool("libsql://localhost")
 
 
 @pytest.mark.parametrize("autocommit", [True, False, -1])

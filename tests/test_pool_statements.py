@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from backends import Backend
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.everywhere]
 
 Pool = aiolibsql.ConnectionPool
 
@@ -29,10 +29,7 @@ MANY = f"{NUMBERS} SELECT i FROM n LIMIT 5000"
 @pytest.fixture
 async def pool(backend: Backend) -> AsyncIterator[Pool]:
     """Return an open pool with a table ``t``."""
-    database = backend.path or ":memory:"
-    async with aiolibsql.create_pool(
-        database, 3, encryption_key=backend.key, acquire_timeout=5, row_factory=aiolibsql.Row
-    ) as pool:
+    async with backend.create_pool(3, acquire_timeout=5, row_factory=aiolibsql.Row) as pool:
         await pool.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, x UNIQUE)")
         yield pool
         assert pool.stats().in_use == pool.stats().waiting == 0

@@ -98,6 +98,11 @@ impl RowBatch {
     ///
     /// # Errors
     /// `Data` when the batch would hold more than 4 GiB of text and blobs.
+    #[expect(
+        clippy::inline_always,
+        reason = "a value that is handed on in memory costs its reader a stall"
+    )]
+    #[inline(always)]
     pub fn push(&mut self, value: ValueRef<'_>) -> Result<()> {
         let cell = match value {
             ValueRef::Null => Cell::Null,

@@ -141,7 +141,7 @@ impl Local {
         // A worker that is still here looks by itself.
         if self.pool.get().is_some() {
             drop(mailbox);
-            self.kick();
+            self.kick_worker();
         } else if !mailbox.lent && !mailbox.queue.is_empty() {
             self.start(mailbox);
         }

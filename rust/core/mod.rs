@@ -79,7 +79,10 @@ pub use operation::{Cancelled, Event, Operation, Shield, Stop};
 pub use options::{Begin, ModeChange, ModeEffect, Options, TransactionMode};
 pub use parameter_names::parameter_names;
 pub use pins::{Pin, Pins};
-pub use pool::{Lifetimes, Limits, Loan, Opening, Pool, PoolState, QueueState, Role};
+pub use pool::{
+    Condition, Handle, Lifetimes, Limits, Loan, Membership, Opening, Pool, PoolState, Pulled,
+    QueueState, Role, Route, Router, UNLENT,
+};
 pub use process::{Birth, watch_forks};
 pub use queue::Queue;
 pub use rows::{Next, RowStream};

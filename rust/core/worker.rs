@@ -290,7 +290,7 @@ impl Local {
             result = result.map_err(|error| Error { cause, ..error });
         }
         if let (Some(pool), Ok(outcome)) = (self.pool.get(), &mut result) {
-            outcome.member = Some(pool.member.index);
+            outcome.member = Some(pool.index());
             outcome.loan = loan;
         }
         if let Database::Open(session) = &database {

@@ -1,21 +1,22 @@
 //! The backend over a server: a queue of commands, the session they run on, and the task that runs them.
 //!
 //! Owns the queue and, between two commands, the session. A task on the network runtime takes the session while there
-//! are commands, and puts it back after the last; an idle connection costs no task.
+//! are commands (`serving`), and puts it back after the last; an idle connection costs no task.
 //! Threads: `submit` and `interrupt` from any; commands run on the runtime's.
 //! Invariant: a task has the session whenever commands wait.
 //! Must not know: Python.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::core::{
-    Action, Backend, Birth, Block, Channel, Command, Error, Guest, Look, ModeChange, Outcome,
-    Phase, Queue, Result, Shared, Status, TransactionMode, runtime, wait_for_end,
+    Action, Backend, Birth, Block, Channel, Command, Error, Guest, Loan, Look, Membership,
+    ModeChange, Outcome, Phase, Queue, Result, Shared, Status, TransactionMode, runtime,
+    wait_for_end,
 };
 use crate::remote::{self, Remote};
 
-use super::group::MOST;
+use super::serving::Serving;
 use super::session::Session;
 
 /// So long a thread waits before it looks whether it must stop.
@@ -37,23 +38,25 @@ pub struct Hosted {
     remote: Arc<Remote>,
     /// How an operation and the callable that gives tokens talk.
     channel: Arc<Channel>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     is_blocking: bool,
-    status: Arc<Status>,
+    pub(super) status: Arc<Status>,
     /// The transaction mode that was asked for last; a later open begins with it.
     mode: Mutex<TransactionMode>,
     birth: Birth,
     mailbox: Mutex<Mailbox>,
+    /// The pool that it is a handle of.
+    pub(super) pool: OnceLock<Membership>,
 }
 
-struct Mailbox {
-    queue: Queue,
-    state: State,
+pub(super) struct Mailbox {
+    pub(super) queue: Queue,
+    pub(super) state: State,
     /// What runs now; several, if they went to the server together.
-    running: Vec<Shared>,
+    pub(super) running: Vec<Shared>,
 }
 
-enum State {
+pub(super) enum State {
     Unopened,
     Open(Box<Session>),
     /// With the task that runs commands.
@@ -78,6 +81,7 @@ impl Hosted {
                 state: State::Unopened,
                 running: Vec::new(),
             }),
+            pool: OnceLock::new(),
         })
     }
 
@@ -86,11 +90,11 @@ impl Hosted {
         &self.channel
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Mailbox> {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn mode(&self) -> MutexGuard<'_, TransactionMode> {
+    pub(super) fn mode(&self) -> MutexGuard<'_, TransactionMode> {
         self.mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,17 +106,27 @@ impl Hosted {
                 let waiting = mailbox.queue.drain();
                 drop(mailbox);
                 refuse(waiting, &error);
+                if let Some(pool) = self.pool.get() {
+                    pool.fail(&error);
+                }
                 return;
             }
         };
         let state = std::mem::replace(&mut mailbox.state, State::Running);
         drop(mailbox);
-        let serving = Serving {
-            hosted: Arc::clone(self),
-            state: Some(state),
-            has_put_back: false,
-        };
-        drop(runtime.spawn(serving.run()));
+        drop(runtime.spawn(Serving::new(Arc::clone(self), state).run()));
+    }
+
+    /// Has a task look for commands of the pool.
+    pub(super) fn kick_task(self: &Arc<Self>) {
+        if self.is_inherited() {
+            return;
+        }
+        let mailbox = self.lock();
+        // The one that runs looks before it ends.
+        if !matches!(mailbox.state, State::Running) {
+            self.start(mailbox);
+        }
     }
 
     fn set_unopened(&self) {
@@ -120,29 +134,35 @@ impl Hosted {
         self.status.publish(false, 0, false);
     }
 
-    async fn run_all(&self, state: State, mut commands: Vec<Command>) -> State {
-        match (state, commands.len()) {
-            (State::Open(mut session), 2..) => {
-                let surroundings = commands[0].surroundings.take();
-                if surroundings.is_some() {
-                    self.channel.begin(surroundings, &commands[0].operation);
-                }
-                let mut too_large = session.run_group(commands, &self.status).await;
-                drop(self.channel.end());
-                let mut state = State::Open(session);
-                while let Some((operation, execute)) = too_large.pop() {
-                    let action = Action::Execute(execute);
-                    state = self.run_claimed(state, &operation, action, &[], None).await;
-                }
-                state
+    pub(super) async fn run_all(&self, mut state: State, commands: Vec<Command>) -> State {
+        let mut together = Vec::new();
+        let mut alone = commands;
+        if let State::Open(session) = &state
+            && alone.len() > 1
+        {
+            (together, alone) = alone
+                .into_iter()
+                .partition(|command| session.may_share(command));
+        }
+        if let (State::Open(session), Some(first)) = (&mut state, together.first_mut()) {
+            let surroundings = first.surroundings.take();
+            if surroundings.is_some() {
+                self.channel.begin(surroundings, &first.operation);
             }
-            (mut state, _) => {
-                for command in commands {
-                    state = self.run(state, command).await;
-                }
-                state
+            let place = self.pool.get().map(Membership::index);
+            let mut too_large = session.run_group(together, &self.status, place).await;
+            drop(self.channel.end());
+            while let Some((operation, execute)) = too_large.pop() {
+                let action = Action::Execute(execute);
+                state = self
+                    .run_claimed(state, &operation, action, &[], None, None)
+                    .await;
             }
         }
+        for command in alone {
+            state = self.run(state, command).await;
+        }
+        state
     }
 
     /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
@@ -152,6 +172,7 @@ impl Hosted {
             modes,
             block,
             surroundings,
+            loan,
             action,
             ..
         } = command;
@@ -159,12 +180,13 @@ impl Hosted {
             *self.mode() = change.mode;
         }
         if !operation.claim() {
+            drop(loan);
             return self.skip(state, &operation, &modes).await;
         }
         if surroundings.is_some() {
             self.channel.begin(surroundings, &operation);
         }
-        self.run_claimed(state, &operation, action, &modes, block.as_ref())
+        self.run_claimed(state, &operation, action, &modes, block.as_ref(), loan)
             .await
     }
 
@@ -176,14 +198,24 @@ impl Hosted {
         action: Action,
         modes: &[ModeChange],
         block: Option<&Arc<Block>>,
+        loan: Option<Arc<Loan>>,
     ) -> State {
-        let (mut state, result) = self.step(state, operation, action, modes, block).await;
+        let acquires = loan.is_some();
+        let may_leave_rows = matches!(action, Action::Execute(_));
+        let (mut state, result) = match self.check_role(&action) {
+            Ok(()) => self.step(state, operation, action, modes, block).await,
+            Err(error) => (state, Err(error)),
+        };
         if result.is_err() && operation.dialogue().has_asked() {
             // Whoever was asked for a token need not go on.
             operation.interrupt();
         }
         let cause = self.channel.end();
-        let result = result.map_err(|error| Error { cause, ..error });
+        let mut result = result.map_err(|error| Error { cause, ..error });
+        if let (Some(pool), Ok(outcome)) = (self.pool.get(), &mut result) {
+            outcome.member = Some(pool.index());
+            outcome.loan = loan;
+        }
         if let State::Open(session) = &state {
             session.publish(&self.status);
         }
@@ -191,12 +223,16 @@ impl Hosted {
         if opened {
             self.status.set_phase(Phase::Open);
         }
+        self.announce(&state);
         if operation.finish(result).is_some() {
             if opened {
                 self.set_unopened();
                 state = State::Unopened;
             } else if let State::Open(session) = &mut state {
                 session.undo().await;
+                if self.pool.get().is_some() {
+                    session.undo_for_pool(acquires, may_leave_rows).await;
+                }
                 session.publish(&self.status);
             }
             operation.leave();
@@ -278,89 +314,7 @@ impl Hosted {
     }
 }
 
-/// The task that runs commands. If it ends early, by a panic or with the runtime, what waits is told.
-struct Serving {
-    hosted: Arc<Hosted>,
-    /// `None`: a command runs, or it was put back.
-    state: Option<State>,
-    has_put_back: bool,
-}
-
-impl Serving {
-    async fn run(mut self) {
-        while let Some((commands, state)) = self.next() {
-            let state = self.hosted.run_all(state, commands).await;
-            self.state = Some(state);
-        }
-    }
-
-    /// The next command, or several that may go to the server together.
-    fn next(&mut self) -> Option<(Vec<Command>, State)> {
-        let mut mailbox = self.hosted.lock();
-        mailbox.running.clear();
-        let state = self.state.take()?;
-        match &state {
-            State::Open(session) => {
-                let innermost = session.nest().innermost().cloned();
-                mailbox.queue.follow(innermost, self.hosted.timeout);
-            }
-            _ => mailbox.queue.follow(None, Duration::ZERO),
-        }
-        let Some(command) = mailbox.queue.pop() else {
-            mailbox.state = state;
-            self.has_put_back = true;
-            return None;
-        };
-        let mut commands = vec![command];
-        if let State::Open(session) = &state
-            && session.may_share(&commands[0])
-        {
-            while commands.len() < MOST
-                && mailbox
-                    .queue
-                    .front()
-                    .is_some_and(|next| session.may_share(next))
-                && let Some(next) = mailbox.queue.pop()
-            {
-                commands.push(next);
-            }
-        }
-        let operations = commands
-            .iter()
-            .map(|command| Arc::clone(&command.operation));
-        mailbox.running = operations.collect();
-        Some((commands, state))
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        if self.has_put_back {
-            return;
-        }
-        let mut mailbox = self.hosted.lock();
-        let error = if std::thread::panicking() {
-            Error::internal("a panic in the task of this connection")
-        } else {
-            Error::closed()
-        };
-        mailbox.state = State::Broken(error.clone());
-        let running = std::mem::take(&mut mailbox.running);
-        mailbox.queue.follow(None, Duration::ZERO);
-        let waiting = mailbox.queue.drain();
-        drop(mailbox);
-        self.hosted.status.set_phase(Phase::Closed);
-        for operation in running {
-            // It may not have come that far.
-            let _ = operation.claim();
-            drop(operation.finish(Err(error.clone())));
-            operation.leave();
-        }
-        refuse(waiting, &error);
-    }
-}
-
-fn refuse(waiting: Vec<Command>, error: &Error) {
+pub(super) fn refuse(waiting: Vec<Command>, error: &Error) {
     for command in waiting {
         if command.operation.claim() {
             let result = match command.action {
@@ -407,6 +361,9 @@ impl Backend for Arc<Hosted> {
     }
 
     fn stop(&self) {
+        if let Some(pool) = self.pool.get() {
+            pool.close_pool(&Error::closed());
+        }
         self.status.hurry();
         let mut mailbox = self.lock();
         let mut waiting = mailbox.queue.drain();

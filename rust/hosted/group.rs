@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use crate::core::{
-    Action, Command, Error, Execute, Outcome, Shared, StatementKind, Status, TransactionMode,
+    Action, Command, Error, Execute, Outcome, Route, Shared, StatementKind, Status, TransactionMode,
 };
 use crate::remote::{self, Continuity, Fate, Request, Response, Stream, Transport};
 
@@ -62,6 +62,7 @@ struct Answers {
     counts: Arc<Counts>,
     status: Arc<Status>,
     started: Instant,
+    member: Option<u32>,
 }
 
 impl Session {
@@ -70,7 +71,10 @@ impl Session {
         let Action::Execute(execute) = &command.action else {
             return false;
         };
-        let is_free = self.remote.options().target.transport == Transport::WebSocket
+        // Writes of a pool would wait for each other anyway.
+        let is_group = command.route == Some(Route::Group);
+        let may_wait = is_group || self.remote.options().target.transport == Transport::WebSocket;
+        let is_free = may_wait
             && self.stream.is_some()
             && self.nest.is_empty()
             && !self.is_in_transaction()
@@ -90,7 +94,13 @@ impl Session {
     }
 
     /// Runs commands that may share their way. Those whose answers are too large are given back.
-    pub async fn run_group(&mut self, commands: Vec<Command>, status: &Arc<Status>) -> TooLarge {
+    /// `member`: which handle of a pool this is.
+    pub async fn run_group(
+        &mut self,
+        commands: Vec<Command>,
+        status: &Arc<Status>,
+        member: Option<u32>,
+    ) -> TooLarge {
         let mut waiting = VecDeque::with_capacity(commands.len());
         let mut requests = Vec::with_capacity(commands.len());
         for command in commands {
@@ -125,6 +135,7 @@ impl Session {
             counts: Arc::clone(&self.counts),
             status: Arc::clone(status),
             started: Instant::now(),
+            member,
         };
         let stream = self.stream.take();
         let stream = stream.unwrap_or_else(|| self.remote.stream());
@@ -198,8 +209,13 @@ impl Answers {
         };
         self.status.publish(false, self.counts.changes(), false);
         let took = member.execute.is_timed.then(|| self.started.elapsed());
+        let place = self.member;
         let result = result
-            .map(|outcome| Outcome { took, ..outcome })
+            .map(|outcome| Outcome {
+                took,
+                member: place,
+                ..outcome
+            })
             .map_err(|error| {
                 member.execute.rows.end(Ok(()));
                 error.with_sql(&member.execute.sql)

@@ -10,9 +10,12 @@ mod batch;
 mod blocks;
 mod counts;
 mod group;
+mod lending;
 mod many;
 mod outbox;
+mod pooling;
 mod reading;
+mod serving;
 mod session;
 mod statement;
 mod statements;
@@ -20,4 +23,5 @@ mod token;
 mod transaction;
 
 pub use backend::{Hosted, Options};
+pub use pooling::route;
 pub use token::token_source;

@@ -140,6 +140,14 @@ impl Session {
         self.put_away(rows.id()).await;
     }
 
+    /// Ends the rows of one execution, with an error.
+    pub(super) async fn end_reading(&mut self, id: u64, error: Error) {
+        if let Some(reading) = self.readings.get(&id) {
+            reading.rows.end(Err(error));
+        }
+        self.put_away(id).await;
+    }
+
     /// Ends a reading, and takes the session's stream back from it.
     async fn put_away(&mut self, id: u64) {
         let Some(reading) = self.readings.get_mut(&id) else {

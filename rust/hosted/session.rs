@@ -22,6 +22,7 @@ use crate::core::{
 use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream, Transport};
 
 use super::counts::Counts;
+use super::lending::Tenure;
 use super::outbox::Outbox;
 use super::reading::Reading;
 use super::statement::Statement;
@@ -48,6 +49,8 @@ pub struct Session {
     pub(super) readings: HashMap<u64, Reading>,
     /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
     pub(super) opens: u64,
+    /// What borrowers of its pool do with it.
+    pub(super) tenure: Tenure,
 }
 
 impl Session {
@@ -73,6 +76,7 @@ impl Session {
             counts: Arc::default(),
             readings: HashMap::new(),
             opens: 1,
+            tenure: Tenure::default(),
         };
         session.keep_transaction_open();
         let hello = session.exchange(Vec::new(), true);
@@ -156,6 +160,7 @@ impl Session {
             Action::UndoBegin(serial) => self.undo_begin(serial).await,
             Action::Enter(block) => self.enter(&block).await,
             Action::Leave { block, commits } => self.leave(&block, commits).await,
+            Action::Serve(Service::Acquire(mode)) => self.acquire(mode).await,
             Action::Serve(Service::Release) => self.release().await,
             Action::Rekey(_) => Err(not_supported("rekey()")),
             Action::Serve(_) => Err(not_supported("this")),
@@ -341,10 +346,13 @@ fn gone() -> Error {
 }
 
 /// Whether an action may write.
-fn writes(action: &Action) -> bool {
+pub(super) fn writes(action: &Action) -> bool {
     match action {
         Action::Execute(execute) => !Statement::read(&execute.sql).is_readonly,
-        Action::ExecuteMany { .. } | Action::ExecuteScript(_) | Action::Batch(_) => true,
+        Action::Batch(statements) => statements
+            .iter()
+            .any(|execute| !Statement::read(&execute.sql).is_readonly),
+        Action::ExecuteMany { .. } | Action::ExecuteScript(_) => true,
         _ => false,
     }
 }

@@ -78,6 +78,44 @@ impl Statement {
         }
     }
 
+    /// The name of a PRAGMA, in lower case, and whether it has an argument.
+    pub fn pragma_name(sql: &str) -> Option<(String, bool)> {
+        let mut tokens = Tokens { rest: sql };
+        tokens
+            .find(|token| *token != Token::Sign(b';'))
+            .filter(|first| first.is("PRAGMA"))?;
+        let mut name = tokens.next()?.text()?;
+        let mut next = tokens.next();
+        if next == Some(Token::Sign(b'.')) {
+            name = tokens.next()?.text()?;
+            next = tokens.next();
+        }
+        let has_argument = next.is_some_and(|next| next != Token::Sign(b';'));
+        Some((name.to_ascii_lowercase(), has_argument))
+    }
+
+    /// Whether it asks about one connection, or makes what belongs to it.
+    pub fn is_tied(sql: &str) -> bool {
+        const ABOUT_ONE: [&str; 3] = ["last_insert_rowid", "changes", "total_changes"];
+        let tokens: Vec<_> = Tokens { rest: sql }
+            .skip_while(|token| *token == Token::Sign(b';'))
+            .collect();
+        let is_temporary = |token: Option<&Token<'_>>| {
+            token.is_some_and(|token| token.is("TEMP") || token.is("TEMPORARY"))
+        };
+        let makes =
+            tokens.first().is_some_and(|first| first.is("CREATE")) && is_temporary(tokens.get(1));
+        makes
+            || tokens.windows(2).any(|pair| {
+                pair[1] == Token::Sign(b'(')
+                    && pair[0].text().is_some_and(|name| {
+                        ABOUT_ONE
+                            .iter()
+                            .any(|known| known.eq_ignore_ascii_case(&name))
+                    })
+            })
+    }
+
     const fn of(kind: StatementKind) -> Self {
         Self {
             kind,
@@ -103,10 +141,8 @@ impl Statement {
     }
 
     fn savepoint(action: SavepointAction, name: Option<Token<'_>>) -> Self {
-        let name = match name {
-            Some(Token::Word(name)) => name.to_owned(),
-            Some(Token::Quoted(quoted)) => unquoted(quoted),
-            _ => return Self::of(StatementKind::Savepoint),
+        let Some(name) = name.and_then(Token::text) else {
+            return Self::of(StatementKind::Savepoint);
         };
         Self {
             savepoint: Some((action, name)),
@@ -197,6 +233,15 @@ fn unquoted(quoted: &str) -> String {
 }
 
 impl Token<'_> {
+    /// A name, as it was meant.
+    fn text(self) -> Option<String> {
+        match self {
+            Token::Word(word) => Some(word.to_owned()),
+            Token::Quoted(quoted) => Some(unquoted(quoted)),
+            Token::Sign(_) => None,
+        }
+    }
+
     fn is(self, word: &str) -> bool {
         matches!(self, Token::Word(own) if own.eq_ignore_ascii_case(word))
     }

@@ -35,6 +35,7 @@ impl Session {
         self.nest
             .admit_statement(read.told())
             .map_err(|error| error.with_sql(sql))?;
+        self.note_change(&read, sql);
         self.begin_implicitly(&read);
         let outcome = self.execute_read(execute, &read).await;
         let ends = matches!(

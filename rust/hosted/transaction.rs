@@ -55,15 +55,6 @@ impl Session {
         Ok(Outcome::default())
     }
 
-    /// A borrower of a pool's connection gives it back.
-    pub(super) async fn release(&mut self) -> Result<Outcome> {
-        self.transaction.forget_loss();
-        if self.is_in_transaction() {
-            self.end_with("ROLLBACK").await?;
-        }
-        Ok(Outcome::default())
-    }
-
     /// Ends the transaction by COMMIT or ROLLBACK.
     pub(super) async fn end_with(&mut self, sql: &str) -> Result<()> {
         if !self.is_open {

@@ -98,6 +98,12 @@ impl Callbacks {
 
     /// Its connection becomes one of a pool's; nothing has called it yet.
     pub fn join_pool(&self, common: &Arc<Common>) {
+        for (own, common) in [
+            (&self.uses.is_used, &common.uses.is_used),
+            (&self.uses.awaits, &common.uses.awaits),
+        ] {
+            common.fetch_or(own.load(Ordering::Acquire), Ordering::Release);
+        }
         let _ = self.common.set(Arc::clone(common));
     }
 
@@ -384,7 +390,7 @@ fn is_awaitable(value: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// Whether what a callable returns is known to be awaitable before it is called: an `async def` function, an object with
 /// an `async def __call__`, a class with such methods.
-fn is_async(callable: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(super) fn is_async(callable: &Bound<'_, PyAny>) -> PyResult<bool> {
     static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     const METHODS: [&str; 4] = ["step", "inverse", "value", "finalize"];
     let py = callable.py();

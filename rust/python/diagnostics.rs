@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use super::cached::interned;
+use super::callbacks::is_async;
 use super::connection::Connection;
 use super::ffi;
 use super::parameters;
@@ -147,7 +148,15 @@ impl Watch {
         });
     }
 
-    fn tell_of_slow(&self, seconds: f64, callback: Option<Py<PyAny>>) -> PyResult<()> {
+    fn tell_of_slow(&self, seconds: f64, callback: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        if let Some(callback) = &callback
+            && is_async(callback)?
+        {
+            return Err(PyTypeError::new_err(
+                "callback must not be async: nobody would await it",
+            ));
+        }
+        let callback = callback.map(Bound::unbind);
         let threshold = parameters::seconds(seconds, "threshold_secs")?;
         if seconds < 0.0 {
             return Err(PyValueError::new_err("threshold_secs can't be negative"));
@@ -231,7 +240,7 @@ macro_rules! diagnostics {
             fn set_slow_query_threshold(
                 &self,
                 threshold_secs: f64,
-                callback: Option<Py<PyAny>>,
+                callback: Option<Bound<'_, PyAny>>,
             ) -> PyResult<()> {
                 self.watch().tell_of_slow(threshold_secs, callback)
             }

@@ -6,7 +6,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::core::{Backend, Channel, Local, Pin, Pins};
+use crate::core::{Backend, Channel, Lifetimes, Limits, Local, Pin, Pins, Pool, Role};
 use crate::hosted::Hosted;
 
 /// A connection's backend.
@@ -35,6 +35,28 @@ impl Home {
         match self {
             Self::Local(local) => Some(local),
             Self::Hosted(_) => None,
+        }
+    }
+
+    /// Becomes a handle of a pool, for good; not open yet.
+    pub fn join_pool(
+        &self,
+        pool: &Arc<Pool>,
+        place: (Role, u32),
+        limits: Limits,
+        lifetimes: Lifetimes,
+    ) {
+        match self {
+            Self::Local(local) => local.join_pool(pool, place, limits, lifetimes),
+            Self::Hosted(hosted) => hosted.join_pool(pool, place, limits, lifetimes),
+        }
+    }
+
+    /// From now on it takes commands of its pool.
+    pub fn serve_pool(&self) {
+        match self {
+            Self::Local(local) => local.serve_pool(),
+            Self::Hosted(hosted) => hosted.serve_pool(),
         }
     }
 

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::core::{self, Amount, Error, Lifetimes, Limits, Loan, Opening, QueueState, Service};
+use crate::hosted;
 
 use super::awaitable::Operation;
 use super::cached::interned;
@@ -82,9 +83,8 @@ impl Pool {
     pub fn join(&self, connection: Py<Connection>, opening: &Opening) {
         let place = (opening.role(), opening.index());
         let link = connection.get().link();
-        if let Some(local) = link.local() {
-            local.join_pool(&self.core, place, self.limits, self.lifetimes);
-        }
+        link.backend()
+            .join_pool(&self.core, place, self.limits, self.lifetimes);
         link.join_pool(&self.common);
         let before = lock(&self.coming).insert(opening.index(), connection);
         drop(before);
@@ -147,11 +147,12 @@ impl Pool {
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (acquire_timeout, max_waiting, is_single, max_lifetime=None, max_idle=None))]
+    #[pyo3(signature = (acquire_timeout, max_waiting, is_single, is_remote, max_lifetime=None, max_idle=None))]
     fn new(
         acquire_timeout: f64,
         max_waiting: Option<usize>,
         is_single: bool,
+        is_remote: bool,
         max_lifetime: Option<f64>,
         max_idle: Option<f64>,
     ) -> PyResult<Self> {
@@ -159,8 +160,9 @@ impl Pool {
             let time = seconds.map(|seconds| parameters::seconds(seconds, name));
             time.transpose()
         };
+        let router = is_remote.then_some(hosted::route as core::Router);
         Ok(Self {
-            core: Arc::new(core::Pool::new(is_single)),
+            core: Arc::new(core::Pool::new(is_single, router)),
             members: Mutex::default(),
             coming: Mutex::default(),
             limits: Limits {

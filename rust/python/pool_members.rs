@@ -56,9 +56,7 @@ impl Filling {
         pool.add(opening.index(), self.connection.clone_ref(py));
         match opening.opened() {
             Ok(()) => {
-                if let Some(local) = link.local() {
-                    local.serve_pool();
-                }
+                link.backend().serve_pool();
                 Ok(step)
             }
             Err(opening) => {

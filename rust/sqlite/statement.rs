@@ -227,6 +227,11 @@ impl Statement<'_> {
     /// # Errors
     ///
     /// `SQLITE_NOMEM`.
+    #[expect(
+        clippy::inline_always,
+        reason = "a value that is handed on in memory costs its reader a stall"
+    )]
+    #[inline(always)]
     pub fn column(&self, index: usize) -> Result<ValueRef<'_>, Error> {
         let Ok(index) = c_int::try_from(index) else {
             return Ok(ValueRef::Null);

@@ -38,6 +38,11 @@ pub enum ValueRef<'a> {
 ///
 /// SQLite keeps `value` as it is through `'a`: nobody asks for another type than its own. It belongs to a handle that this
 /// thread has for itself.
+#[expect(
+    clippy::inline_always,
+    reason = "a value that is handed on in memory costs its reader a stall"
+)]
+#[inline(always)]
 pub(super) unsafe fn value_of<'a>(value: *mut ffi::sqlite3_value) -> Result<ValueRef<'a>, Error> {
     // SAFETY: the caller's promise.
     match unsafe { ffi::sqlite3_value_type(value) } {
@@ -70,6 +75,11 @@ pub(super) unsafe fn value_of<'a>(value: *mut ffi::sqlite3_value) -> Result<Valu
 /// # Safety
 ///
 /// `start` is null, or `length` bytes live there through `'a`.
+#[expect(
+    clippy::inline_always,
+    reason = "a value that is handed on in memory costs its reader a stall"
+)]
+#[inline(always)]
 pub(super) unsafe fn bytes_of<'a>(start: *const u8, length: c_int) -> Result<&'a [u8], Error> {
     match usize::try_from(length) {
         // Null stands for an empty blob here, and for an empty text only if there was no memory for its final NUL.

@@ -10,18 +10,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::super::backend::Backend as _;
-use super::super::command::{Action, Command};
-use super::super::service::Service;
-use super::super::worker::Local;
 use super::Pool;
-use super::serving::{Membership, Role};
+use super::membership::{Handle, Membership};
+use super::serving::Role;
 
 /// What a borrower has of a connection.
 #[derive(Debug)]
 pub struct Loan {
     pool: Arc<Pool>,
-    local: Weak<Local>,
+    handle: Weak<dyn Handle>,
     role: Role,
     index: u32,
     is_over: AtomicBool,
@@ -33,7 +30,7 @@ impl Loan {
         membership.pool.lent.fetch_add(1, Ordering::SeqCst);
         Self {
             pool: Arc::clone(&membership.pool),
-            local: Weak::clone(&membership.member.local),
+            handle: Weak::clone(&membership.member.handle),
             role: membership.role,
             index: membership.member.index,
             is_over: AtomicBool::new(false),
@@ -62,10 +59,9 @@ impl Loan {
 impl Drop for Loan {
     fn drop(&mut self) {
         if self.end()
-            && let Some(local) = self.local.upgrade()
+            && let Some(handle) = self.handle.upgrade()
         {
-            let release = Action::Serve(Service::Release);
-            local.submit(Command::new(release, Vec::new(), None));
+            handle.take_back();
         }
     }
 }

@@ -14,10 +14,9 @@ use super::super::error::{Error, Kind, Result};
 use super::super::options::{ModeChange, ModeEffect, Options, TransactionMode};
 use super::super::service::{Reply, Service};
 use super::super::session::Session;
+use super::membership::UNLENT;
+use super::retiring::Why;
 use super::routes::Route;
-
-/// The mode of a handle that nobody has: each statement is a transaction.
-pub(super) const UNLENT: TransactionMode = TransactionMode::Autocommit { manual_end: false };
 
 /// What those who share a pool have made of a handle.
 #[derive(Debug, Default)]
@@ -30,6 +29,16 @@ pub(in super::super) struct Tenure {
     limits_before: Vec<(i32, i32)>,
     /// It met an error after which another handle may do better.
     pub(super) is_broken: bool,
+}
+
+impl Tenure {
+    /// Why another handle should take its place.
+    pub(super) fn fault(&self) -> Option<Why> {
+        if self.is_broken {
+            return Some(Why::Broken);
+        }
+        self.is_changed.then_some(Why::Changed)
+    }
 }
 
 impl Session {

@@ -12,6 +12,7 @@ mod group;
 mod key;
 mod loan;
 mod member;
+mod membership;
 mod opening;
 mod places;
 mod queue;
@@ -35,12 +36,17 @@ use routes::Routes;
 pub use gauges::{PoolState, QueueState};
 pub use loan::Loan;
 pub(super) use member::Tenure;
+pub use membership::{Handle, Membership, UNLENT};
 pub use opening::Opening;
-pub use retiring::Lifetimes;
+pub use queue::Pulled;
+pub use retiring::{Condition, Lifetimes};
 pub use routes::Route;
+pub(super) use serving::Job;
 pub use serving::Role;
-pub(super) use serving::{Job, Membership};
 pub use waiting::Limits;
+
+/// Where an SQL text belongs.
+pub type Router = fn(&str) -> Route;
 
 /// What the handles of a pool share.
 #[derive(Debug)]
@@ -52,6 +58,8 @@ pub struct Pool {
     key: PoolKey,
     /// There is one handle for everything.
     is_single: bool,
+    /// Says where a text belongs, if handles can't.
+    router: Option<Router>,
     statements: AtomicU64,
     /// As the queues count it.
     lent: AtomicUsize,
@@ -60,13 +68,15 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn new(is_single: bool) -> Self {
+    /// `router`: for handles that can't compile a text, and so never send one on.
+    pub fn new(is_single: bool, router: Option<Router>) -> Self {
         Self {
             writer: PoolQueue::from_place(0),
             readers: PoolQueue::from_place(1),
             routes: Routes::default(),
             key: PoolKey::default(),
             is_single,
+            router,
             statements: AtomicU64::default(),
             lent: AtomicUsize::default(),
             drains: Mutex::default(),
@@ -93,8 +103,22 @@ impl Pool {
     pub fn submit(&self, mut command: Command, limits: Limits) {
         if let Action::Execute(execute) = &command.action {
             self.statements.fetch_add(1, Ordering::Relaxed);
-            let route = self.routes.get(&execute.sql);
-            command.route = route.map(|route| route.with(&command));
+            let route = self.routes.get(&execute.sql).or_else(|| {
+                let route = self.router?(&execute.sql);
+                if !matches!(route, Route::Refused(_)) {
+                    self.routes.learn(Arc::clone(&execute.sql), route);
+                }
+                Some(route)
+            });
+            if let Some(Route::Refused(why)) = route {
+                queue::end(&command, Err(Route::refusal(why)));
+                return;
+            }
+            // At a server there is no callback but the one for tokens, which any caller may be asked for.
+            command.route = match self.router {
+                Some(_) => route,
+                None => route.map(|route| route.with(&command)),
+            };
             let for_readers = match command.route {
                 Some(route) => route == Route::Reader,
                 // Any of them can find out.

@@ -16,12 +16,12 @@ use super::super::error::{Error, Result};
 use super::super::process::Birth;
 use super::super::service::Service;
 use super::super::unheard;
-use super::super::worker::Local;
 use super::gauges::QueueState;
 use super::loan::Loan;
+use super::membership::{Handle, Membership};
 use super::retiring::{Condition, Why};
 use super::routes::Route;
-use super::serving::{Membership, Role};
+use super::serving::Role;
 use super::waiting::{Idle, Limits, Member, Part, State, Waiting};
 
 /// Commands that may wait for each member that is quick, before another one is woken.
@@ -38,7 +38,7 @@ pub struct PoolQueue {
 
 /// What a worker got from the queue.
 #[allow(clippy::large_enum_variant, reason = "it is moved once")]
-pub(in super::super) enum Pulled {
+pub enum Pulled {
     One(Command),
     /// Writes that can be committed together.
     Group(Vec<Command>),
@@ -115,7 +115,7 @@ impl PoolQueue {
 
     /// The next commands for a member, which is idle if there are none. One that is not free lets another take what
     /// it was woken for.
-    pub(in super::super) fn pull(&self, membership: &Membership, condition: Condition) -> Pulled {
+    pub(super) fn pull(&self, membership: &Membership, condition: Condition) -> Pulled {
         let member = &membership.member;
         let mut state = self.lock();
         // It is awake, whoever may have seen it idle.
@@ -144,9 +144,13 @@ impl PoolQueue {
                 state.counts.acquired += 1;
                 command.loan = Some(Arc::new(Loan::new(membership)));
             }
-            if !state.quick.contains(&member.index) {
-                state.quick.push(member.index);
-                unheard::add(membership.slows.clone());
+            match &membership.slows {
+                Some(slows) if !state.quick.contains(&member.index) => {
+                    state.quick.push(member.index);
+                    unheard::add(slows.clone());
+                }
+                Some(_) => {}
+                None => Self::wake_another(state),
             }
             return Pulled::One(command);
         }
@@ -309,7 +313,7 @@ impl PoolQueue {
         let mut state = self.lock();
         let idle: Vec<_> = std::iter::from_fn(|| state.take_idle()).collect();
         drop(state);
-        idle.iter().for_each(Local::kick);
+        idle.into_iter().for_each(Handle::kick);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,23 +2,21 @@
 //!
 //! Owns the reasons. A handle leaves while nothing holds it: its worker closes the session, and the place is vacant.
 //! Thread: the handle's worker; the deadlines' thread wakes it when it may have been idle for too long.
-//! Invariant: a place is given up once, whatever closed the handle.
 //! Must not know: Python.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::super::deadline;
-use super::super::error::Error;
 use super::super::mailbox::Database;
-use super::super::session::Session;
 use super::super::status::Phase;
 use super::super::worker::Local;
+use super::membership::{Handle, Membership};
 use super::places::Places;
-use super::serving::{Membership, Role};
+use super::serving::Role;
 
 /// How long the connections of a pool live.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,7 +29,7 @@ pub struct Lifetimes {
 
 /// Why a handle leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Why {
+pub enum Why {
     /// It met an error that may be its own.
     Broken,
     /// A borrower has changed it.
@@ -42,7 +40,7 @@ pub(in super::super) enum Why {
 
 /// Whether a handle may take commands of its pool.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) enum Condition {
+pub enum Condition {
     /// Something holds it.
     Held,
     /// Nothing does; it may have a reason to leave.
@@ -51,7 +49,7 @@ pub(in super::super) enum Condition {
 
 /// Wakes a handle that may have been idle for too long.
 #[derive(Debug)]
-pub(super) struct Visit(pub std::sync::Weak<Local>);
+pub(super) struct Visit(pub Weak<dyn Handle>);
 
 impl Wake for Visit {
     fn wake(self: Arc<Self>) {
@@ -59,11 +57,11 @@ impl Wake for Visit {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(local) = self.0.upgrade() {
-            if let Some(pool) = local.pool.get() {
+        if let Some(handle) = self.0.upgrade() {
+            if let Some(pool) = handle.membership() {
                 pool.is_visited.store(false, Ordering::SeqCst);
             }
-            local.kick();
+            handle.kick();
         }
     }
 }
@@ -78,21 +76,14 @@ pub(super) fn shortened(time: Duration) -> Duration {
 }
 
 impl Membership {
-    fn condition(&self, session: &Session) -> Condition {
-        if !session.is_free() {
+    /// Whether the handle may take a command of the pool. `fault`: why it should leave.
+    pub fn condition(&self, is_free: bool, fault: Option<Why>) -> Condition {
+        if !is_free {
             return Condition::Held;
         }
         let expires = self.expires.get().copied().flatten();
         let is_old = || expires.is_some_and(|expires| Instant::now() >= expires);
-        Condition::Free(if session.tenure.is_broken {
-            Some(Why::Broken)
-        } else if session.tenure.is_changed {
-            Some(Why::Changed)
-        } else if is_old() {
-            Some(Why::Old)
-        } else {
-            None
-        })
+        Condition::Free(fault.or_else(|| is_old().then_some(Why::Old)))
     }
 
     /// Whether it leaves the pool now, and why. `since`: when it became idle.
@@ -129,7 +120,7 @@ impl Membership {
         if !self.is_visited.swap(true, Ordering::SeqCst) {
             // One that may not be spared now is asked again later.
             let at = (since + longest).max(now + longest / 4);
-            let visit = Waker::from(Arc::new(Visit(self.member.local.clone())));
+            let visit = Waker::from(Arc::new(Visit(self.member.handle.clone())));
             if deadline::wake_at(at, visit).is_err() {
                 // It stays open, which harms nobody.
                 self.is_visited.store(false, Ordering::SeqCst);
@@ -143,15 +134,17 @@ impl Local {
     /// Whether it may take commands of its pool. `None`: it has left.
     pub(super) fn condition(&self, pool: &Membership, database: &Database) -> Option<Condition> {
         match database {
-            Database::Open(session) => Some(pool.condition(session)),
+            Database::Open(session) => {
+                Some(pool.condition(session.is_free(), session.tenure.fault()))
+            }
             Database::Claimed => Some(Condition::Held),
             Database::Unopened if pool.is_suspended() => Some(Condition::Held),
             Database::Unopened | Database::Closed => {
-                self.leave_pool(false, false);
+                pool.leave(false, false);
                 None
             }
             Database::Poisoned(_) => {
-                self.leave_pool(false, true);
+                pool.leave(false, true);
                 None
             }
         }
@@ -168,7 +161,9 @@ impl Local {
         // Cursors that have read all their rows are still read from.
         self.status.set_phase(Phase::Retired);
         self.status.publish(false, 0, false);
-        self.leave_pool(true, why == Why::Broken);
+        if let Some(pool) = self.pool.get() {
+            pool.leave(true, why == Why::Broken);
+        }
         match closed {
             Ok(_) => Database::Closed,
             Err(panic) => self.poisoned(&*panic),
@@ -186,18 +181,5 @@ impl Local {
             database
         }));
         restored.unwrap_or_else(|panic| self.poisoned(&*panic))
-    }
-
-    fn leave_pool(&self, was_announced: bool, was_lost: bool) {
-        let Some(pool) = self.pool.get() else { return };
-        if !pool.serves.swap(false, Ordering::SeqCst) {
-            return;
-        }
-        let queue = pool.pool.queue_of(pool.role);
-        if pool.pool.is_single() {
-            let message = "the database in memory is lost: its only connection is closed";
-            queue.close_if_open(&Error::operational(message));
-        }
-        queue.left(pool.member.index, was_announced, was_lost);
     }
 }

@@ -92,18 +92,25 @@ impl Route {
 
     /// Where a prepared statement belongs.
     pub fn of(statement: &Statement<'_>) -> Self {
+        let pragma = statement.pragma();
+        Self::of_kind(statement.kind(), statement.is_tied(), pragma)
+    }
+
+    /// Where a statement of a kind belongs. `is_tied`: it asks about one connection, or makes what belongs to it.
+    /// `pragma`: its name, if it is one that is `allowed`.
+    pub fn of_kind(kind: StatementKind, is_tied: bool, pragma: Option<&str>) -> Self {
         const IN_TRANSACTION: &str =
             "a transaction needs a connection of its own: use pool.transaction() or pool.write()";
-        if statement.is_tied() {
+        if is_tied {
             return Self::Refused(
                 "it asks about, or makes, what belongs to one connection: use pool.write()",
             );
         }
-        match statement.kind() {
+        match kind {
             StatementKind::Select | StatementKind::Explain => Self::Reader,
             StatementKind::Dml => Self::Group,
             StatementKind::Ddl | StatementKind::Vacuum => Self::Writer,
-            StatementKind::Pragma => match statement.pragma() {
+            StatementKind::Pragma => match pragma {
                 // One of the others with an argument is not compiled.
                 Some(name) if QUESTIONS.contains(&name) || QUESTIONS_ALONE.contains(&name) => {
                     Self::Reader
@@ -137,7 +144,7 @@ impl Route {
 
 /// The routes of SQL texts.
 #[derive(Debug)]
-pub struct Routes(Mutex<LruCache<Arc<str>, Route>>);
+pub(super) struct Routes(Mutex<LruCache<Arc<str>, Route>>);
 
 impl Default for Routes {
     fn default() -> Self {

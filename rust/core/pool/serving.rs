@@ -1,103 +1,35 @@
-//! How a handle's worker gets its commands from the pool, and runs those that come together.
+//! How a local handle's worker gets its commands from the pool, and runs those that come together.
 //!
-//! Owns a handle's membership. Thread: the handle's worker; `join` and `kick` on any.
+//! Owns no state. Thread: the handle's worker; `join` and `kick` on any.
 //! Must not know: Python.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::task::{Wake, Waker};
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
+use super::super::backend::Backend as _;
 use super::super::command::{Action, Command, Outcome, Shared};
-use super::super::encryption::KeySlot;
 use super::super::error::{Error, Result};
 use super::super::mailbox::{Database, Mailbox};
 use super::super::operation::{Operation, Shield};
+use super::super::service::Service;
 use super::super::status::Phase;
 use super::super::threads;
 use super::super::unheard;
 use super::super::worker::Local;
 use super::Pool;
 use super::group::Ended;
-use super::member::UNLENT;
-use super::queue::{PoolQueue, Pulled, end};
-use super::retiring::{Lifetimes, Why, shortened};
+use super::membership::{Handle, Membership, UNLENT};
+use super::queue::{Pulled, end};
+use super::retiring::{Lifetimes, Why};
 use super::routes::Route;
-use super::waiting::{Limits, Member};
+use super::waiting::Limits;
 
 /// What a handle does in its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Reader,
     Writer,
-}
-
-/// A handle's place in a pool.
-#[derive(Debug)]
-pub(in super::super) struct Membership {
-    pub pool: Arc<Pool>,
-    pub member: Member,
-    pub role: Role,
-    pub limits: Limits,
-    pub(super) lifetimes: Lifetimes,
-    /// Tells the queue that this handle is about to do what is not known to be quick.
-    pub(super) slows: Waker,
-    /// It is ready for the pool's commands.
-    pub(super) serves: AtomicBool,
-    is_suspended: AtomicBool,
-    /// When it is replaced, if ever; set when it is open.
-    pub(super) expires: OnceLock<Option<Instant>>,
-    /// It will be looked at when it may have been idle for too long.
-    pub(super) is_visited: AtomicBool,
-}
-
-struct Slows {
-    pool: Weak<Pool>,
-    role: Role,
-    index: u32,
-}
-
-impl Wake for Slows {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(pool) = self.pool.upgrade() {
-            pool.queue_of(self.role).slows(self.index);
-        }
-    }
-}
-
-impl Membership {
-    fn queue(&self) -> &PoolQueue {
-        self.pool.queue_of(self.role)
-    }
-
-    /// Gives the key of the pool to a handle of it that is about to be opened.
-    pub fn give_key(&self, own: &KeySlot) {
-        self.pool.key.give(own);
-    }
-
-    /// A handle has changed the key of the file.
-    pub fn follow_key(&self, own: &KeySlot) {
-        self.pool.key.follow(own);
-    }
-
-    /// Its borrower has closed the handle, and will open it again.
-    pub fn suspend(&self) {
-        self.is_suspended.store(true, Ordering::SeqCst);
-    }
-
-    pub fn is_suspended(&self) -> bool {
-        self.is_suspended.load(Ordering::SeqCst)
-    }
-
-    /// It is open again, or will not be. `true`: it was suspended, and is lent still.
-    pub fn resume(&self) -> bool {
-        self.is_suspended.swap(false, Ordering::SeqCst)
-    }
 }
 
 /// What a worker does next.
@@ -131,6 +63,21 @@ impl Job {
     }
 }
 
+impl Handle for Local {
+    fn kick(self: Arc<Self>) {
+        self.kick_worker();
+    }
+
+    fn take_back(self: Arc<Self>) {
+        let release = Action::Serve(Service::Release);
+        self.submit(Command::new(release, Vec::new(), None));
+    }
+
+    fn membership(&self) -> Option<&Membership> {
+        self.pool.get()
+    }
+}
+
 impl Local {
     /// Becomes a handle of a pool, for good; not open yet.
     pub fn join_pool(
@@ -140,46 +87,24 @@ impl Local {
         limits: Limits,
         lifetimes: Lifetimes,
     ) {
-        let local = Arc::downgrade(self);
+        let local: Weak<Self> = Arc::downgrade(self);
         *self.mode() = UNLENT;
-        let slows = Waker::from(Arc::new(Slows {
-            pool: Arc::downgrade(pool),
-            role,
-            index,
-        }));
-        pool.queue_of(role).mark();
         pool.key.join(&self.options.key);
-        let _ = self.pool.set(Membership {
-            pool: Arc::clone(pool),
-            member: Member { index, local },
-            role,
-            limits,
-            lifetimes,
-            slows,
-            serves: AtomicBool::new(false),
-            is_suspended: AtomicBool::new(false),
-            expires: OnceLock::new(),
-            is_visited: AtomicBool::new(false),
-        });
+        let member = Membership::new(pool, (role, index), local, limits, lifetimes, true);
+        let _ = self.pool.set(member);
     }
 
     /// From now on it takes commands of the pool.
     pub fn serve_pool(self: &Arc<Self>) {
-        if let Some(pool) = self.pool.get() {
-            let longest = pool.lifetimes.longest;
-            let _ = pool
-                .expires
-                .set(longest.map(|longest| Instant::now() + shortened(longest)));
-            pool.serves.store(true, Ordering::Release);
-            let is_closed = self.status.phase() != Phase::Open;
-            if !pool.queue().welcome(pool) || is_closed {
-                self.kick();
-            }
+        if let Some(pool) = self.pool.get()
+            && pool.serve(self.status.phase() == Phase::Open)
+        {
+            self.kick_worker();
         }
     }
 
     /// Has its worker look for commands of the pool.
-    pub(in super::super) fn kick(self: &Arc<Self>) {
+    pub(in super::super) fn kick_worker(self: &Arc<Self>) {
         if self.is_inherited() {
             return;
         }
@@ -198,9 +123,8 @@ impl Local {
         if let Err(error) = threads::lend(Arc::clone(self)) {
             self.lock().lent = false;
             if let Some(pool) = self.pool.get() {
-                pool.queue().put_back(&pool.member);
                 let message = format!("can't start a worker thread: {error}");
-                pool.queue().refuse(&Error::operational(message));
+                pool.fail(&Error::operational(message));
             }
         }
     }
@@ -211,11 +135,11 @@ impl Local {
             return Some(Job::One(command));
         }
         let pool = self.pool.get()?;
-        if !pool.serves.load(Ordering::Acquire) {
+        if !pool.serves() {
             return None;
         }
         let condition = self.condition(pool, &mailbox.database)?;
-        match pool.queue().pull(pool, condition) {
+        match pool.pull(condition) {
             Pulled::One(command) => Some(Job::One(command)),
             Pulled::Group(mut commands) if commands.len() == 1 => commands.pop().map(Job::One),
             Pulled::Group(commands) => {
@@ -254,10 +178,10 @@ impl Local {
     /// Its caller is about to hear of a command's end: it is free then, if it is now.
     pub(in super::super) fn announce(&self, database: &Database) {
         if let (Some(pool), Database::Open(session)) = (self.pool.get(), database)
-            && pool.serves.load(Ordering::Acquire)
+            && pool.serves()
             && session.is_free()
         {
-            pool.queue().expect(pool.member.index);
+            pool.announce();
         }
     }
 
@@ -274,7 +198,12 @@ impl Local {
             return Some(command);
         };
         let is_writer = pool.role == Role::Writer;
-        match session.route(&execute.sql) {
+        let found = session.route(&execute.sql);
+        if session.is_free() {
+            // Its caller may hear of it from another one, and come back before this one does.
+            pool.announce();
+        }
+        match found {
             // The writer may know what a reader does not; of its own errors the statement tells.
             Err(_) if is_writer => return Some(command),
             Err(_) => {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::super::command::Command;
 use super::super::deadline;
 use super::super::error::Error;
-use super::super::worker::Local;
 use super::gauges::{Counts, QueueState};
+use super::membership::Handle;
 use super::places::Places;
 use super::queue::end;
 use super::routes::Route;
@@ -96,7 +96,7 @@ impl Waiting {
 pub struct Member {
     /// Its place in the pool.
     pub index: u32,
-    pub local: Weak<Local>,
+    pub handle: Weak<dyn Handle>,
 }
 
 impl Waiting {
@@ -122,11 +122,11 @@ impl State {
         }
     }
 
-    pub(super) fn take_idle(&mut self) -> Option<Arc<Local>> {
-        let (index, local) = std::iter::from_fn(|| self.idle.pop())
-            .find_map(|idle| Some((idle.member.index, idle.member.local.upgrade()?)))?;
+    pub(super) fn take_idle(&mut self) -> Option<Arc<dyn Handle>> {
+        let (index, handle) = std::iter::from_fn(|| self.idle.pop())
+            .find_map(|idle| Some((idle.member.index, idle.member.handle.upgrade()?)))?;
         self.arriving.push(index);
-        Some(local)
+        Some(handle)
     }
 
     /// Since when it was idle, if it was and that is kept.
