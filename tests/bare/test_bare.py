@@ -6,6 +6,7 @@ Stands alone, for the suite's own fixtures need both.
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -31,9 +32,33 @@ def _no_foreign_module_is_imported() -> Iterator[None]:
     assert not [name for name in FOREIGN if name in sys.modules]
 
 
-@pytest.mark.parametrize("name", ["trio", "anyio"])
+@pytest.mark.parametrize("name", ["trio", "anyio", "prompt_toolkit", "rich"])
 def test_the_environment_lacks_them(name: str) -> None:
     assert importlib.util.find_spec(name) is None
+
+
+def test_library_itself_needs_nothing() -> None:
+    needed = importlib.metadata.requires("aiolibsql") or []
+    assert [name for name in needed if "extra ==" not in name] == []
+
+
+def test_shell_runs_statements_without_its_extra(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "aiolibsql"]
+    done = subprocess.run(
+        [*command, "test.db", "-c", "CREATE TABLE t (a); INSERT INTO t VALUES ('日本'), (NULL)"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    assert done.stdout + done.stderr == b""
+    done = subprocess.run(
+        [*command, "test.db", "--json"],
+        cwd=tmp_path,
+        input=b"SELECT * FROM t;",
+        check=True,
+        capture_output=True,
+    )
+    assert done.stdout.decode() == '[\n{"a": "日本"},\n{"a": null}\n]\n'
 
 
 def test_import_and_use_need_none_of_them(tmp_path: Path) -> None:
