@@ -154,7 +154,7 @@ def docs(session: nox.Session) -> None:
         "mkdocs", "build", "--strict", "--quiet", f"--site-dir={folder}",
         env={"NO_MKDOCS_2_WARNING": "1"},  # about a version that nothing here uses
     )  # fmt: skip
-    pytest(session, "tests/test_site.py", AIOLIBSQL_SITE=str(folder))
+    pytest(session, "tests/test_site.py", "tests/test_spelling.py", AIOLIBSQL_SITE=str(folder))
 
 
 @nox.session(python=MAIN_PYTHON)

@@ -15,7 +15,7 @@ LINK = re.compile(r"\[([^][]+)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
 
 def title(page: Path) -> str:
     """Return the first heading of a page."""
-    return page.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
+    return page.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ").replace("`", "")
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -37,7 +37,7 @@ def on_config(config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: object) -> str:
-    """Show links to the repository's other files as their paths, for the site does not hold them."""
+    """Show links to files outside of the site as their paths in the repository."""
     docs = Path(config.docs_dir).resolve()
     folder = (docs / page.file.src_uri).parent
 

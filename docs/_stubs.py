@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class StubsAlone(Extension):
     """Completes what griffe would find in a module's source, which an extension module lacks.
 
-    Functions that are all overloads become members, and `__new__` tells what a class is called with.
+    Functions that are all overloads become members, and `__new__` says what a class is called with.
     """
 
     def on_members(self, *, obj: Object, **_: Any) -> None:
@@ -31,6 +31,8 @@ class StubsAlone(Extension):
         new = obj.members.get("__new__")
         if isinstance(new, Function) and "__init__" not in obj.members:
             obj.set_member("__init__", copy(new, "__init__"))
+        if isinstance(obj, Class):
+            obj.members = dict(sorted(obj.members.items(), key=lambda item: item[1].lineno or 0))
 
 
 def is_stub(scope: Object) -> bool:
