@@ -23,7 +23,9 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 # The sdist comes first: in a fresh clone what it builds serves the others too. The full matrix
 # comes last, so that its result stands at the end of the output.
-nox.options.sessions = ["sdist", "lint", "rust", "bare", "smoke", "sqlalchemy", "tests"]
+nox.options.sessions = [
+    "sdist", "lint", "docs", "rust", "bare", "smoke", "sqlalchemy", "tests",
+]  # fmt: skip
 
 # A shell starts background jobs with Control-C ignored; tests of it would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -138,6 +140,23 @@ def lint(session: nox.Session) -> None:
             "--ignore-unused-allowlist",  # some entries are needed on newer Pythons only
         )  # fmt: skip
         session.run("pyright", "--ignoreexternal", "--verifytypes", "aiolibsql")
+
+
+@nox.session(python=MAIN_PYTHON)
+def docs(session: nox.Session) -> None:
+    """Build the site, check its links, its spelling, and that it has every public name."""
+    if MAIN_PYTHON == "3.10":
+        session.skip("the theme needs Python 3.11")
+    install(session, "docs")
+    session.run("codespell")
+    folder = Path(session.create_tmp(), "site").resolve()
+    session.run(
+        "mkdocs", "build", "--strict", "--quiet", f"--site-dir={folder}",
+        env={"NO_MKDOCS_2_WARNING": "1"},  # about a version that nothing here uses
+    )  # fmt: skip
+    # The tests' own conftest wants event loops and servers.
+    checks = ["tests/test_site.py", "tests/test_spelling.py"]
+    pytest(session, "--noconftest", *checks, AIOLIBSQL_SITE=str(folder))
 
 
 @nox.session(python=MAIN_PYTHON)

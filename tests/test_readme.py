@@ -26,7 +26,10 @@ EXAMPLE = re.compile(
 EXAMPLES = EXAMPLE.findall(README)
 # Pages about other packages, which need not be there.
 NEEDED = {"sqlalchemy": "sqlmodel"}
-PAGES = [*sorted((ROOT / "docs").glob("[gm]*/*.md")), ROOT / "docs" / "dbapi.md"]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+GUIDES = [page for page in PAGES if page.parent.name in {"guides", "migrating"}]
+RUN = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
+FIGURES = re.compile("[0-9.]+ \N{MULTIPLICATION SIGN}(?:, [0-9.]+ \N{MULTIPLICATION SIGN})*")
 
 
 def run(script: Path, *args: str, cwd: Path, **env: str) -> str:
@@ -69,14 +72,20 @@ def test_readme_example_prints_what_it_says(code: str, output: str, tmp_path: Pa
         assert printed == output
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_guides_have_examples() -> None:
+    assert GUIDES
+    assert set(GUIDES) - set(RUN) == set()
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_page_prints_what_it_says(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if page.stem in NEEDED:
         pytest.importorskip(NEEDED[page.stem], reason="the page is about it")
-    examples = EXAMPLE.findall(page.read_text(encoding="utf-8"))
-    assert examples
+    text = page.read_text(encoding="utf-8")
+    examples = EXAMPLE.findall(text)
+    assert len(examples) == text.count("```python")
     env = {}
     if any("DATABASE_URL" in code for code, _ in examples):
         server: Sqld = request.getfixturevalue("server")
@@ -92,6 +101,17 @@ def test_page_prints_what_it_says(
 def test_page_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_figures_of_performance_are_measured_ones() -> None:
+    measured = (ROOT / "docs" / "design" / "2026-11-21-speed.md").read_text(encoding="utf-8")
+    measured = measured.replace("**", "")
+    table = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    figures = [
+        cell for line in table.splitlines() if line[:1] == "|" for cell in FIGURES.findall(line)
+    ]
+    assert figures
+    assert [cell for cell in figures if f"| {cell} |" not in measured] == []
 
 
 def test_readme_links_lead_somewhere() -> None:

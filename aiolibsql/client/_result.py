@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Value = str | int | float | bytes | None
+"""What a row has in a column."""
 
 
 class ResultSet:

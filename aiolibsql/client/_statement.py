@@ -19,8 +19,13 @@ else:
     Buffer = bytes
 
 InValue = Value | bool | datetime | Buffer
+"""What an argument may be."""
+
 InArgs = Sequence[InValue] | Mapping[str, InValue] | None
+"""The arguments of a statement."""
+
 InStatement = Union["Statement", str, tuple[str], tuple[str, InArgs]]
+"""What stands for a statement: SQL, alone or with its arguments."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)
