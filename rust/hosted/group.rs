@@ -71,6 +71,9 @@ impl Session {
         let Action::Execute(execute) = &command.action else {
             return false;
         };
+        if self.traces.is_followed {
+            return false;
+        }
         // Writes of a pool would wait for each other anyway.
         let is_group = command.route == Some(Route::Group);
         let may_wait = is_group || self.remote.options().target.transport == Transport::WebSocket;

@@ -17,9 +17,9 @@ use super::tls;
 use super::url::Target;
 
 /// Bytes both ways, encrypted or not.
-pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Socket for S {}
 
 /// Connects to a server.
 ///
