@@ -35,6 +35,7 @@ from aiolibsql._constants import *  # noqa: F403 - nothing else is in there
 from aiolibsql._diagnostics import QueryPlan, analyze_query_plan, suggest_indexes, timed_fetch_all
 from aiolibsql._methods import add_to_connection as _add_to_connection
 from aiolibsql._pool import ConnectionPool, PoolStats, create_pool
+from aiolibsql._replicas import SyncResult, SyncStats
 from aiolibsql._retries import transaction_retry, transaction_with_timeout
 from aiolibsql._streaming import RowChunks, execute_iter, paginate
 from aiolibsql._vectors import vector32, vector64
@@ -55,6 +56,7 @@ from aiolibsql.exceptions import (
     PoolTimeout,
     ProgrammingError,
     StreamExpiredError,
+    SyncError,
     TimeoutError,  # noqa: A004 - the name is part of the contract; it is a builtins.TimeoutError too
     Warning,  # noqa: A004 - PEP 249's name
 )
@@ -141,6 +143,9 @@ __all__ = [
     "RowChunks",
     "SQLiteCache",
     "StreamExpiredError",
+    "SyncError",
+    "SyncResult",
+    "SyncStats",
     "Time",
     "TimeFromTicks",
     "TimeoutError",

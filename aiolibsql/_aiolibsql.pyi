@@ -21,6 +21,7 @@ from typing_extensions import Buffer, Self, TypeVar, disjoint_base
 from aiolibsql import dbapi, exceptions
 from aiolibsql._dump import Dump
 from aiolibsql._pool import ConnectionPool
+from aiolibsql._replicas import SyncResult, SyncStats
 from aiolibsql._streaming import RowChunks
 from aiolibsql._types import (
     AuthToken,
@@ -305,6 +306,10 @@ class Connection(Generic[_RowT_co]):
         namespace: str | None = None,
         request_timeout: float | None = None,
         connect_timeout: float | None = None,
+        sync_url: str | None = None,
+        sync_interval: float | None = None,
+        read_your_writes: bool | None = None,
+        offline: bool = False,
     ) -> Self: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __await__(self) -> Generator[Any, None, Self]: ...
@@ -1689,6 +1694,62 @@ class Connection(Generic[_RowT_co]):
         Cancellation:
             Queued, it never runs. Once it runs, it goes on to its end, for which the cancelled
             caller does not wait.
+        """
+
+    def sync(self) -> Operation[SyncResult]:
+        """Bring a replica up to date with its server.
+
+        Syncs of one file take turns, whichever connection of the process asks for them. Reads go on
+        meanwhile, but for those that were submitted to this connection later. As a statement, it
+        waits for the end of another task's transaction block.
+
+        Returns:
+            How many frames (versions of pages) were received, and the replication index, which is
+            the number of the last change that the file has.
+
+        Raises:
+            AuthError: If the server refuses the token.
+            ConnectError: If the server can't be reached.
+            TimeoutError: If the server is silent for longer than the ``request_timeout``.
+            SyncError: If the server can't sync, or the file can't take it.
+            NotSupportedError: If the connection is not to a replica.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            The caller is free at once. A sync that has begun goes on by itself, for the next one to
+            find its frames applied.
+        """
+
+    def sync_until(self, replication_index: int, /) -> Operation[SyncResult]:
+        """Bring a replica up to date, and at least as far as a change.
+
+        Args:
+            replication_index: The number of the change, of another replica's `sync`.
+
+        Returns:
+            As `sync`.
+
+        Raises:
+            SyncError: If the server does not have that change within the ``request_timeout``.
+            OperationalError: As `sync`.
+            NotSupportedError: If the connection is not to a replica.
+
+        Cancellation:
+            As `sync`.
+        """
+
+    def sync_stats(self) -> Operation[SyncStats]:
+        """Tell how a replica stands; nothing is asked of the server.
+
+        Returns:
+            What all connections of this process together have synced of the file.
+
+        Raises:
+            NotSupportedError: If the connection is not to a replica.
+            ConnectionClosedError: If the connection is closed, or not open yet.
+
+        Cancellation:
+            Nothing is changed.
         """
 
     def wal_checkpoint(

@@ -91,6 +91,10 @@ def connect(
     namespace: str | None = None,
     request_timeout: float | None = None,
     connect_timeout: float | None = None,
+    sync_url: str | None = None,
+    sync_interval: float | None = None,
+    read_your_writes: bool | None = None,
+    offline: bool = False,
     _check_same_thread: bool = True,
     _uri: bool = False,
 ) -> Connection[Any]:
@@ -147,6 +151,14 @@ def connect(
             streamed rows between two portions; 60 unless given.
         connect_timeout: Seconds until the first request can be sent: name, TCP, TLS, token; 10
             unless given.
+        sync_url: The URL of a database at a libSQL server that the file at `database` follows: a
+            replica. Reads are the file's, also when the server is gone; writes and transactions are
+            the server's. A file that was never synced is synced when it is opened.
+        sync_interval: Seconds between syncs of a replica that nobody asks for, the first one when
+            it was opened; None for none. What keeps them from it is logged.
+        read_your_writes: Whether a read of a replica that follows a write of this connection syncs
+            first; None for True.
+        offline: Whether writes of a replica go to the file. Not supported yet.
         _check_same_thread: The same as `check_same_thread`.
         _uri: The same as `uri`.
 
@@ -161,8 +173,11 @@ def connect(
         ProgrammingError: For an encryption key with a database in memory, a URL that makes no
             sense, and for parameters of local databases with a URL or the other way round.
         OperationalError: From the await, if the file can't be opened.
+        NotSupportedError: For ``offline=True``, and an ``async def`` as the `auth_token` of a
+            replica.
         ConnectError, AuthError, TimeoutError: From the await, if the server can't be reached, lets
-            us not in, or is silent.
+            us not in, or is silent; of a replica only if the file was never synced.
+        SyncError: From the await, if a file that was never synced can't be.
         DatabaseError: From the await, if the file is not a database, or its encryption key is
             wrong or missing, also while another connection has it locked.
 
@@ -203,6 +218,10 @@ def connect(
         namespace=namespace,
         request_timeout=request_timeout,
         connect_timeout=connect_timeout,
+        sync_url=sync_url,
+        sync_interval=sync_interval,
+        read_your_writes=read_your_writes,
+        offline=offline,
     )
 
 

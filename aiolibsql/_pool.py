@@ -99,7 +99,8 @@ class ConnectionPool(PoolStatements):
         self._database = database
         self._is_single = is_in_memory(database)
         self._is_remote = is_remote(database)
-        if not (self._is_single or self._is_remote or is_read_only(database)):
+        is_replica = options.get("sync_url") is not None
+        if not (self._is_single or self._is_remote or is_replica or is_read_only(database)):
             wanted = options.get("pragmas") or {}
             pragmas = {"journal_mode": "wal", "synchronous": "NORMAL", **wanted}
             options = {**options, "pragmas": pragmas}

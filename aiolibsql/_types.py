@@ -46,5 +46,9 @@ class ConnectOptions(TypedDict, total=False):
     namespace: str | None
     request_timeout: float | None
     connect_timeout: float | None
+    sync_url: str | None
+    sync_interval: float | None
+    read_your_writes: bool | None
+    offline: bool
     _check_same_thread: bool
     _uri: bool

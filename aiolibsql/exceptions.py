@@ -102,5 +102,12 @@ class AuthError(OperationalError):
     """A server refused the token or password, or they do not allow this."""
 
 
+class SyncError(OperationalError):
+    """A replica can't be brought up to date.
+
+    Raised by a read that follows a write, the write was done; the message says so.
+    """
+
+
 class StreamExpiredError(OperationalError):
     """A server forgot a connection that was idle for too long, and with it its open transaction."""

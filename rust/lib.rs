@@ -1,7 +1,7 @@
 //! The extension module `aiolibsql._aiolibsql`.
 //!
-//! Who may import whom: `python` → `core`, `hosted`, `remote`, `wakeup`, `sqlite`'s values, codes and start-up; `hosted` →
-//! `core`, `remote`; `core` → `sqlite`; `remote` → `core`'s values, errors and count of forks; `sqlite` and `wakeup` import
+//! Who may import whom: `python` → `core`, `hosted`, `remote`, `replica`, `wakeup`, `sqlite`'s values, codes and start-up; `hosted` →
+//! `core`, `remote`; `replica` → `core`, `hosted`, `remote`; `core` → `sqlite`; `remote` → `core`'s values, errors and count of forks; `sqlite` and `wakeup` import
 //! nothing of ours. `unsafe` lives in `sqlite` and in `python/ffi` only; `pyo3` under `python` only.
 
 pub mod core;
@@ -9,6 +9,7 @@ pub mod hosted;
 #[cfg(feature = "python")]
 mod python;
 pub mod remote;
+pub mod replica;
 pub mod sqlite;
 pub mod wakeup;
 

@@ -21,6 +21,7 @@ from aiolibsql import (
     Connection,
     ConnectionClosedError,
     Cursor,
+    NotSupportedError,
     OperationalError,
     PreparedQuery,
     ProgrammingError,
@@ -612,6 +613,13 @@ TABLE: dict[str, Use] = {
         bad=((lambda w: w.conn.load_extension("a\0b"), ValueError),
              (lambda w: w.conn.load_extension(None), TypeError)),
     ),
+    # What a replica's do is in `test_replica.py`.
+    "Connection.sync": Use(lambda w: w.conn.sync(), NotSupportedError),
+    "Connection.sync_until": Use(
+        lambda w: w.conn.sync_until(7), NotSupportedError,
+        bad=((lambda w: w.conn.sync_until("7"), TypeError),),
+    ),
+    "Connection.sync_stats": Use(lambda w: w.conn.sync_stats(), NotSupportedError),
     "Connection.wal_checkpoint": Use(
         lambda w: w.conn.wal_checkpoint(), (0, -1, -1), in_block=OperationalError,
         bad=((lambda w: w.conn.wal_checkpoint("LAZY"), ValueError),
@@ -947,6 +955,8 @@ ELSEWHERE = {
     "ConnectionPool": ("test_pool.py", "ConnectionPool"),
     "PoolCursor": ("test_pool_cursor.py", "PoolCursor"),
     "PoolStats": ("test_pool.py", "pool.stats()"),
+    "SyncResult": ("test_replica.py", "SyncResult"),
+    "SyncStats": ("test_replica.py", "SyncStats"),
     "connect_memory": ("test_memory.py", "connect_memory("),
     "create_pool": ("test_pool.py", "create_pool("),
     "enable_callback_tracebacks": ("test_callbacks.py", "enable_callback_tracebacks("),

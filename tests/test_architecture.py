@@ -18,7 +18,7 @@ MAY_USE = {
     "core": {"sqlite"},
     "remote": {"core"},
     "hosted": {"core", "remote"},
-    "replica": {"core"},
+    "replica": {"core", "hosted", "remote"},
     "python": {"core", "hosted", "remote", "replica", "sqlite", "wakeup"},
 }
 
@@ -165,7 +165,7 @@ def test_remote_knows_values_and_errors_of_the_core_only() -> None:
 
 def test_core_runs_sockets_for_others_and_knows_none_of_them() -> None:
     assert places(r"\b(hyper|tokio_tungstenite|tokio_rustls|prost|serde_json)\b", r"remote/") == []
-    assert places(r"\btokio\b", r"(remote|hosted)/|core/runtime\.rs$") == []
+    assert places(r"\btokio\b", r"(remote|hosted|replica)/|core/runtime\.rs$") == []
 
 
 @pytest.mark.parametrize("name", rust_files())

@@ -29,12 +29,7 @@ PAGES = Path(__file__).resolve().parent.parent / "docs" / "migrating"
 # What is being made: a name, and the page that says so.
 ON_THEIR_WAY: dict[str, str] = {}
 # What comes later.
-LATER = {
-    "Connection.sync": "from-upstream",
-    "connect(sync_url)": "from-upstream",
-    "connect(sync_interval)": "from-upstream",
-    "connect(offline)": "from-upstream",
-}
+LATER: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -431,6 +426,9 @@ PEERS = {
         {
             "connect(_check_same_thread)": "by position",
             "connect(_uri)": "by position",
+            "connect(sync_url)": "by position",
+            "connect(sync_interval)": "by position",
+            "connect(offline)": "by position",
             "connect(auth_token)": "by position",
             "connect(encryption_key)": "by position",
             "connect(autocommit)": "by position",

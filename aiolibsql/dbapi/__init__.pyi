@@ -84,6 +84,10 @@ def connect(
     namespace: str | None = None,
     request_timeout: float | None = None,
     connect_timeout: float | None = None,
+    sync_url: str | None = None,
+    sync_interval: float | None = None,
+    read_your_writes: bool | None = None,
+    offline: bool = False,
 ) -> Connection:
     """Open a database (as `sqlite3`).
 
@@ -110,6 +114,10 @@ def connect(
         namespace: As for `aiolibsql.connect`.
         request_timeout: Seconds from a request to the end of its answer; 60 unless given.
         connect_timeout: Seconds until the first request can be sent; 10 unless given.
+        sync_url: As for `aiolibsql.connect`.
+        sync_interval: As for `aiolibsql.connect`.
+        read_your_writes: As for `aiolibsql.connect`.
+        offline: As for `aiolibsql.connect`.
 
     Returns:
         The connection, open.
@@ -196,6 +204,10 @@ class Connection:
         namespace: str | None = None,
         request_timeout: float | None = None,
         connect_timeout: float | None = None,
+        sync_url: str | None = None,
+        sync_interval: float | None = None,
+        read_your_writes: bool | None = None,
+        offline: bool = False,
     ) -> None: ...
     @property
     def in_transaction(self) -> bool:

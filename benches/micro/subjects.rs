@@ -254,6 +254,7 @@ fn round_trip(count: usize) -> Duration {
     let connection = Local::new(Options {
         filename: CString::new(":memory:").expect("no NUL"),
         uri: false,
+        read_only: false,
         key: KeySlot::default(),
         timeout: Duration::from_secs(5),
         cached_statements: 8,

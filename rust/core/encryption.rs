@@ -22,7 +22,7 @@ impl KeySlot {
         Self(Arc::new(Mutex::new(key.map(Arc::new))))
     }
 
-    pub(super) fn get(&self) -> Option<Arc<Key>> {
+    pub fn get(&self) -> Option<Arc<Key>> {
         self.lock().clone()
     }
 

@@ -50,6 +50,8 @@ pub enum Kind {
     Auth,
     /// A server forgot a stream, and with it its transaction.
     StreamExpired,
+    /// A replica can't be brought up to date.
+    Sync,
     /// The backend can't do this.
     NotSupported,
     /// The caller's cancellation ended it; nobody but a shielded caller sees this.
@@ -111,6 +113,13 @@ impl Error {
 
     pub fn pool_closed() -> Self {
         Self::new(Kind::PoolClosed, "the pool is closed")
+    }
+
+    /// What only replicas do.
+    pub fn no_replica() -> Self {
+        let message =
+            "syncs are not supported by databases that are no replicas: sync_url makes one";
+        Self::new(Kind::NotSupported, message)
     }
 
     pub fn cancelled() -> Self {

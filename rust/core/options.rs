@@ -12,10 +12,13 @@ use super::pins::Pins;
 
 /// How to open a database.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Options {
     /// A path, `:memory:`, or a `file:` URI.
     pub filename: CString,
     pub uri: bool,
+    /// Neither writes nor creates the file.
+    pub read_only: bool,
     pub key: KeySlot,
     /// How long a statement waits for another connection's lock.
     pub timeout: Duration,

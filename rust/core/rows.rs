@@ -7,7 +7,7 @@
 //! Must not know: Python.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::batch::RowBatch;
@@ -19,6 +19,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug)]
 pub struct RowStream {
     id: u64,
+    /// A server has them.
+    is_remote: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -59,6 +61,7 @@ impl Default for RowStream {
     fn default() -> Self {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            is_remote: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -68,6 +71,15 @@ impl RowStream {
     /// Identifies the stream within the process.
     pub const fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Its statement is run by a server, for a connection that has a file too.
+    pub fn set_remote(&self, is_remote: bool) {
+        self.is_remote.store(is_remote, Ordering::Relaxed);
+    }
+
+    pub fn is_remote(&self) -> bool {
+        self.is_remote.load(Ordering::Relaxed)
     }
 
     pub fn push(&self, batch: RowBatch) {

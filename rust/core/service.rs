@@ -8,7 +8,7 @@
 
 use std::ffi::CString;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::sqlite::{self, BackupStep, CheckpointMode, Checkpointed, Handle, Image, Switch, code};
 
@@ -86,6 +86,33 @@ pub enum Service {
     FinishBackup(BackupName),
     /// Also ends it.
     BackupImage(BackupName),
+    /// Brings a replica up to date, and at least so far.
+    Sync {
+        until: Option<u64>,
+    },
+    /// How a replica stands.
+    SyncStatus,
+}
+
+/// What a sync came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// Pages that were received, in all their versions.
+    pub frames: u64,
+    /// The last change that the file has; `None`: there is none yet.
+    pub index: Option<u64>,
+}
+
+/// How a replica stands, since its file was opened by this process.
+#[derive(Debug, Clone, Default)]
+pub struct SyncStatus {
+    pub index: Option<u64>,
+    pub syncs: u64,
+    pub failures: u64,
+    pub frames: u64,
+    /// When the last one ended that did not fail.
+    pub last: Option<SystemTime>,
+    pub last_error: Option<String>,
 }
 
 /// What a service answers.
@@ -100,6 +127,8 @@ pub enum Reply {
     Length(usize),
     Bytes(Arc<Vec<u8>>),
     Backup(BackupStep),
+    Synced(Synced),
+    SyncStatus(Box<SyncStatus>),
     /// What each statement of a batch came to.
     Batch(Arc<[Outcome]>),
 }
@@ -209,6 +238,8 @@ impl Session {
             }
             // The worker drops it.
             Service::Suspend => None,
+            // A replica does it above.
+            Service::Sync { .. } | Service::SyncStatus => return Err(Error::no_replica()),
             Service::BeginBackup(name) => {
                 self.begin_backup(name)?;
                 None

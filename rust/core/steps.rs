@@ -33,7 +33,8 @@ impl Local {
             (Database::Unopened, Action::Open) => {
                 let mode = *self.mode();
                 let pool = self.pool.get();
-                let is_reader = pool.is_some_and(|pool| pool.role == Role::Reader);
+                let is_reader =
+                    self.options.read_only || pool.is_some_and(|pool| pool.role == Role::Reader);
                 if let Some(pool) = pool {
                     pool.give_key(&self.options.key);
                 }

@@ -20,6 +20,7 @@ fn options(mode: TransactionMode) -> Options {
     Options {
         filename: CString::new(":memory:").unwrap(),
         uri: false,
+        read_only: false,
         key: KeySlot::default(),
         timeout: Duration::from_secs(5),
         cached_statements: 8,

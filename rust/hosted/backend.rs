@@ -16,9 +16,11 @@ use crate::core::{
     ModeChange, Outcome, Phase, Queue, Result, Shared, Status, TransactionMode, runtime,
     wait_for_end,
 };
-use crate::remote::{self, Remote};
+use crate::remote::Remote;
 
+use super::detour::Detour;
 use super::errand::Errand;
+use super::options::Options;
 use super::serving::Serving;
 use super::session::Session;
 
@@ -27,17 +29,6 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Bytes of a statement with its parameters that its caller's thread may send.
 const SMALL: usize = 4 << 10;
-
-/// How to open a connection at a server.
-#[derive(Debug)]
-pub struct Options {
-    pub remote: remote::Options,
-    /// How long a statement waits for a block to end.
-    pub timeout: Duration,
-    pub mode: TransactionMode,
-    /// Its callers wait on their own threads.
-    pub is_blocking: bool,
-}
 
 /// A connection to a database at a server.
 pub struct Hosted {
@@ -50,6 +41,7 @@ pub struct Hosted {
     /// The transaction mode that was asked for last; a later open begins with it.
     mode: Mutex<TransactionMode>,
     birth: Birth,
+    detour: Option<Arc<dyn Detour>>,
     mailbox: Mutex<Mailbox>,
     /// The pool that it is a handle of.
     pub(super) pool: OnceLock<Membership>,
@@ -82,6 +74,7 @@ impl Hosted {
             status: Arc::default(),
             mode: Mutex::new(options.mode),
             birth: Birth::default(),
+            detour: options.detour,
             mailbox: Mutex::new(Mailbox {
                 queue: Queue::new(options.timeout),
                 state: State::Unopened,
@@ -94,6 +87,20 @@ impl Hosted {
     /// How statements and callbacks talk.
     pub const fn channel(&self) -> &Arc<Channel> {
         &self.channel
+    }
+
+    /// What it shows of itself.
+    pub const fn shared_status(&self) -> &Arc<Status> {
+        &self.status
+    }
+
+    /// Whether it is open, and nothing waits, runs, or is begun.
+    pub fn is_at_rest(&self) -> bool {
+        let mailbox = self.lock();
+        match &mailbox.state {
+            State::Open(session) => mailbox.queue.is_empty() && session.is_at_rest(),
+            _ => false,
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Mailbox> {
@@ -181,6 +188,16 @@ impl Hosted {
 
     /// Runs one command, claimed or not: a changed mode is applied even if its operation was abandoned.
     async fn run(&self, state: State, command: Command) -> State {
+        let command = match (&self.detour, &state) {
+            (Some(detour), State::Open(session)) => {
+                let is_free = self.pool.get().is_none() && session.is_at_rest();
+                match detour.take(command, is_free).await {
+                    Some(command) => command,
+                    None => return state,
+                }
+            }
+            _ => command,
+        };
         let Command {
             operation,
             modes,
@@ -230,8 +247,15 @@ impl Hosted {
             outcome.member = Some(pool.index());
             outcome.loan = loan;
         }
-        if let State::Open(session) = &state {
+        if let State::Open(session) = &mut state {
             session.publish(&self.status);
+            if let (Some(detour), true) = (&self.detour, session.take_written()) {
+                let is_pooled = self.pool.get().is_some();
+                let seen = detour
+                    .written(session.traces.replication_index, is_pooled)
+                    .await;
+                result = result.and_then(|outcome| seen.map(|()| outcome));
+            }
         }
         let opened = result.as_ref().is_ok_and(|outcome| outcome.opened);
         if opened {
@@ -241,6 +265,9 @@ impl Hosted {
         if operation.finish(result).is_some() {
             if opened {
                 self.set_unopened();
+                if let Some(detour) = &self.detour {
+                    detour.undo_open().await;
+                }
                 state = State::Unopened;
             } else if let State::Open(session) = &mut state {
                 Box::pin(session.undo()).await;
@@ -275,8 +302,19 @@ impl Hosted {
         match (state, action) {
             (State::Unopened, Action::Open) => {
                 let mode = *self.mode();
-                let opening = Session::open(&self.remote, mode, self.is_blocking, operation);
-                match Box::pin(opening).await {
+                let opened = match &self.detour {
+                    Some(detour) => {
+                        let mut session = Session::new(&self.remote, mode, self.is_blocking);
+                        session.traces.is_followed = true;
+                        detour.open(operation).await.map(|()| session)
+                    }
+                    None => {
+                        let opening =
+                            Session::open(&self.remote, mode, self.is_blocking, operation);
+                        Box::pin(opening).await
+                    }
+                };
+                match opened {
                     Ok(session) => {
                         let outcome = Outcome {
                             opened: true,
@@ -298,6 +336,9 @@ impl Hosted {
                 self.status.set_phase(Phase::Closed);
                 self.status.publish(false, 0, false);
                 Box::pin(session.close(&self.status)).await;
+                if let Some(detour) = &self.detour {
+                    detour.close().await;
+                }
                 let applied = if modes.is_empty() { nothing } else { applied };
                 (State::Closed, applied)
             }
@@ -307,6 +348,9 @@ impl Hosted {
             }
             (State::Open(_), Action::UndoOpen) => {
                 self.set_unopened();
+                if let Some(detour) = &self.detour {
+                    detour.undo_open().await;
+                }
                 (State::Unopened, nothing)
             }
             (State::Open(mut session), action) => {

@@ -84,6 +84,9 @@ impl Session {
         let Action::Execute(execute) = &command.action else {
             return false;
         };
+        if self.traces.is_followed {
+            return false;
+        }
         let is_free = self.stream.is_some()
             && self.nest.is_empty()
             && !self.is_in_transaction()

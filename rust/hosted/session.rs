@@ -32,6 +32,19 @@ use super::statement::Statement;
 /// A close waits so long for the server, at most.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// What was written, for whoever follows the database.
+#[derive(Default)]
+pub struct Traces {
+    /// What runs on the session runs alone.
+    pub is_followed: bool,
+    /// Something that may write ran since anybody asked.
+    has_changed: bool,
+    /// The server may have done something since the command began.
+    is_touched: bool,
+    /// The last change that the server has told of.
+    pub replication_index: Option<u64>,
+}
+
 /// One open connection at a server.
 pub struct Session {
     pub(super) remote: Arc<Remote>,
@@ -45,6 +58,8 @@ pub struct Session {
     pub(super) is_open: bool,
     /// Something that may write ran in it.
     pub(super) has_written: bool,
+    /// What a replica wants to know.
+    pub(super) traces: Traces,
     /// A stop now leaves open how the stream is.
     pub(super) is_unsettled: bool,
     pub(super) counts: Arc<Counts>,
@@ -67,6 +82,16 @@ impl Session {
         is_blocking: bool,
         operation: &Shared,
     ) -> Result<Self> {
+        let mut session = Self::new(remote, mode, is_blocking);
+        let hello = session.exchange(Vec::new(), true);
+        stoppable(operation, hello)
+            .await
+            .unwrap_or_else(|| Err(stopped(operation)))?;
+        Ok(session)
+    }
+
+    /// One that connects when there is need.
+    pub fn new(remote: &Arc<Remote>, mode: TransactionMode, is_blocking: bool) -> Self {
         let mut session = Self {
             remote: Arc::clone(remote),
             stream: Some(remote.stream()),
@@ -75,6 +100,7 @@ impl Session {
             outbox: Outbox::default(),
             is_open: false,
             has_written: false,
+            traces: Traces::default(),
             is_unsettled: false,
             counts: Arc::default(),
             readings: HashMap::new(),
@@ -83,11 +109,7 @@ impl Session {
             tenure: Tenure::default(),
         };
         session.keep_transaction_open();
-        let hello = session.exchange(Vec::new(), true);
-        stoppable(operation, hello)
-            .await
-            .unwrap_or_else(|| Err(stopped(operation)))?;
-        Ok(session)
+        session
     }
 
     /// Runs one command to its end, or to its stop.
@@ -106,7 +128,9 @@ impl Session {
             Action::Fetch { .. } | Action::CloseRows(_) | Action::UndoBegin(_)
         );
         let leaves = matches!(action, Action::Leave { .. });
-        self.has_written |= writes(&action);
+        let may_write = writes(&action);
+        self.has_written |= may_write;
+        self.traces.is_touched = false;
         let (was_open, was_real) = (self.is_in_transaction(), self.is_open);
         self.transaction.ended = false;
         if !was_open {
@@ -126,6 +150,7 @@ impl Session {
             Err(stopped(operation))
         });
         self.is_unsettled = false;
+        self.traces.has_changed |= may_write && self.traces.is_touched;
 
         self.has_written &= self.is_open;
         let is_open = self.is_in_transaction();
@@ -167,6 +192,7 @@ impl Session {
             Action::Leave { block, commits } => Box::pin(self.leave(&block, commits)).await,
             Action::Serve(Service::Acquire(mode)) => Box::pin(self.acquire(mode)).await,
             Action::Serve(Service::Release) => Box::pin(self.release()).await,
+            Action::Serve(Service::Sync { .. } | Service::SyncStatus) => Err(Error::no_replica()),
             Action::Rekey(_) => Err(not_supported("rekey()")),
             Action::Serve(_) => Err(not_supported("this")),
             // The backend opens and closes; a mode change was applied before.
@@ -179,6 +205,16 @@ impl Session {
     /// Whether a transaction is open, or will be with the next statement.
     pub(super) fn is_in_transaction(&self) -> bool {
         self.is_open || !self.outbox.is_empty()
+    }
+
+    /// Whether something may have been written, and committed, since the last call.
+    pub fn take_written(&mut self) -> bool {
+        !self.is_open && std::mem::take(&mut self.traces.has_changed)
+    }
+
+    /// Whether no transaction is open, nor begins with the next statement.
+    pub fn is_at_rest(&self) -> bool {
+        !self.is_in_transaction() && self.nest.is_empty()
     }
 
     /// The open blocks.
@@ -198,6 +234,7 @@ impl Session {
             requests.push(Request::GetAutocommit);
         }
         let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);
+        let was_touched = std::mem::replace(&mut self.traces.is_touched, true);
         let answered = if asks && self.is_http() {
             Box::pin(self.run_apart(requests, continuity)).await?
         } else {
@@ -210,7 +247,16 @@ impl Session {
             answered
         };
         self.is_unsettled = was_unsettled;
+        if answered
+            .as_ref()
+            .is_err_and(|error| error.fate != Fate::Unknown)
+        {
+            self.traces.is_touched = was_touched;
+        }
         let mut results = answered.map_err(|error| self.broken(error))?;
+        let index = results.iter().flatten().filter_map(index_of).max();
+        // Not the highest one ever: a server that lost its log counts anew.
+        self.traces.replication_index = index.or(self.traces.replication_index);
         if asks {
             match results.pop() {
                 Some(Ok(Response::GetAutocommit(is_autocommit))) => self.is_open = !is_autocommit,
@@ -356,6 +402,18 @@ impl Session {
     }
 }
 
+/// The last change that an answer tells of.
+fn index_of(response: &Response) -> Option<u64> {
+    match response {
+        Response::Execute(result) => result.replication_index,
+        Response::Batch(batch) => {
+            let results = batch.steps.values().flatten();
+            results.filter_map(|result| result.replication_index).max()
+        }
+        _ => None,
+    }
+}
+
 fn gone() -> Error {
     Error::internal("the stream of a connection is gone")
 }
@@ -373,7 +431,7 @@ pub(super) fn writes(action: &Action) -> bool {
 }
 
 /// Runs something to its end, or until the operation is told to stop.
-pub(super) async fn stoppable<T>(operation: &Shared, work: impl Future<Output = T>) -> Option<T> {
+pub async fn stoppable<T>(operation: &Shared, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|context| {
         if let Poll::Ready(value) = work.as_mut().poll(context) {
@@ -385,7 +443,7 @@ pub(super) async fn stoppable<T>(operation: &Shared, work: impl Future<Output = 
 }
 
 /// The error of an operation that was told to stop.
-pub(super) fn stopped(operation: &Shared) -> Error {
+pub fn stopped(operation: &Shared) -> Error {
     match operation.stop() {
         Some(Stop::TimedOut) => timed_out(),
         Some(Stop::Cancelled) => Error::cancelled(),

@@ -22,6 +22,7 @@ use super::lifecycle::{Exit, Open, Simple};
 use super::link::Link;
 use super::options::{self, Arguments, Autocommit, Control, Level};
 use super::queries;
+use super::replica::Follow;
 use super::server::Companions;
 use super::services::Truth;
 use super::settings::Settings;
@@ -62,7 +63,7 @@ impl Connection {
         database, timeout=5.0, isolation_level=Level::implicit(), *, autocommit=Autocommit::Legacy, cached_statements=128, uri=false,
         encryption_key=None, foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
         detect_types=0, trusted_schema=None, defensive=None, auth_token=None, tls=None, namespace=None, request_timeout=None,
-        connect_timeout=None,
+        connect_timeout=None, sync_url=None, sync_interval=None, read_your_writes=None, offline=false,
     ))]
     #[allow(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
@@ -87,6 +88,10 @@ impl Connection {
         namespace: Option<String>,
         request_timeout: Option<f64>,
         connect_timeout: Option<f64>,
+        sync_url: Option<Bound<'_, PyString>>,
+        sync_interval: Option<f64>,
+        read_your_writes: Option<bool>,
+        offline: bool,
     ) -> PyResult<Self> {
         let control = Control::new(isolation_level, autocommit);
         let arguments = Arguments {
@@ -105,6 +110,7 @@ impl Connection {
                 namespace,
                 request_timeout,
                 connect_timeout,
+                follow: Follow::new(sync_url, sync_interval, read_your_writes, offline)?,
             },
             is_blocking: false,
         };

@@ -33,6 +33,7 @@ fn class_name(kind: Kind) -> &'static str {
         Kind::Connect => "ConnectError",
         Kind::Auth => "AuthError",
         Kind::StreamExpired => "StreamExpiredError",
+        Kind::Sync => "SyncError",
         Kind::NotSupported => "NotSupportedError",
         Kind::Internal => "InternalError",
         Kind::Sqlite(extended) => match extended & 0xff {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::core::{Backend, Channel, Lifetimes, Limits, Local, Pin, Pins, Pool, Role};
 use crate::hosted::Hosted;
+use crate::replica::Replica;
 
 /// A connection's backend.
 #[derive(Clone)]
@@ -16,6 +17,8 @@ pub enum Home {
     Local(Arc<Local>),
     /// A database at a server.
     Hosted(Arc<Hosted>),
+    /// A file in this process that follows a database at a server.
+    Replica(Arc<Replica>),
 }
 
 impl Deref for Home {
@@ -25,16 +28,18 @@ impl Deref for Home {
         match self {
             Self::Local(local) => local,
             Self::Hosted(hosted) => hosted,
+            Self::Replica(replica) => replica,
         }
     }
 }
 
 impl Home {
     /// The backend, if it is in this process.
-    pub const fn local(&self) -> Option<&Arc<Local>> {
+    pub fn local(&self) -> Option<&Arc<Local>> {
         match self {
             Self::Local(local) => Some(local),
             Self::Hosted(_) => None,
+            Self::Replica(replica) => Some(replica.local()),
         }
     }
 
@@ -49,6 +54,7 @@ impl Home {
         match self {
             Self::Local(local) => local.join_pool(pool, place, limits, lifetimes),
             Self::Hosted(hosted) => hosted.join_pool(pool, place, limits, lifetimes),
+            Self::Replica(replica) => replica.join_pool(pool, place, limits, lifetimes),
         }
     }
 
@@ -57,6 +63,7 @@ impl Home {
         match self {
             Self::Local(local) => local.serve_pool(),
             Self::Hosted(hosted) => hosted.serve_pool(),
+            Self::Replica(replica) => replica.serve_pool(),
         }
     }
 
@@ -65,6 +72,7 @@ impl Home {
         match (self, other) {
             (Self::Local(one), Self::Local(other)) => Arc::ptr_eq(one, other),
             (Self::Hosted(one), Self::Hosted(other)) => Arc::ptr_eq(one, other),
+            (Self::Replica(one), Self::Replica(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -74,6 +82,7 @@ impl Home {
         match self {
             Self::Local(local) => local.channel(),
             Self::Hosted(hosted) => hosted.channel(),
+            Self::Replica(replica) => replica.local().channel(),
         }
     }
 
@@ -81,6 +90,7 @@ impl Home {
     pub fn pin(&self, sql: Arc<str>) -> Pin {
         match self {
             Self::Local(local) => local.pin(sql),
+            Self::Replica(replica) => replica.local().pin(sql),
             Self::Hosted(_) => Pins::default().pin(sql),
         }
     }

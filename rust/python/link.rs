@@ -174,7 +174,7 @@ impl Link {
     }
 
     /// The backend, if it is in this process.
-    pub const fn local(&self) -> Option<&Arc<Local>> {
+    pub fn local(&self) -> Option<&Arc<Local>> {
         self.backend.local()
     }
 

@@ -57,6 +57,7 @@ mod prepared;
 mod process;
 mod queries;
 mod reentrancy;
+mod replica;
 mod results;
 mod row;
 mod scope;

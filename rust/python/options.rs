@@ -187,6 +187,13 @@ impl Arguments<'_, '_> {
         {
             return self.companions.link(&url, self, settings);
         }
+        if self.companions.follow.is_replica() {
+            let (options, label) = read(self, settings.control.mode())?;
+            return self.companions.replica(self, options, label, settings);
+        }
+        self.companions
+            .follow
+            .refuse(py, "the parameter sync_url is not given")?;
         self.companions.refuse(py)?;
         let (options, label) = read(self, settings.control.mode())?;
         Ok(match memory::find(self.database, &options) {
@@ -215,6 +222,7 @@ fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(Optio
         filename,
         key: KeySlot::new(key),
         uri: arguments.uri || label.starts_with("file:"),
+        read_only: false,
         timeout: seconds(arguments.timeout, "timeout")?,
         cached_statements: arguments.cached_statements,
         pins: Pins::default(),

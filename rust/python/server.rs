@@ -22,7 +22,14 @@ use super::home::Home;
 use super::link::Link;
 use super::options::Arguments;
 use super::parameters::seconds;
+use super::replica::Follow;
 use super::settings::Settings;
+
+/// Where the callback of a callable will be.
+pub type Slot = Arc<OnceLock<Callback>>;
+
+/// A callable that gives tokens.
+type Source<'a, 'py> = (&'a Bound<'py, PyAny>, Slot);
 
 /// The keywords that only a database at a server has a use for.
 #[derive(Default)]
@@ -32,6 +39,7 @@ pub struct Companions<'a, 'py> {
     pub namespace: Option<String>,
     pub request_timeout: Option<f64>,
     pub connect_timeout: Option<f64>,
+    pub follow: Follow,
 }
 
 /// Whether a database is at a server.
@@ -56,7 +64,7 @@ impl Companions<'_, '_> {
         match given.iter().find(|(_, is_given)| *is_given) {
             Some((name, _)) => {
                 let message = format!(
-                    "{name} is for remote databases: the parameter database is not the URL of one"
+                    "{name} is for remote databases: the parameter database is not the URL of one, nor is sync_url given"
                 );
                 Err(exceptions::programming(py, message))
             }
@@ -73,6 +81,30 @@ impl Companions<'_, '_> {
     ) -> PyResult<Link> {
         let py = url.py();
         refuse_local(py, arguments)?;
+        self.follow
+            .refuse(py, "the parameter database is a remote one's URL")?;
+        let (remote, callable) = self.remote(url)?;
+        let mode: TransactionMode = settings.control.mode();
+        let hosted = Hosted::new(hosted::Options {
+            remote,
+            timeout: seconds(arguments.timeout, "timeout")?,
+            mode,
+            is_blocking: arguments.is_blocking,
+            detour: None,
+        });
+        let link = Link::new(Home::Hosted(hosted), shown(url.to_str()?), settings);
+        if let Some((callable, callback)) = callable {
+            let _ = callback.set(link.callbacks().add_callable(callable)?);
+        }
+        Ok(link)
+    }
+
+    /// How the server at a URL is spoken to, and the callable that gives tokens, with the place for its callback.
+    pub fn remote(
+        &self,
+        url: &Bound<'_, PyString>,
+    ) -> PyResult<(remote::Options, Option<Source<'_, '_>>)> {
+        let py = url.py();
         // UnicodeEncodeError would carry the whole URL in its arguments.
         let url = url
             .to_str()
@@ -114,18 +146,7 @@ impl Companions<'_, '_> {
                 *limit = limit_of(given, name)?;
             }
         }
-        let mode: TransactionMode = settings.control.mode();
-        let hosted = Hosted::new(hosted::Options {
-            remote,
-            timeout: seconds(arguments.timeout, "timeout")?,
-            mode,
-            is_blocking: arguments.is_blocking,
-        });
-        let link = Link::new(Home::Hosted(hosted), shown(url), settings);
-        if let Some(callable) = callable {
-            let _ = callback.set(link.callbacks().add_callable(callable)?);
-        }
-        Ok(link)
+        Ok((remote, callable.map(|callable| (callable, callback))))
     }
 }
 

@@ -124,7 +124,8 @@ fn value(py: Python<'_>, reply: Option<Reply>) -> PyResult<Py<PyAny>> {
         }
         Some(Reply::Length(length)) => length.into_pyobject(py)?.into_any().unbind(),
         Some(Reply::Bytes(bytes)) => PyBytes::new(py, &bytes).into_any().unbind(),
-        Some(Reply::Backup(_) | Reply::Batch(_)) | None => py.None(),
+        Some(Reply::Backup(_) | Reply::Batch(_) | Reply::Synced(_) | Reply::SyncStatus(_))
+        | None => py.None(),
     })
 }
 

@@ -23,6 +23,7 @@ mod websocket;
 mod tests;
 
 pub use auth::{Credentials, Secret, TokenFuture, TokenSource};
+pub use connect::Socket;
 pub use error::{Error, Fate, Kind, Result};
 pub use options::{Options, Token};
 pub use proto::{

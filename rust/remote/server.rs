@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
+use hyper::http::HeaderValue;
 use tokio::sync::Mutex;
 
 use super::auth::{Authorizer, Proof};
-use super::connect::within;
+use super::connect::{self, within};
 use super::error::Result;
 use super::options::Options;
 use super::proto::Protocol;
@@ -55,6 +56,24 @@ impl Remote {
 
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Connects to the server for somebody who speaks another protocol with it.
+    ///
+    /// # Errors
+    /// `Connect` and `Timeout`.
+    pub async fn connect(&self) -> Result<Box<dyn connect::Socket>> {
+        let limit = self.options.connect_timeout;
+        let attempt = connect::connect(&self.options.target, limit);
+        within(limit, "connecting to the server", attempt).await
+    }
+
+    /// Who we are, as the value of an `Authorization` header.
+    ///
+    /// # Errors
+    /// The token source's.
+    pub async fn authorization(&self) -> Result<Option<HeaderValue>> {
+        Ok(self.proof().await?.header)
     }
 
     /// A number for `StoreSql` that no other stream of this server uses: over a WebSocket they share one space.

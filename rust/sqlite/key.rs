@@ -20,7 +20,7 @@ impl Key {
         Self(bytes.into())
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }

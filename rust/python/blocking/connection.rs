@@ -25,6 +25,7 @@ use crate::python::ffi;
 use crate::python::link::Link;
 use crate::python::options::{Autocommit, Level};
 use crate::python::parameters;
+use crate::python::replica::Follow;
 use crate::python::server::Companions;
 use crate::sqlite::Handle;
 
@@ -227,8 +228,13 @@ impl Connection {
         database, timeout=5.0, detect_types=0, isolation_level=Level::implicit(), check_same_thread=true, factory=None,
         cached_statements=128, uri=false, *, autocommit=Autocommit::Legacy, encryption_key=None, foreign_keys=false,
         pragmas=None, auth_token=None, tls=None, namespace=None, request_timeout=None, connect_timeout=None,
+        sync_url=None, sync_interval=None, read_your_writes=None, offline=false,
     ))]
-    #[allow(clippy::too_many_arguments, reason = "they are keywords")]
+    #[allow(
+        clippy::fn_params_excessive_bools,
+        clippy::too_many_arguments,
+        reason = "they are keywords"
+    )]
     #[allow(unused_variables, reason = "connect() has taken the factory")]
     fn __init__(
         slf: &Bound<'_, Self>,
@@ -249,6 +255,10 @@ impl Connection {
         namespace: Option<String>,
         request_timeout: Option<f64>,
         connect_timeout: Option<f64>,
+        sync_url: Option<Bound<'_, PyString>>,
+        sync_interval: Option<f64>,
+        read_your_writes: Option<bool>,
+        offline: bool,
     ) -> PyResult<()> {
         let py = slf.py();
         let inner = Inner::blocking(
@@ -261,6 +271,7 @@ impl Connection {
                 namespace,
                 request_timeout,
                 connect_timeout,
+                follow: Follow::new(sync_url, sync_interval, read_your_writes, offline)?,
             },
         )?;
         let link = Arc::clone(inner.shared_link());

@@ -207,11 +207,31 @@ struct JsonResult {
     rows: JsonRows,
     affected_row_count: u64,
     last_insert_rowid: Option<Int>,
+    replication_index: Option<Index>,
     step_results: Vec<Option<Box<JsonResult>>>,
     step_errors: Vec<Option<ServerError>>,
     params: Vec<Parameter>,
     is_explain: bool,
     is_readonly: bool,
+}
+
+/// The number of a change: a text, as it may be larger than what JSON's numbers are good for, or a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Index {
+    Text(String),
+    Number(u64),
+    Other(serde::de::IgnoredAny),
+}
+
+impl Index {
+    fn number(self) -> Option<u64> {
+        match self {
+            Self::Text(text) => text.parse().ok(),
+            Self::Number(number) => Some(number),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 impl JsonResult {
@@ -221,6 +241,7 @@ impl JsonResult {
             rows: self.rows.0,
             affected_row_count: self.affected_row_count,
             last_insert_rowid: self.last_insert_rowid.map(|rowid| rowid.0),
+            replication_index: self.replication_index.and_then(Index::number),
         };
         draft.finish()
     }

@@ -338,6 +338,7 @@ fn decode_statement(bytes: &[u8]) -> Result<StatementResult, Fault> {
             }
             3 => draft.affected_row_count = field.uint()?,
             4 => draft.last_insert_rowid = Some(field.sint()?),
+            5 => draft.replication_index = Some(field.uint()?),
             _ => {}
         }
         Ok(())

@@ -31,6 +31,8 @@ pub struct StatementResult {
     pub rows: RowBatch,
     pub affected_row_count: u64,
     pub last_insert_rowid: Option<i64>,
+    /// The number of the last change that the database had after it, if the server numbers them.
+    pub replication_index: Option<u64>,
 }
 
 /// A column of a result.

@@ -78,6 +78,7 @@ pub(super) struct Draft {
     pub rows: Rows,
     pub affected_row_count: u64,
     pub last_insert_rowid: Option<i64>,
+    pub replication_index: Option<u64>,
 }
 
 impl Draft {
@@ -87,6 +88,7 @@ impl Draft {
             columns: self.columns,
             affected_row_count: self.affected_row_count,
             last_insert_rowid: self.last_insert_rowid,
+            replication_index: self.replication_index,
         })
     }
 }

@@ -1,0 +1,17 @@
+//! Replicas: a file in this process that follows a database at a server.
+//!
+//! Owns what keeps the file up to date, and the choice between the file and the server for each command: reads are the
+//! file's, writes and transactions the server's.
+//! Thread: commands come from any; syncs run on the network runtime.
+//! Must not know: Python, how frames are applied (the libsql crate does), how requests travel.
+
+mod backend;
+mod connector;
+mod files;
+mod live;
+mod router;
+mod site;
+mod sync;
+
+pub use backend::{Options, Replica};
+pub use site::Site;

@@ -1,0 +1,67 @@
+//! Site: the file of a replica, as all connections of this process have it.
+//!
+//! Owns the list of the files that are known, and the way to the one `Live` of each.
+//! Thread: `find` on any that is attached to Python, so that no fork finds the list locked; the rest on the network
+//! runtime.
+//! Invariant: a file has at most one `Live` in this process.
+//! Must not know: Python.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::core::{self, Birth, Error, Result};
+use crate::remote::Remote;
+
+use super::live::Live;
+
+static KNOWN: Mutex<Vec<Weak<Site>>> = Mutex::new(Vec::new());
+
+/// A file that is, or may become, a replica.
+#[derive(Debug)]
+pub struct Site {
+    pub(super) path: PathBuf,
+    birth: Birth,
+    gate: tokio::sync::Mutex<Weak<Live>>,
+}
+
+impl Site {
+    /// The one for a path.
+    pub fn find(path: &Path) -> Arc<Self> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|site| site.strong_count() > 0);
+        let mut usable = known.iter().filter_map(Weak::upgrade);
+        let found = usable.find(|site| site.path == path && !site.birth.is_inherited());
+        drop(usable);
+        found.unwrap_or_else(|| {
+            let site = Arc::new(Self {
+                path,
+                birth: Birth::now(),
+                gate: tokio::sync::Mutex::default(),
+            });
+            known.push(Arc::downgrade(&site));
+            site
+        })
+    }
+
+    /// Opens it, or joins those who have it open.
+    ///
+    /// # Errors
+    /// Those of the file, and of the server if the file has nothing yet.
+    pub async fn open(&self, options: &core::Options, remote: &Arc<Remote>) -> Result<Arc<Live>> {
+        let mut gate = self.gate.lock().await;
+        if let Some(live) = gate.upgrade() {
+            if live.follows(remote) {
+                return Ok(live);
+            }
+            let message = format!(
+                "the replica {} is open in this process, and follows another database than sync_url names",
+                self.path.display()
+            );
+            return Err(Error::programming(message));
+        }
+        let live = Live::open(&self.path, options, remote).await?;
+        *gate = Arc::downgrade(&live);
+        Ok(live)
+    }
+}
