@@ -34,7 +34,8 @@ from aiolibsql._connect import connect, connect_memory
 from aiolibsql._constants import *  # noqa: F403 - nothing else is in there
 from aiolibsql._diagnostics import QueryPlan, analyze_query_plan, suggest_indexes, timed_fetch_all
 from aiolibsql._methods import add_to_connection as _add_to_connection
-from aiolibsql._pool import ConnectionPool, PoolStats, create_pool
+from aiolibsql._pool import ConnectionPool, create_pool
+from aiolibsql._pool_stats import PoolStats
 from aiolibsql._replicas import SyncResult, SyncStats
 from aiolibsql._retries import transaction_retry, transaction_with_timeout
 from aiolibsql._streaming import RowChunks, execute_iter, paginate

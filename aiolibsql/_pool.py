@@ -295,8 +295,8 @@ class ConnectionPool(PoolStatements):
     def __repr__(self) -> str:
         stats = self.stats()
         state = "closed" if self._closed else f"{stats.in_use} in use, {stats.waiting} waiting"
-        count = f"{stats.size} of {self._size}"
-        return f"<aiolibsql.ConnectionPool '{shown(self._database)}' with {count} connections ({state})>"
+        count = f"{stats.size} of {self._size} connections"
+        return f"<aiolibsql.ConnectionPool '{shown(self._database)}' with {count} ({state})>"
 
     def _held(self) -> Connection[Any] | None:
         for connection, _ in held_of(self):

@@ -128,10 +128,9 @@ def must_repeat(driver: str, case: Case) -> bool:
 
 def is_compared(driver: str, case: Case) -> bool:
     """Tell whether a case is about a driver."""
-    if case.only:
-        return driver == case.only
-    if case.among is not None:
-        return driver in case.among
+    named = {case.only} if case.only else case.among
+    if named is not None:
+        return driver in named
     if case.transport:
         return DRIVERS[driver] in REMOTES
     if DRIVERS[driver] not in LOCALS:

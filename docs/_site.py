@@ -19,21 +19,14 @@ def title(page: Path) -> str:
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Complete the navigation: the design pages by date, and only pages that are there."""
+    """Complete the navigation: the design pages by date."""
     docs = Path(config.docs_dir)
-
-    def there(entry: Any) -> bool:
-        (path,) = entry.values() if isinstance(entry, dict) else [entry]
-        return not isinstance(path, str) or (docs / path).exists()
-
     nav: list[Any] = config.nav or []
     for section in nav:
         for name, pages in section.items():
             if name == "Design":
                 found = sorted((docs / "design").glob("*.md"))
                 pages += [{title(page): f"design/{page.name}"} for page in found]
-            elif isinstance(pages, list):
-                section[name] = [entry for entry in pages if there(entry)]
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: object) -> str:

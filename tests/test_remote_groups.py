@@ -92,8 +92,8 @@ async def test_tasks_share_round_trips(conn: Connection, proxy: Proxy, transport
     taken = proxy.round_trips - before
     proxy.delay = 0
     assert proxy.connections == 1
-    # Over HTTP 1, 2, 4, 8, 16 and 19 of them; less at a time on a machine that is busy.
-    assert taken <= (5 if transport == "ws" else 25)
+    # Over HTTP 1, 2, 4, 8, 16 and 19 of them, but fewer at a time on a machine that is busy.
+    assert taken <= (5 if transport == "ws" else 49)
 
 
 async def test_order_is_that_of_the_calls(conn: Connection, proxy: Proxy) -> None:

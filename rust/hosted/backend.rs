@@ -302,17 +302,13 @@ impl Hosted {
         match (state, action) {
             (State::Unopened, Action::Open) => {
                 let mode = *self.mode();
-                let opened = match &self.detour {
-                    Some(detour) => {
-                        let mut session = Session::new(&self.remote, mode, self.is_blocking);
-                        session.traces.is_followed = true;
-                        detour.open(operation).await.map(|()| session)
-                    }
-                    None => {
-                        let opening =
-                            Session::open(&self.remote, mode, self.is_blocking, operation);
-                        Box::pin(opening).await
-                    }
+                let opened = if let Some(detour) = &self.detour {
+                    let mut session = Session::new(&self.remote, mode, self.is_blocking);
+                    session.traces.is_followed = true;
+                    detour.open(operation).await.map(|()| session)
+                } else {
+                    let opening = Session::open(&self.remote, mode, self.is_blocking, operation);
+                    Box::pin(opening).await
                 };
                 match opened {
                     Ok(session) => {
