@@ -1716,8 +1716,8 @@ class Connection(Generic[_RowT_co]):
             ConnectionClosedError: If the connection is closed, or not open yet.
 
         Cancellation:
-            The caller is free at once. A sync that has begun goes on by itself, for the next one to
-            find its frames applied.
+            Queued, it never runs. A sync that has begun goes on by itself, for the next one to find
+            its frames applied; the caller is free at once.
         """
 
     def sync_until(self, replication_index: int, /) -> Operation[SyncResult]:
@@ -1735,7 +1735,7 @@ class Connection(Generic[_RowT_co]):
             NotSupportedError: If the connection is not to a replica.
 
         Cancellation:
-            As `sync`.
+            As for `Connection.sync`.
         """
 
     def sync_stats(self) -> Operation[SyncStats]:
@@ -1749,7 +1749,7 @@ class Connection(Generic[_RowT_co]):
             ConnectionClosedError: If the connection is closed, or not open yet.
 
         Cancellation:
-            Nothing is changed.
+            Queued, it never runs.
         """
 
     def wal_checkpoint(

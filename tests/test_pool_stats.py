@@ -90,8 +90,12 @@ async def test_group_commits_are_counted(file_backend: Backend) -> None:
 async def test_waits_are_measured_in_seconds(file_backend: Backend) -> None:
     async with aiolibsql.create_pool(file_backend.path, 2) as pool:
         connection = await pool.acquire()
+
+        async def borrow() -> None:
+            await pool.release(await pool.acquire())
+
         async with anyio.create_task_group() as group:
-            group.start_soon(pool.execute, SCHEMA)
+            group.start_soon(borrow)
             await until(lambda: pool.stats().waiting == 1)
             # Loops' clocks are coarser: a sleep may end early by theirs.
             since = time.monotonic()
