@@ -7,6 +7,7 @@
 
 use super::error::{Error, Result};
 use super::options::Options;
+use super::pool::QUESTIONS;
 use crate::sqlite::{self, Handle, OpenOptions, Statement, StatementKind, code};
 
 /// Where a statement is run.
@@ -18,27 +19,8 @@ pub enum Place {
     Server,
 }
 
-/// PRAGMAs that are about the database whatever they are given, and read only.
-const QUESTIONS: [&str; 10] = [
-    "table_info",
-    "table_xinfo",
-    "table_list",
-    "index_info",
-    "index_xinfo",
-    "index_list",
-    "foreign_key_list",
-    "foreign_key_check",
-    "integrity_check",
-    "quick_check",
-];
-
 /// PRAGMAs that act without an argument.
-const ACTS: [&str; 4] = [
-    "wal_checkpoint",
-    "optimize",
-    "incremental_vacuum",
-    "shrink_memory",
-];
+const ACTS: [&str; 3] = ["wal_checkpoint", "optimize", "incremental_vacuum"];
 
 /// PRAGMAs with which a connection tunes how it reads.
 const TUNES: [&str; 9] = [
@@ -64,7 +46,7 @@ fn is_for_file(name: &[u8], has_argument: bool) -> bool {
     if has_argument {
         is_one_of(&QUESTIONS, name) || is_one_of(&TUNES, name)
     } else {
-        !is_one_of(&ACTS, name) || is_one_of(&TUNES, name)
+        !is_one_of(&ACTS, name)
     }
 }
 

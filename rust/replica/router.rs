@@ -9,7 +9,7 @@
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::core::{
 use crate::hosted::{self, Detour, Statement, Turn, stoppable, stopped};
 use crate::remote::Remote;
 
-use super::live::Live;
+use super::live::{Live, lock};
 use super::site::Site;
 use super::sync::Target;
 
@@ -46,10 +46,6 @@ pub struct Router {
     /// Its number, if the server has told.
     target: Mutex<Option<Target>>,
     pub(super) status: OnceLock<Arc<Status>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What neither the file nor the server can do for a replica.

@@ -40,6 +40,7 @@ pub use membership::{Handle, Membership, UNLENT};
 pub use opening::Opening;
 pub use queue::Pulled;
 pub use retiring::{Condition, Lifetimes};
+pub(super) use routes::QUESTIONS;
 pub use routes::Route;
 pub(super) use serving::Job;
 pub use serving::Role;

@@ -32,7 +32,7 @@ pub enum Route {
 }
 
 /// PRAGMAs that ask about the database and change nothing, with or without an argument.
-const QUESTIONS: [&str; 14] = [
+pub const QUESTIONS: [&str; 14] = [
     "table_info",
     "table_xinfo",
     "table_list",
