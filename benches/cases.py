@@ -24,6 +24,7 @@ from data import big_row, big_rows, value_of
 from drivers import BIG, OURS, REFERENCE, STEPS, Driver, SyncDriver
 from measure import Sample, Stopwatch
 from pools import POOLS
+from replayed import Replayed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -604,7 +605,7 @@ _CASES = (
     Case("connect", 17, "connect + SELECT 1 + close", connect, is_scaled=True),
     Case(
         "orm-load", 18, "SQLAlchemy's ORM: 10,000 objects loaded by one query", orm_load,
-        among=WITH_SQLALCHEMY,
+        among=WITH_SQLALCHEMY | {Replayed.name},
     ),
     Case(
         "orm-insert", 18, "SQLAlchemy's ORM: 1,000 objects inserted one by one, one transaction",

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from data import BigRow, big_row, big_rows
 from drivers import OURS, REFERENCE
 from measure import Sample, Stopwatch
+from replayed import Replayed, ReplayedConnection
 from sqlalchemy import event
 from sqlalchemy.ext import asyncio as sqla
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
@@ -27,7 +28,12 @@ LOADED = 10_000
 INSERTED = 1_000
 COMMITTED = 200
 
-DIALECTS = {OURS: "sqlite+aiolibsql", "aiosqlite": "sqlite+aiosqlite", REFERENCE: "sqlite"}
+DIALECTS = {OURS: "sqlite+aiolibsql", "aiosqlite": "sqlite+aiosqlite"}
+BLOCKING: dict[str, dict[str, Any]] = {
+    REFERENCE: {},
+    Replayed.name: {"factory": ReplayedConnection},
+}
+"""Drivers that SQLAlchemy has a blocking engine for, and what they connect with."""
 
 
 class Base(DeclarativeBase):
@@ -85,11 +91,11 @@ class Blocking:
 async def _sessions(bench: Bench) -> AsyncIterator[Callable[[], Any]]:
     """Give what makes sessions, of an engine that has used its connection and both classes."""
     name = bench.driver.name
-    url = f"{DIALECTS[name]}:///{bench.path}"
+    url = f"{DIALECTS.get(name, 'sqlite')}:///{bench.path}"
     engine: Any
     make: Callable[[], Any]
-    if name == REFERENCE:
-        engine = sa.create_engine(url)
+    if name in BLOCKING:
+        engine = sa.create_engine(url, connect_args=BLOCKING[name])
         blocking = sessionmaker(engine)
 
         def make() -> Any:
@@ -131,10 +137,14 @@ def _new(row: BigRow) -> Sink:
 async def load(bench: Bench) -> tuple[Sample, int, BigRow]:
     """Load objects by one query; return how many and the last one's row, too."""
     count = min(LOADED, bench.size)
+    query = sa.select(Big).limit(count)
     async with _sessions(bench) as make:
+        if bench.driver.name == Replayed.name:
+            async with make() as session:
+                (await session.scalars(query)).all()
         with Stopwatch() as watch:
             async with make() as session:
-                found = (await session.scalars(sa.select(Big).limit(count))).all()
+                found = (await session.scalars(query)).all()
     last = found[-1]
     return watch.sample(count), len(found), (last.i, last.f, last.t, last.b)
 

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from drivers import LOCALS, Driver
 from remotes import REMOTES
+from replayed import Replayed
 
-DRIVERS: dict[str, type[Driver]] = {driver.name: driver for driver in (*LOCALS, *REMOTES)}
+_ALL: tuple[type[Driver], ...] = (*LOCALS, Replayed, *REMOTES)
+DRIVERS: dict[str, type[Driver]] = {driver.name: driver for driver in _ALL}
