@@ -218,7 +218,7 @@ def smoke(session: nox.Session) -> None:
 @nox.session(python=MAIN_PYTHON)
 def tests(session: nox.Session) -> None:
     """Run the whole suite under every event loop."""
-    install(session, "test")
+    install(session, "test", "examples")
     pytest(session, "-n", "2")
 
 
