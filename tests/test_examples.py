@@ -67,7 +67,7 @@ def test_page_has_every_example() -> None:
 
 def shown(script: str) -> list[str]:
     """Return the lines that the page says a program prints."""
-    found = re.search(rf"{script}.*\n```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
+    found = re.search(rf"{script}[^\n]*\n```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
     assert found is not None
     return found[1].splitlines()
 
