@@ -30,7 +30,7 @@ class Follower:
         self.lost: aiolibsql.Error | None = None
         self._conn = conn
         self._every = every
-        self._synced = time.monotonic()
+        self._synced: float | None = None
 
     async def follow(self) -> None:
         """Sync again and again; a server that is away is asked until it is back."""
@@ -50,6 +50,8 @@ class Follower:
 
     def state(self) -> str:
         """Tell how fresh the file is."""
+        if self._synced is None:
+            return "as it was left" if self.lost is None else "as it was left, no server"
         if self.lost is None:
             return "up to date"
         return f"as of {time.monotonic() - self._synced:.1f} s ago, no server"
