@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import nox
@@ -36,7 +37,9 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 WHEELS = ROOT / "dist"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-IN_SDIST = [".cargo/config.toml", "Cargo.lock", "Cargo.toml", "LICENSE", "rust/lib.rs"]
+LICENSES = ["LICENSE", "THIRD-PARTY-LICENSES"]
+IN_SDIST = [".cargo/config.toml", "Cargo.lock", "Cargo.toml", *LICENSES, "rust/lib.rs"]
+LARGEST_WHEEL = 6_000_000
 
 
 def runs(python: str) -> bool:
@@ -96,6 +99,17 @@ def build_wheel(session: nox.Session, source: Path, target: Path) -> None:
         "python", "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={WHEELS / source_digest()}",
         str(source), env={"CARGO_TARGET_DIR": str(target)},
     )  # fmt: skip
+
+
+def check_wheel(session: nox.Session, path: Path) -> None:
+    """Look at what a wheel brings besides code, and at its size."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    for name in LICENSES:
+        if not any(path.endswith(f".dist-info/licenses/{name}") for path in names):
+            session.error(f"{path.name} lacks {name}")
+    if path.stat().st_size > LARGEST_WHEEL:
+        session.error(f"{path.name} has {path.stat().st_size:,} bytes, {LARGEST_WHEEL:,} at most")
 
 
 def wheel(session: nox.Session) -> str:
@@ -168,6 +182,7 @@ def rust(session: nox.Session) -> None:
     def cargo(*args: str) -> None:
         session.run("cargo", *args, external=True, env=env)
 
+    session.run("python", "licenses.py", "--check", env=env)
     cargo("fmt", "--check")
     cargo("clippy", "--release", "--locked", "--all-targets", "--", "-D", "warnings")
     if sys.platform == "linux":
@@ -196,6 +211,7 @@ def sdist(session: nox.Session) -> None:
     if missing:
         session.error(f"the sdist lacks {', '.join(sorted(missing))}")
     build_wheel(session, archive, target)
+    check_wheel(session, Path(wheel(session)))
     install(session, "test")
     pytest(session, "tests/test_build.py")
 
@@ -212,13 +228,14 @@ def bare(session: nox.Session) -> None:
 def smoke(session: nox.Session) -> None:
     """Run a short selection on every Python the machine has."""
     install(session, "test")
-    pytest(session, "-m", "not slow and not soak", "tests/test_smoke.py")
+    example = "tests/test_readme.py::test_readme_example_prints_what_it_says"
+    pytest(session, "-m", "not slow and not soak", "tests/test_smoke.py", example)
 
 
 @nox.session(python=MAIN_PYTHON)
 def tests(session: nox.Session) -> None:
     """Run the whole suite under every event loop."""
-    install(session, "test")
+    install(session, "test", "examples")
     pytest(session, "-n", "2")
 
 

@@ -13,8 +13,9 @@ pub mod replica;
 pub mod sqlite;
 pub mod wakeup;
 
+// Nothing was run on a Python without the GIL, so such a one has to bring it back; PyO3 would say otherwise for us.
 #[cfg(feature = "python")]
-#[pyo3::pymodule]
+#[pyo3::pymodule(gil_used = true)]
 fn _aiolibsql(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
     python::register(module)
 }

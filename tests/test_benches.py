@@ -135,3 +135,18 @@ def test_unknown_row_is_refused() -> None:
     done = bench("--rows", "1,99")
     assert done.returncode == 2
     assert "no row 99" in done.stderr
+
+
+@pytest.mark.slow
+def test_features_are_those_that_the_readme_shows() -> None:
+    # The one peer that the tests have.
+    features = RUN.with_name("features.py")
+    command = [sys.executable, str(features), "--peers", "aiolibsql,aiosqlite"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    _, _, *found = [row for row in done.stdout.splitlines() if row.startswith("|")]
+    assert len(found) == 7
+    readme = (RUN.parent.parent / "README.md").read_text(encoding="utf-8")
+    shown = ["|".join(row.split("|")[:4]) + "|" for row in readme.splitlines() if row[:2] == "| "]
+    assert [row for row in found if row not in shown] == []
+    assert not any(row.split("|")[2].strip() == "no" for row in found)

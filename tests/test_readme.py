@@ -1,15 +1,11 @@
 """What the documents tell a reader to run is run here."""
 
-import importlib.util
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
+from programs import load, run
 
 if TYPE_CHECKING:
     from sqld import Sqld
@@ -30,33 +26,6 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 GUIDES = [page for page in PAGES if page.parent.name in {"guides", "migrating"}]
 RUN = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 FIGURES = re.compile("[0-9.]+ \N{MULTIPLICATION SIGN}(?:, [0-9.]+ \N{MULTIPLICATION SIGN})*")
-
-
-def run(script: Path, *args: str, cwd: Path, **env: str) -> str:
-    """Run a script where only the installed package can be imported, and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(script), *args],
-        cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **env},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    return done.stdout
-
-
-def load_quickstart() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("quickstart", QUICKSTART)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["quickstart"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_readme_has_an_example_with_its_output() -> None:
@@ -138,7 +107,7 @@ def test_quickstart_tours_every_runtime(tmp_path: Path) -> None:
 
 
 def test_quickstart_reads_a_lock_file_alike_with_and_without_tomllib() -> None:
-    quickstart = load_quickstart()
+    quickstart = load(QUICKSTART)
     text = (ROOT / "Cargo.lock").read_text(encoding="utf-8")
     packages = quickstart.read_lock(text)
     assert list(quickstart.read_lock_lines(text)) == packages

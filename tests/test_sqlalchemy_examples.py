@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from programs import load
 
 pytest.importorskip("sqlalchemy", "2.0.45", reason="the dialect is an extra")
 pytest.importorskip("fastapi", reason="not installed")
@@ -26,13 +25,7 @@ EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "notes_api.py"
 @pytest.fixture(scope="module")
 def app() -> Any:
     # Once, for SQLModel has one table of each name.
-    spec = importlib.util.spec_from_file_location("notes_api", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["notes_api"] = module
-    spec.loader.exec_module(module)
-    return module.app
+    return load(EXAMPLE).app
 
 
 @pytest.fixture

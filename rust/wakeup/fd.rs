@@ -5,40 +5,54 @@
 //! Thread: `ring` from anywhere, `silence` on the loop's thread.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::completions::Bell;
 
-#[cfg(target_os = "linux")]
-type End = std::os::fd::OwnedFd;
-#[cfg(not(target_os = "linux"))]
-type End = std::os::unix::net::UnixStream;
-
 /// A descriptor that becomes readable when it is rung.
+#[cfg(target_os = "linux")]
+pub type WakeupFd = EventFd;
+/// A descriptor that becomes readable when it is rung.
+#[cfg(not(target_os = "linux"))]
+pub type WakeupFd = SocketPair;
+
+/// The cheaper one, which only Linux has.
+#[cfg(target_os = "linux")]
 #[derive(Debug)]
-pub struct WakeupFd {
-    receive: End,
-    #[cfg(not(target_os = "linux"))]
-    send: End,
+pub struct EventFd(std::os::fd::OwnedFd);
+
+/// The one that all have; Linux for its tests.
+#[cfg(any(test, not(target_os = "linux")))]
+#[derive(Debug)]
+pub struct SocketPair {
+    receive: std::os::unix::net::UnixStream,
+    send: std::os::unix::net::UnixStream,
 }
 
-impl WakeupFd {
+#[cfg(target_os = "linux")]
+impl EventFd {
     /// Creates the descriptor.
     ///
     /// # Errors
     /// The operating system's, as when the process has no descriptors left.
-    #[cfg(target_os = "linux")]
     pub fn new() -> io::Result<Self> {
         use rustix::event::{EventfdFlags, eventfd};
-        let receive = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { receive })
+        let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self(descriptor))
     }
 
+    /// The number that an event loop watches for reading.
+    pub fn number(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+#[cfg(any(test, not(target_os = "linux")))]
+impl SocketPair {
     /// Creates the descriptors.
     ///
     /// # Errors
     /// The operating system's, as when the process has no descriptors left.
-    #[cfg(not(target_os = "linux"))]
     pub fn new() -> io::Result<Self> {
         let (receive, send) = std::os::unix::net::UnixStream::pair()?;
         receive.set_nonblocking(true)?;
@@ -48,24 +62,54 @@ impl WakeupFd {
 
     /// The number that an event loop watches for reading.
     pub fn number(&self) -> RawFd {
-        self.receive.as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }
 
-impl Bell for WakeupFd {
+#[cfg(target_os = "linux")]
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(any(test, not(target_os = "linux")))]
+impl AsFd for SocketPair {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receive.as_fd()
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Bell for EventFd {
     fn ring(&self) {
-        #[cfg(target_os = "linux")]
-        let end = self.receive.as_fd();
-        #[cfg(not(target_os = "linux"))]
-        let end = self.send.as_fd();
-        // A full counter or buffer already means "readable", so its error can be ignored.
-        let _ = rustix::io::write(end, &1_u64.to_ne_bytes());
+        ring(self.as_fd());
     }
 
     fn silence(&self) {
-        // An eventfd gives all of its count in one read; a socket may hold several rings, and what stays
-        // behind only costs one empty drain.
-        let mut buffer = [0_u8; 512];
-        let _ = rustix::io::read(self.receive.as_fd(), &mut buffer[..]);
+        silence(self.as_fd());
     }
+}
+
+#[cfg(any(test, not(target_os = "linux")))]
+impl Bell for SocketPair {
+    fn ring(&self) {
+        ring(self.send.as_fd());
+    }
+
+    fn silence(&self) {
+        silence(self.as_fd());
+    }
+}
+
+fn ring(end: BorrowedFd<'_>) {
+    // A full counter or buffer already means "readable", so its error can be ignored.
+    let _ = rustix::io::write(end, &1_u64.to_ne_bytes());
+}
+
+fn silence(end: BorrowedFd<'_>) {
+    // An eventfd gives all of its count in one read; a socket may hold several rings, and what stays
+    // behind only costs one empty drain.
+    let mut buffer = [0_u8; 512];
+    let _ = rustix::io::read(end, &mut buffer[..]);
 }

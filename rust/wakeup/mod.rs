@@ -9,6 +9,8 @@ mod completions;
 #[cfg(not(loom))]
 mod fd;
 mod sync;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod waker;
 
 pub use completions::{Bell, CompletionQueue, Ticket};
