@@ -80,7 +80,6 @@ SETTINGS: tuple[Callable[[Any], Any], ...] = (
     lambda conn: setattr(conn, "row_factory", None),
     lambda conn: setattr(conn, "isolation_level", None),
     lambda conn: setattr(conn, "isolation_level", "IMMEDIATE"),
-    lambda conn: conn.create_function("abs", 1, lambda _: "mine"),
     lambda conn: conn.commit(),
     lambda conn: conn.rollback(),
 )
@@ -113,8 +112,9 @@ def play(
 ) -> list[Any]:
     """Return what can be seen of a connection and its cursor after each step.
 
-    With ``renews`` an error is followed by a new cursor: rows of the execution before a refused one
-    are there still, and sqlite3 has thrown them away.
+    With ``renews`` an error is followed by a new cursor, and its class is not told: rows of the
+    execution before a refused one are there still, where sqlite3 has thrown them away, and of two
+    things that are wrong each looks at another one first.
     """
     seen: list[Any] = []
     with contextlib.closing(module.connect(":memory:", detect_types=detect_types)) as conn:
@@ -137,7 +137,7 @@ def play(
             except Exception as raised:
                 value, error = name_of(raised), str(raised)
                 if renews:
-                    cursor = conn.cursor()
+                    value, cursor = "error", conn.cursor()
             changed = (conn.in_transaction, conn.total_changes)
             state = (cursor.description, cursor.rowcount, cursor.lastrowid)
             seen.append((kind, value, changed, state, error))
