@@ -144,7 +144,7 @@ def play(
     return seen
 
 
-@given(steps=st.lists(STEPS, max_size=25), detect_types=st.sampled_from([0, 0, 0, 3]))
+@given(steps=st.lists(STEPS, max_size=12), detect_types=st.sampled_from([0, 0, 0, 3]))
 def test_the_short_way_leads_where_the_long_one_and_sqlite3_get(
     steps: list[tuple[str, Any, Any]], detect_types: int
 ) -> None:
@@ -173,7 +173,7 @@ def path(tmp_path: Path) -> Path:
     with contextlib.closing(dbapi.connect(path)) as conn:
         conn.execute("PRAGMA journal_mode = WAL")
         conn.execute("CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT)")
-        conn.executemany("INSERT INTO t VALUES (?, ?)", [(k, f"{k} " * 300) for k in range(2000)])
+        conn.executemany("INSERT INTO t VALUES (?, ?)", [(k, f"{k} " * 300) for k in range(400)])
         conn.commit()
     return path
 
@@ -240,7 +240,7 @@ def test_a_signal_stops_one_that_has_no_end_this_time(conn: dbapi.Connection) ->
 
 def test_threads_that_share_a_connection_get_their_own_rows(conn: dbapi.Connection) -> None:
     def read(first: int) -> None:
-        for k in range(first, 2000, 4):
+        for k in range(first, 400, 4):
             assert conn.execute(POINT, (k,)).fetchone() == (k, f"{k} " * 300)
 
     with ThreadPoolExecutor(4) as threads:
