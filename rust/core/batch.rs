@@ -52,6 +52,18 @@ impl RowBatch {
         }
     }
 
+    /// Begins anew with rows of another width; the room stays.
+    pub fn restart(&mut self, width: usize) {
+        (self.width, self.rows) = (width, 0);
+        self.cells.clear();
+        self.bytes.clear();
+    }
+
+    /// Bytes of memory that it has room for, about.
+    pub const fn room(&self) -> usize {
+        self.bytes.capacity() + self.cells.capacity() * size_of::<Cell>()
+    }
+
     /// As `new`, with room for so many bytes of text and blobs.
     pub(super) fn with_room(width: usize, (rows, bytes): (usize, usize)) -> Self {
         Self {

@@ -16,6 +16,7 @@ use super::error::{Error, Result};
 use super::feed::{ParameterFeed, Parameters};
 use super::operation::Stop;
 use super::options::{Begin, TransactionMode};
+use super::quick;
 use super::rows::RowStream;
 use super::session::{Reading, Session, explain_stop};
 use super::unheard;
@@ -328,6 +329,7 @@ impl Session {
         // A blocking caller waits for no more than the row that it asks for, as far as that can be.
         let is_blocking = self.transaction.is_blocking();
         let mut statement = self.handle.statement(id);
+        let steps_before = statement.steps();
         let mut started = (!is_blocking).then(Instant::now);
         let wanted = match amount {
             Amount::Ahead(count) | Amount::Exactly(count) | Amount::Only(count) => count.max(1),
@@ -389,8 +391,13 @@ impl Session {
             rows.push(batch);
         }
         let is_quick = matches!(ended, Ok(true))
-            && statement.kind() == StatementKind::Select
-            && started.is_some_and(|started| started.elapsed() < QUICK);
+            && if is_blocking {
+                let steps = statement.steps().wrapping_sub(steps_before);
+                first && quick::is_quick(&statement, steps, read)
+            } else {
+                statement.kind() == StatementKind::Select
+                    && started.is_some_and(|started| started.elapsed() < QUICK)
+            };
         statement.mark(is_quick);
         self.was_quick = is_quick;
         ended.map(|done| Read { done, rows: read })

@@ -220,6 +220,14 @@ impl Session {
         file.presence.set(self.handle.is_in_snapshot(), sql);
     }
 
+    /// A query has run without a command: whether it left a snapshot open.
+    pub(super) fn note_snapshot(&mut self, sql: &Arc<str>) {
+        if let Some(file) = &mut self.maintenance.file {
+            let sql = Some(Arc::clone(sql));
+            file.presence.set(self.handle.is_in_snapshot(), sql);
+        }
+    }
+
     /// How long no command must come before maintenance begins; `None`: there is nothing to do.
     pub(super) fn rest(&self) -> Option<Duration> {
         let file = self.maintenance.file.as_ref()?;

@@ -37,6 +37,7 @@ mod pool;
 mod pragmas;
 mod process;
 mod queue;
+mod quick;
 mod readers;
 mod rows;
 mod runtime;
@@ -86,6 +87,7 @@ pub use pool::{
 };
 pub use process::{Birth, watch_forks};
 pub use queue::Queue;
+pub use quick::{Attempt, Quick};
 pub use rows::{Next, RowStream};
 pub use runtime::{runtime, shut_down};
 pub use service::{Reply, Service, Setup, SyncStatus, Synced};

@@ -52,6 +52,21 @@ impl StatementCache {
         }
     }
 
+    /// The idle statement for `sql`, which is the one that was used last from now on.
+    pub fn put_first(&mut self, handle: &mut Handle, sql: &Arc<str>) -> Option<StatementId> {
+        match &self.last {
+            Some((last, id)) if Arc::ptr_eq(last, sql) || last == sql => return Some(*id),
+            _ => {}
+        }
+        let (sql, id) = self.idle.pop_entry(&**sql)?;
+        if let Some((sql, before)) = self.last.replace((sql, id))
+            && let Some((_, replaced)) = self.idle.push(sql, before)
+        {
+            handle.finalize(replaced);
+        }
+        Some(id)
+    }
+
     /// Whether it has one for `sql`.
     pub fn has(&self, sql: &str) -> bool {
         self.idle.contains(sql)

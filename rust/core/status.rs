@@ -84,6 +84,11 @@ impl Status {
         self.has_warning.store(true, Ordering::SeqCst);
     }
 
+    /// Whether there is a text that nobody has been told.
+    pub fn has_warning(&self) -> bool {
+        self.has_warning.load(Ordering::Acquire)
+    }
+
     /// A text that nobody has been told.
     pub fn take_warning(&self) -> Option<String> {
         let has_warning = self.has_warning.load(Ordering::Acquire);

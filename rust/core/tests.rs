@@ -33,7 +33,7 @@ fn options(mode: TransactionMode) -> Options {
     }
 }
 
-fn execute(sql: &str, rows: &Arc<RowStream>, amount: Amount) -> Action {
+pub(super) fn execute(sql: &str, rows: &Arc<RowStream>, amount: Amount) -> Action {
     let mut values = RowBatch::new(0, 1);
     values.finish_row();
     Action::Execute(Execute {
@@ -342,7 +342,7 @@ fn pinned_statement_stays_prepared_beyond_the_capacity_until_it_is_unpinned() {
     assert!(is_kept(&mut session, "SELECT 2"));
 }
 
-fn blocking() -> Arc<Local> {
+pub(super) fn blocking() -> Arc<Local> {
     let connection = Local::new(Options {
         is_blocking: true,
         ..options(IMPLICIT)
@@ -351,7 +351,7 @@ fn blocking() -> Arc<Local> {
     connection
 }
 
-fn here(connection: &Local, action: Action, look: super::Look) -> Result<Outcome> {
+pub(super) fn here(connection: &Local, action: Action, look: super::Look) -> Result<Outcome> {
     let command = Command::new(action, Vec::new(), None);
     let operation = Arc::clone(&command.operation);
     assert!(connection.run_now(command, look));

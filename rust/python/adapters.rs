@@ -46,11 +46,16 @@ impl Adapters {
         Self { own }
     }
 
+    /// Whether values that SQLite has a type for are bound as they are.
+    pub fn are_plain(&self) -> bool {
+        self.own.is_none() && !ADAPTS_PLAIN.load(Ordering::Relaxed)
+    }
+
     /// What stands for a value; `None`: the value itself.
     pub fn adapt<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = value.py();
         let is_plain = is_plain(py, value.get_type_ptr());
-        if is_plain && self.own.is_none() && !ADAPTS_PLAIN.load(Ordering::Relaxed) {
+        if is_plain && self.are_plain() {
             return Ok(None);
         }
         let class = value.get_type();

@@ -154,9 +154,14 @@ impl Callbacks {
         self.uses().awaits.load(Ordering::Acquire)
     }
 
+    /// Whether there was one.
+    pub fn were_used(&self) -> bool {
+        self.uses().is_used.load(Ordering::Acquire)
+    }
+
     /// What callbacks of a statement run in, which is awaited here.
     pub fn surroundings(&self, py: Python<'_>) -> Option<Opaque> {
-        if !self.uses().is_used.load(Ordering::Acquire) {
+        if !self.were_used() {
             return None;
         }
         if self.is_blocking {

@@ -76,40 +76,68 @@ impl RowMaker {
         cell: Cell,
         column: usize,
     ) -> PyResult<Py<PyAny>> {
-        Ok(match cell {
-            Cell::Null => py.None(),
-            Cell::Integer(integer) => PyInt::new(py, integer).into_any().unbind(),
-            Cell::Real(real) => PyFloat::new(py, real).into_any().unbind(),
-            Cell::Ascii(span) if matches!(self.texts, TextFactory::Str) => {
-                ffi::ascii(py, batch.bytes(span))?.into_any().unbind()
-            }
-            Cell::Ascii(span) | Cell::Text(span) => self.text(py, batch, span, column)?,
-            Cell::Blob(span) => PyBytes::new(py, batch.bytes(span)).into_any().unbind(),
-        })
+        value(py, &self.texts, &self.columns, (batch, cell), column)
     }
+}
 
-    fn text(
-        &self,
-        py: Python<'_>,
-        batch: &RowBatch,
-        span: Span,
-        column: usize,
-    ) -> PyResult<Py<PyAny>> {
-        let bytes = batch.bytes(span);
-        match &self.texts {
-            TextFactory::Str => match std::str::from_utf8(bytes) {
-                Ok(text) => Ok(PyString::new(py, text).into_any().unbind()),
-                Err(_) => Err(undecodable(
-                    py,
-                    self.columns.get(column).map_or("", |name| name),
-                    bytes,
-                )),
-            },
-            TextFactory::Bytes => Ok(PyBytes::new(py, bytes).into_any().unbind()),
-            TextFactory::ByteArray => Ok(PyByteArray::new(py, bytes).into_any().unbind()),
-            TextFactory::Call(callable) => {
-                ffi::call(callable.bind(py), (PyBytes::new(py, bytes),)).map(Bound::unbind)
-            }
+/// The tuple for one row, where there are no factories and no converters.
+///
+/// # Errors
+/// Of a text that is no UTF-8.
+pub fn plain_row(
+    py: Python<'_>,
+    batch: &RowBatch,
+    index: usize,
+    columns: &[Box<str>],
+) -> PyResult<Py<PyAny>> {
+    let cells = batch.row(index);
+    let tuple = ffi::tuple(py, Elements::Atoms, cells.len(), |column| {
+        let cell = (batch, cells[column]);
+        value(py, &TextFactory::Str, columns, cell, column)
+    })?;
+    Ok(tuple.into_any().unbind())
+}
+
+fn value(
+    py: Python<'_>,
+    texts: &TextFactory,
+    columns: &[Box<str>],
+    (batch, cell): (&RowBatch, Cell),
+    column: usize,
+) -> PyResult<Py<PyAny>> {
+    Ok(match cell {
+        Cell::Null => py.None(),
+        Cell::Integer(integer) => PyInt::new(py, integer).into_any().unbind(),
+        Cell::Real(real) => PyFloat::new(py, real).into_any().unbind(),
+        Cell::Ascii(span) if matches!(texts, TextFactory::Str) => {
+            ffi::ascii(py, batch.bytes(span))?.into_any().unbind()
+        }
+        Cell::Ascii(span) | Cell::Text(span) => text(py, texts, columns, (batch, span), column)?,
+        Cell::Blob(span) => PyBytes::new(py, batch.bytes(span)).into_any().unbind(),
+    })
+}
+
+fn text(
+    py: Python<'_>,
+    texts: &TextFactory,
+    columns: &[Box<str>],
+    (batch, span): (&RowBatch, Span),
+    column: usize,
+) -> PyResult<Py<PyAny>> {
+    let bytes = batch.bytes(span);
+    match texts {
+        TextFactory::Str => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(PyString::new(py, text).into_any().unbind()),
+            Err(_) => Err(undecodable(
+                py,
+                columns.get(column).map_or("", |name| name),
+                bytes,
+            )),
+        },
+        TextFactory::Bytes => Ok(PyBytes::new(py, bytes).into_any().unbind()),
+        TextFactory::ByteArray => Ok(PyByteArray::new(py, bytes).into_any().unbind()),
+        TextFactory::Call(callable) => {
+            ffi::call(callable.bind(py), (PyBytes::new(py, bytes),)).map(Bound::unbind)
         }
     }
 }

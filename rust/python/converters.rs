@@ -57,6 +57,11 @@ impl Converters {
         }
     }
 
+    /// Whether no column has one.
+    pub const fn is_none(&self) -> bool {
+        !self.want_decltypes() && !self.detects(COLNAMES)
+    }
+
     /// Whether the declared types of a statement's columns are needed.
     pub const fn want_decltypes(&self) -> bool {
         self.own.is_some() || self.detects(DECLTYPES)
@@ -71,7 +76,7 @@ impl Converters {
         let Some(names) = &outcome.columns else {
             return Ok(None);
         };
-        if !self.want_decltypes() && !self.detects(COLNAMES) {
+        if self.is_none() {
             return Ok(None);
         }
         let decltypes = outcome.decltypes.as_deref().unwrap_or_default();

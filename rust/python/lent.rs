@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::diagnostics::Watch;
 use super::link::Link;
 use super::settings::Settings;
+use super::texts::Texts;
 
 impl Settings {
     /// The same ones, for somebody who may change them. What tables they share is copied by `separate`.
@@ -27,7 +28,7 @@ impl Settings {
             control: self.control.clone(),
             modes: Vec::new(),
             chunk: self.chunk,
-            last_text: None,
+            texts: Texts::default(),
         }
     }
 }

@@ -295,10 +295,7 @@ impl Link {
     pub fn request(&self, sql: &Bound<'_, PyString>) -> PyResult<(Arc<str>, Adapters, Converters)> {
         let py = sql.py();
         let settings = self.settings();
-        let last = settings.last_text.as_ref();
-        let text = last
-            .filter(|(object, _)| object.is(sql))
-            .map(|(_, text)| Arc::clone(text));
+        let text = settings.texts.get(sql).cloned();
         let adapters = settings.adapters.clone_ref(py);
         let converters = settings.converters.clone_ref(py);
         drop(settings);
@@ -309,14 +306,27 @@ impl Link {
         Ok((text, adapters, converters))
     }
 
+    /// The text of a statement that was executed before, and where to, if nothing of Python's has a say in it, and no
+    /// other connection.
+    pub fn plain_request(&self, sql: &Bound<'_, PyAny>) -> Option<(Arc<str>, &Arc<Local>)> {
+        let Home::Local(local) = &self.backend else {
+            return None;
+        };
+        let settings = self.settings();
+        let is_plain = settings.adapters.are_plain()
+            && settings.converters.is_none()
+            && self.guest.is_none()
+            && !self.callbacks.were_used()
+            && !self.has_modes.load(Ordering::Acquire)
+            && !self.status().has_warning();
+        let text = settings.texts.get(sql).filter(|_| is_plain)?;
+        Some((Arc::clone(text), local))
+    }
+
     fn convert_text(&self, sql: &Bound<'_, PyString>) -> PyResult<Arc<str>> {
         let text = parameters::sql(sql)?;
-        // One of a class of its own might refer to anything.
-        if sql.is_exact_instance_of::<PyString>() {
-            let last = (sql.clone().unbind(), Arc::clone(&text));
-            let before = self.settings().last_text.replace(last);
-            drop(before);
-        }
+        let before = self.settings().texts.put(sql, &text);
+        drop(before);
         Ok(text)
     }
 

@@ -15,6 +15,7 @@ use super::factories::RowFactory;
 
 /// What a cursor knows of its last execution.
 pub struct State {
+    /// `None`: nothing comes after `current`.
     pub rows: Option<Arc<RowStream>>,
     pub current: Option<(Arc<RowBatch>, usize)>,
     /// Rows that a cancelled fetch had taken: batch, next row, end. They come before `current`.
@@ -110,9 +111,6 @@ impl State {
     /// Takes the next rows that are there, at most `most` of them. As in sqlite3 the last one is held back until it is
     /// known whether another follows: when it is given, the statement has ended.
     pub fn take(&mut self, most: usize) -> Found<'_> {
-        let Some(rows) = &self.rows else {
-            return Found::End;
-        };
         while let Some(piece) = self.taken_back.front()
             && piece.next == piece.end
         {
@@ -128,7 +126,8 @@ impl State {
             if let Some((batch, next)) = &self.current {
                 let (first, all) = (*next, batch.len());
                 let mut end = all.min(first.saturating_add(most));
-                if end == all && first < all && !rows.is_ready() {
+                let may_follow = |rows: &Arc<RowStream>| !rows.is_ready();
+                if end == all && first < all && self.rows.as_ref().is_some_and(may_follow) {
                     end -= 1;
                     if first == end {
                         return Found::Nothing;
@@ -140,6 +139,9 @@ impl State {
                     return Found::Rows(batch, first..end);
                 }
             }
+            let Some(rows) = &self.rows else {
+                return Found::End;
+            };
             match rows.next() {
                 Next::Batch(batch) => self.current = Some((Arc::new(batch), 0)),
                 Next::Empty => return Found::Nothing,

@@ -3,11 +3,8 @@
 //! Owns the adapters and converters, the factories that new cursors take over, and the transaction attributes with their unapplied changes.
 //! Thread: under the connection's lock. Must not know: backends.
 
-use std::sync::Arc;
-
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use crate::core::{Action, ModeChange};
 
@@ -16,6 +13,7 @@ use super::connection::Connection;
 use super::converters::Converters;
 use super::factories::{RowFactory, TextFactory};
 use super::options::Control;
+use super::texts::Texts;
 
 /// What may be assigned to a connection.
 pub struct Settings {
@@ -27,8 +25,8 @@ pub struct Settings {
     /// Assignments to `isolation_level` and `autocommit` that the next command applies.
     pub modes: Vec<ModeChange>,
     pub chunk: usize,
-    /// The text that was executed last, and what was made of it: a literal is mostly the same object again.
-    pub last_text: Option<(Py<PyString>, Arc<str>)>,
+    /// Of the statements that were executed.
+    pub texts: Texts,
 }
 
 impl Settings {
@@ -46,7 +44,7 @@ impl Settings {
             control,
             modes: Vec::new(),
             chunk: chunk.max(1),
-            last_text: None,
+            texts: Texts::default(),
         })
     }
 

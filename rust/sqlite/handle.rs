@@ -288,6 +288,16 @@ impl Handle {
         self.hooks.set_progress_handler(every, handler);
     }
 
+    /// Runs something in which a statement ends with `SQLITE_INTERRUPT` that needs more than [`HASTE`](super::HASTE) steps, and
+    /// with `SQLITE_BUSY` at a lock that is held. No callback of the user's may be installed.
+    pub fn hastily<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        // SQLite counts on from the statement's last execution, so the first look may come at once.
+        self.hooks.haste.set(Some(1));
+        let result = self.impatiently(work);
+        self.hooks.haste.set(None);
+        result
+    }
+
     /// Says who waits for locks. Without a policy and a user's handler a lock that is held is an
     /// error at once.
     pub fn set_busy_policy(&mut self, policy: Box<dyn BusyPolicy>) {

@@ -34,6 +34,8 @@ use super::wal::Wal;
 
 /// Steps of SQLite's virtual machine between two looks at the [`Stop`]: some ten microseconds.
 const STOP_INTERVAL: u32 = 500;
+/// Steps that a statement has at least, and twice as many at most, which is run hastily.
+pub const HASTE: u32 = STOP_INTERVAL;
 /// Between two looks at a lock that readers hold.
 const SHORT_WAIT: Duration = Duration::from_micros(200);
 
@@ -88,6 +90,8 @@ pub(super) struct HookState {
     is_tainted: Cell<bool>,
     is_muted: Cell<bool>,
     pub(super) is_impatient: Cell<bool>,
+    /// The statement that runs has to end with the next look at it but so many.
+    pub(super) haste: Cell<Option<u32>>,
     /// Until then even who is impatient waits.
     pub(super) waits_until: Cell<Option<Instant>>,
     pub(super) recorder: Recorder,
@@ -117,6 +121,10 @@ impl HookState {
     pub(super) fn on_progress(&self) -> bool {
         if self.panicked.get() {
             return true;
+        }
+        if let Some(left) = self.haste.get() {
+            self.haste.set(Some(left.saturating_sub(1)));
+            return left == 0;
         }
         let interval = self.interval.get();
         let since_stop = self.since_stop.get() + interval;
@@ -253,6 +261,7 @@ impl Hooks {
             is_tainted: Cell::new(false),
             is_muted: Cell::new(false),
             is_impatient: Cell::new(false),
+            haste: Cell::new(None),
             waits_until: Cell::new(None),
             recorder: Recorder::default(),
             wal: Wal::default(),

@@ -51,8 +51,8 @@ pub use function::{
 };
 pub use handle::{Handle, Prepared};
 pub use hook::{
-    Authorizer, BusyHandler, BusyPolicy, CommitHook, ProgressHandler, RollbackHook, Stop, Tracer,
-    UpdateHook,
+    Authorizer, BusyHandler, BusyPolicy, CommitHook, HASTE, ProgressHandler, RollbackHook, Stop,
+    Tracer, UpdateHook,
 };
 pub use image::Image;
 pub use init::{complete, initialize, version};

@@ -94,6 +94,20 @@ impl Statement<'_> {
         self.hooks.take_failure();
     }
 
+    /// Puts the statement back to its beginning, with NULL bound to all parameters.
+    pub fn rewind(&mut self) {
+        self.reset();
+        // SAFETY: the statement exists and does not run.
+        unsafe { ffi::sqlite3_clear_bindings(self.raw()) };
+    }
+
+    /// How many steps of SQLite's virtual machine it has taken; the count begins anew where it has no more room.
+    pub fn steps(&self) -> u32 {
+        let which = ffi::SQLITE_STMTSTATUS_VM_STEP;
+        // SAFETY: the statement exists.
+        unsafe { ffi::sqlite3_stmt_status(self.raw(), which, 0) }.cast_unsigned()
+    }
+
     /// Binds NULL to all parameters, after a reset if the statement is running.
     pub fn clear_bindings(&mut self) {
         if self.is_busy() {

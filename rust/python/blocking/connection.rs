@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::core::{Action, Error, Kind};
+use crate::core::{Action, Error, Kind, RowBatch};
 use crate::python::adapters::Given;
 use crate::python::cached::{cached_attribute, interned};
 use crate::python::connection::Connection as Inner;
@@ -30,10 +30,13 @@ use crate::python::server::Companions;
 use crate::sqlite::Handle;
 
 use super::cursor::Cursor;
-use super::runner;
+use super::{quick, runner};
 
 /// SQLITE_MAX_SQL_LENGTH as compiled.
 const LONGEST_SQL: usize = 1_000_000_000;
+
+/// Bytes that are kept for the rows of the next quick query.
+const MOST_ROOM: usize = 4096;
 
 /// A connection to a database, for code that blocks.
 #[pyclass(frozen, subclass, weakref, module = "aiolibsql.dbapi")]
@@ -41,6 +44,7 @@ pub struct Connection {
     state: Mutex<Option<Opened>>,
     /// SQLITE_LIMIT_SQL_LENGTH.
     longest_sql: AtomicUsize,
+    spare: Mutex<Option<Arc<RowBatch>>>,
 }
 
 struct Opened {
@@ -134,6 +138,36 @@ impl Connection {
         Ok(link)
     }
 
+    /// Whether this thread may use it, and texts are str. What is wrong is told by others.
+    pub fn is_plain_here(&self) -> bool {
+        let state = self.state();
+        let Some(opened) = state.as_ref() else {
+            return false;
+        };
+        let is_other = |thread: Thread| thread.place != this_place();
+        !opened.thread.is_some_and(is_other)
+            && !opened.link.is_closed()
+            && !opened.link.is_inherited()
+            && matches!(opened.link.settings().text_factory, TextFactory::Str)
+    }
+
+    /// Room for the rows of a quick query.
+    pub fn take_spare(&self) -> Arc<RowBatch> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.take().unwrap_or_default()
+    }
+
+    /// Keeps rows that are done with for their room, if nobody else has them.
+    pub fn keep_spare(&self, batch: Arc<RowBatch>) {
+        if batch.room() > MOST_ROOM || Arc::strong_count(&batch) > 1 {
+            return;
+        }
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = spare.replace(batch);
+        drop(spare);
+        drop(before);
+    }
+
     /// The link of an open connection, for what any thread may do.
     pub fn open_link(&self, py: Python<'_>) -> PyResult<Arc<Link>> {
         let link = self.link(py)?;
@@ -150,9 +184,14 @@ impl Connection {
         thread.map_or(Ok(()), |thread| thread.check(py))
     }
 
+    /// Whether a text is no longer than the connection allows.
+    pub fn allows(&self, sql: &str) -> bool {
+        sql.len() <= self.longest_sql.load(Ordering::Relaxed)
+    }
+
     /// Refuses a text that is longer than the connection allows.
     pub fn check_length(&self, py: Python<'_>, sql: &str) -> PyResult<()> {
-        if sql.len() > self.longest_sql.load(Ordering::Relaxed) {
+        if !self.allows(sql) {
             let error = Error::data("query string is too large");
             return Err(exceptions::to_python(py, error));
         }
@@ -221,6 +260,7 @@ impl Connection {
         Self {
             state: Mutex::new(None),
             longest_sql: AtomicUsize::new(LONGEST_SQL),
+            spare: Mutex::new(None),
         }
     }
 
@@ -313,8 +353,15 @@ impl Connection {
     ) -> PyResult<Bound<'py, PyAny>> {
         if slf.is_exact_instance_of::<Self>() {
             let link = slf.get().usable(slf.py())?;
+            if let Some(done) = quick::run(slf.get(), &link, sql, parameters)? {
+                let cursor = Cursor::with(slf, &link, done);
+                return Ok(Bound::new(slf.py(), cursor)?.into_any());
+            }
             let cursor = Bound::new(slf.py(), Cursor::of(slf, &link))?;
-            cursor.get().run_one(slf.get(), &link, sql, parameters)?;
+            let taken = cursor.get().take(slf.py())?;
+            let (this, link) = (slf.get(), &link);
+            cursor.get().run_taken(this, link, sql, parameters)?;
+            drop(taken);
             return Ok(cursor.into_any());
         }
         let cursor = Self::new_cursor(slf)?;

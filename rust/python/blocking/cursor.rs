@@ -23,6 +23,7 @@ use crate::python::parameters::Converter;
 use crate::python::results::{State, describe};
 
 use super::connection::{Connection, check_not_closed};
+use super::quick::{self, Done};
 use super::runner;
 
 /// Rows that an execution brings along.
@@ -42,6 +43,15 @@ pub struct Results {
     /// The database that the rows come from.
     pub(super) source: Option<Arc<Link>>,
     pub(super) state: State,
+}
+
+impl Results {
+    /// Rows that are all there are, of a cursor without any.
+    fn fill(&mut self, (quick, batch): Done) {
+        self.state.current = Some((batch, 0));
+        self.state.columns = Some(quick.columns);
+        self.state.lastrowid = Some(quick.lastrowid);
+    }
 }
 
 /// While it lives, no other method of the cursor may work.
@@ -66,6 +76,14 @@ impl Cursor {
             state: Mutex::new(results),
             is_taken: AtomicBool::new(false),
         }
+    }
+
+    /// The same, which has executed a quick query.
+    pub fn with(connection: &Bound<'_, Connection>, link: &Link, done: Done) -> Self {
+        let mut cursor = Self::of(connection, link);
+        let results = cursor.state.get_mut();
+        results.unwrap_or_else(PoisonError::into_inner).fill(done);
+        cursor
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, Results> {
@@ -99,6 +117,11 @@ impl Cursor {
             ));
         }
         Ok(Taken(&self.is_taken))
+    }
+
+    /// Whether a method works with it.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is_taken.load(Ordering::Acquire)
     }
 
     fn connection(&self, py: Python<'_>) -> PyResult<Py<Connection>> {
@@ -155,6 +178,31 @@ impl Cursor {
         drop(replaced);
     }
 
+    /// Whether there are no rows that the next execution has to end.
+    fn has_no_rows(&self) -> bool {
+        let results = self.state();
+        results
+            .state
+            .rows
+            .as_ref()
+            .is_none_or(|rows| rows.has_ended())
+    }
+
+    /// Stores what a quick query came to.
+    fn executed_quickly(&self, connection: &Connection, done: Done) {
+        let mut results = self.state();
+        let last = results.state.current.take();
+        let source = results.source.take();
+        let converters = results.state.converters.take();
+        let replaced = results.state.begin(None, None);
+        results.fill(done);
+        drop(results);
+        drop((source, converters, replaced));
+        if let Some((batch, _)) = last {
+            connection.keep_spare(batch);
+        }
+    }
+
     /// Executes one statement on its connection, which can be used.
     pub fn run_one(
         &self,
@@ -163,8 +211,32 @@ impl Cursor {
         sql: &Bound<'_, PyAny>,
         parameters: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let _taken = self.take(sql.py())?;
+        if self.has_no_rows() {
+            match quick::run(connection, link, sql, parameters) {
+                Ok(Some(done)) => {
+                    self.executed_quickly(connection, done);
+                    return Ok(());
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.begin(None);
+                    return Err(error);
+                }
+            }
+        }
+        self.run_taken(connection, link, sql, parameters)
+    }
+
+    /// The same of a cursor that was taken, of a statement that is not quick.
+    pub fn run_taken(
+        &self,
+        connection: &Connection,
+        link: &Arc<Link>,
+        sql: &Bound<'_, PyAny>,
+        parameters: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let py = sql.py();
-        let _taken = self.take(py)?;
         let (sql, adapters, converters) = link.request(sql.cast()?)?;
         connection.check_length(py, &sql)?;
         let bindings = Converter::new(Arc::clone(&sql), adapters)
@@ -379,6 +451,11 @@ impl Drop for Cursor {
     fn drop(&mut self) {
         let results = self.state.get_mut();
         let results = results.unwrap_or_else(PoisonError::into_inner);
+        if let (Some((batch, _)), Some(connection)) =
+            (results.state.current.take(), &results.connection)
+        {
+            connection.get().keep_spare(batch);
+        }
         let Some(link) = results.source.take() else {
             return;
         };

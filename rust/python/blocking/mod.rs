@@ -12,6 +12,7 @@ mod connection;
 mod cursor;
 mod executemany;
 mod module;
+mod quick;
 mod rows;
 mod runner;
 mod setup;

@@ -16,6 +16,7 @@ use crate::python::link::Link;
 use crate::python::results::{Found, Piece};
 
 use super::cursor::Cursor;
+use super::quick;
 use super::runner;
 use super::signals;
 
@@ -84,6 +85,9 @@ impl Cursor {
 
     fn next_row(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let (py, this) = (slf.py(), slf.get());
+        if let Some(row) = quick::next_row(py, this)? {
+            return Ok(Some(row));
+        }
         let (_, link) = this.usable(py)?;
         let _taken = this.take(py)?;
         loop {
