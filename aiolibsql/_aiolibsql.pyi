@@ -1701,17 +1701,24 @@ class Connection(Generic[_RowT_co]):
 
         Syncs of one file take turns, whichever connection of the process asks for them. Reads go on
         meanwhile, but for those that were submitted to this connection later. As a statement, it
-        waits for the end of another task's transaction block.
+        waits for the end of another task's transaction block. A replica that is written offline
+        also sends what it has and the server lacks, and waits at most its ``timeout`` for the end
+        of other connections' write transactions.
 
         Returns:
             How many frames (versions of pages) were received, and the replication index, which is
-            the number of the last change that the file has.
+            the number of the last change that the file has; beside them `SyncResult.pushed`, how
+            many were sent.
 
         Raises:
             AuthError: If the server refuses the token.
             ConnectError: If the server can't be reached.
             TimeoutError: If the server is silent for longer than the ``request_timeout``.
-            SyncError: If the server can't sync, or the file can't take it.
+            SyncError: If the server can't sync, or the file can't take it; of a replica that is
+                written offline also if both have changed since the last sync. Nothing is lost then,
+                and the message says what to do.
+            ProgrammingError: If the replica is written offline and this connection has a
+                transaction open.
             NotSupportedError: If the connection is not to a replica.
             ConnectionClosedError: If the connection is closed, or not open yet.
 
@@ -1732,7 +1739,8 @@ class Connection(Generic[_RowT_co]):
         Raises:
             SyncError: If the server does not have that change within the ``request_timeout``.
             OperationalError: As `sync`.
-            NotSupportedError: If the connection is not to a replica.
+            NotSupportedError: If the connection is not to a replica, or to one that is written
+                offline.
 
         Cancellation:
             As for `Connection.sync`.

@@ -157,8 +157,10 @@ def connect(
         sync_interval: Seconds between syncs of a replica that nobody asks for, the first one when
             it was opened; None for none. What keeps them from it is logged.
         read_your_writes: Whether a read of a replica that follows a write of this connection syncs
-            first; None for True.
-        offline: Whether writes of a replica go to the file. Not supported yet.
+            first; None for True, which it always is with ``offline=True``.
+        offline: Whether a replica is written offline: all of it is the file's, writes and
+            transactions too, and syncs exchange changes with the server. Only Turso's cloud serves
+            that.
         _check_same_thread: The same as `check_same_thread`.
         _uri: The same as `uri`.
 
@@ -173,8 +175,8 @@ def connect(
         ProgrammingError: For an encryption key with a database in memory, a URL that makes no
             sense, and for parameters of local databases with a URL or the other way round.
         OperationalError: From the await, if the file can't be opened.
-        NotSupportedError: For ``offline=True``, and an ``async def`` as the `auth_token` of a
-            replica.
+        NotSupportedError: For an encryption key with ``offline=True``, and an ``async def`` as the
+            `auth_token` of a replica.
         ConnectError, AuthError, TimeoutError: From the await, if the server can't be reached, lets
             us not in, or is silent; of a replica only if the file was never synced.
         SyncError: From the await, if a file that was never synced can't be.

@@ -65,6 +65,7 @@ class ConnectionPool(PoolStatements):
     Raises:
         ValueError: For a size below 2, and sizes or times that make no sense.
         TypeError: For an unknown keyword.
+        NotSupportedError: For ``offline=True``.
 
     Example:
         ```python
@@ -100,6 +101,8 @@ class ConnectionPool(PoolStatements):
         self._is_single = is_in_memory(database)
         self._is_remote = is_remote(database)
         is_replica = options.get("sync_url") is not None
+        if options.get("offline"):
+            raise NotSupportedError("offline=True is not supported by pools: use connect()")
         if not (self._is_single or self._is_remote or is_replica or is_read_only(database)):
             wanted = options.get("pragmas") or {}
             pragmas = {"journal_mode": "wal", "synchronous": "NORMAL", **wanted}

@@ -186,10 +186,9 @@ impl Session {
         let script = format!("{script}\0");
         let mut rest = script.as_str();
         while rest.len() > 1 && operation.stop().is_none() {
-            let prepared = self.handle.prepare(rest, false);
-            let prepared = prepared.map_err(|error| {
-                Error::from(error).with_sql(&Arc::from(rest.trim_end_matches('\0')))
-            })?;
+            let prepared = self
+                .compile(rest, false)
+                .map_err(|error| error.with_sql(&Arc::from(rest.trim_end_matches('\0'))))?;
             let sql: Arc<str> = Arc::from(rest[..prepared.tail].trim_end_matches('\0'));
             rest = if prepared.tail == 0 {
                 ""

@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::sqlite::{self, Handle, WalLength};
+use crate::sqlite::{self, Handle, Prepared, Switch, WalLength};
 
 use super::command::{Action, Execute};
-use super::error::Result;
+use super::error::{Error, Kind, Result};
 use super::readers::{Presence, Reader};
 use super::session::Session;
 use super::status::Status;
@@ -47,11 +47,19 @@ const KEPT_BYTES: u32 = 64 << 20;
 /// Characters of a statement in a warning.
 const SHOWN: usize = 200;
 
+/// Whether a PRAGMA neither ends the log nor keeps others from it.
+fn leaves_log(name: &[u8], has_argument: bool) -> bool {
+    let ends: [&[u8]; 2] = [b"journal_mode", b"locking_mode"];
+    !has_argument || !ends.iter().any(|end| end.eq_ignore_ascii_case(name))
+}
+
 /// What a session keeps in mind for it.
 #[derive(Debug)]
 pub(super) struct Maintenance {
     /// `None`: a database in memory, of which no care has to be taken.
     file: Option<File>,
+    /// The log of the main database is not ours, and nothing is written that nobody asked for.
+    keeps_log: bool,
     /// Something was run that may have changed what the planner should know.
     is_used: bool,
 }
@@ -91,7 +99,11 @@ struct Suspect {
 
 impl Maintenance {
     /// Takes SQLite's checkpoints over. The user's pragmas come after it, and win.
-    pub(super) fn new(handle: &mut Handle, path: Option<PathBuf>) -> Self {
+    pub(super) fn new(handle: &mut Handle, path: Option<PathBuf>, keeps_log: bool) -> Self {
+        if keeps_log {
+            // Only a handle that is not open refuses.
+            let _ = handle.switch(Switch::keeps_log(), Some(true));
+        }
         let file = path.map(|path| {
             handle.watch_wals();
             File {
@@ -107,6 +119,7 @@ impl Maintenance {
         });
         Self {
             file,
+            keeps_log,
             is_used: false,
         }
     }
@@ -132,7 +145,10 @@ impl Log {
 }
 
 impl File {
-    fn note(&mut self, length: WalLength) {
+    fn note(&mut self, length: WalLength, keeps_log: bool) {
+        if keeps_log && length.schema.as_c_str() == c"main" {
+            return;
+        }
         let known = self.logs.iter_mut().find(|log| log.schema == length.schema);
         match known {
             Some(log) => {
@@ -214,7 +230,9 @@ impl Session {
         let Some(file) = &mut self.maintenance.file else {
             return;
         };
-        self.handle.take_wal_lengths(|length| file.note(length));
+        let keeps_log = self.maintenance.keeps_log;
+        self.handle
+            .take_wal_lengths(|length| file.note(length, keeps_log));
         file.is_tried = false;
         let sql = file.sql.take();
         file.presence.set(self.handle.is_in_snapshot(), sql);
@@ -236,8 +254,10 @@ impl Session {
 
     /// Makes the checkpoints that can't wait until the connection is idle.
     pub(super) fn maintain_overdue(&mut self) {
+        let keeps_log = self.maintenance.keeps_log;
         if let Some(file) = &mut self.maintenance.file {
-            self.handle.take_wal_lengths(|length| file.note(length));
+            self.handle
+                .take_wal_lengths(|length| file.note(length, keeps_log));
             if file.is_due(DUE) {
                 self.maintain();
             }
@@ -250,6 +270,22 @@ impl Session {
         if let Some(warning) = file.and_then(|file| file.warning.take()) {
             status.warn(warning);
         }
+    }
+
+    /// Compiles a statement, unless it is a PRAGMA that would take the log away from whoever keeps it. SQLite runs some
+    /// of those when they are compiled.
+    pub(super) fn compile(&mut self, sql: &str, persistent: bool) -> Result<Prepared> {
+        if !self.maintenance.keeps_log {
+            return Ok(self.handle.prepare(sql, persistent)?);
+        }
+        self.handle.guard_pragmas(Some(leaves_log));
+        let prepared = self.handle.prepare(sql, persistent);
+        if self.handle.guard_pragmas(None) {
+            let message = "PRAGMA journal_mode and locking_mode can't be set for replicas that are written offline: their \
+                           changes wait in the write-ahead log until they are sent";
+            return Err(Error::new(Kind::NotSupported, message));
+        }
+        Ok(prepared?)
     }
 
     /// The file is not this connection's any more.
@@ -309,6 +345,7 @@ impl Session {
     /// Gathers statistics where SQLite finds that the planner lacks them.
     pub(super) fn optimize(&mut self) {
         let has_reason = self.maintenance.file.is_some()
+            && !self.maintenance.keeps_log
             && self.maintenance.is_used
             && self.handle.has_read()
             && self.handle.is_autocommit()

@@ -31,6 +31,8 @@ pub struct Options {
     /// Set before the pragmas are run.
     pub switches: Vec<(Switch, bool)>,
     pub mode: TransactionMode,
+    /// The log of the main database is somebody else's to write back.
+    pub keeps_log: bool,
     /// Its callers run its commands on their own threads, and it is as forgetful as `sqlite3`: a transaction that
     /// SQLite has rolled back is reported by the error of that statement only.
     pub is_blocking: bool,

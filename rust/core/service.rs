@@ -86,6 +86,8 @@ pub enum Service {
     FinishBackup(BackupName),
     /// Also ends it.
     BackupImage(BackupName),
+    /// Has its turn when a sync may begin: outside of a transaction that has begun to read or write.
+    Rest,
     /// Brings a replica up to date, and at least so far.
     Sync {
         until: Option<u64>,
@@ -99,6 +101,8 @@ pub enum Service {
 pub struct Synced {
     /// Pages that were received, in all their versions.
     pub frames: u64,
+    /// Those that were sent.
+    pub sent: u64,
     /// The last change that the file has; `None`: there is none yet.
     pub index: Option<u64>,
 }
@@ -110,6 +114,7 @@ pub struct SyncStatus {
     pub syncs: u64,
     pub failures: u64,
     pub frames: u64,
+    pub sent: u64,
     /// When the last one ended that did not fail.
     pub last: Option<SystemTime>,
     pub last_error: Option<String>,
@@ -238,6 +243,14 @@ impl Session {
             }
             // The worker drops it.
             Service::Suspend => None,
+            Service::Rest => {
+                if !self.handle.is_autocommit() && self.handle.is_in_snapshot() {
+                    return Err(Error::programming(
+                        "sync() can't run inside a transaction: commit or roll back first",
+                    ));
+                }
+                None
+            }
             // A replica does it above.
             Service::Sync { .. } | Service::SyncStatus => return Err(Error::no_replica()),
             Service::BeginBackup(name) => {

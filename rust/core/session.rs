@@ -119,7 +119,7 @@ impl Session {
             }
             Err(error) => return Err(log_files::explain(named(error), path.as_deref())),
         }
-        let maintenance = Maintenance::new(&mut handle, path);
+        let maintenance = Maintenance::new(&mut handle, path, options.keeps_log);
         let mut session = Self {
             handle,
             cache: StatementCache::new(options.cached_statements, options.pins.clone()),
@@ -344,7 +344,7 @@ impl Session {
             return Ok(Some(id));
         }
         unheard::wake_all();
-        let prepared = self.handle.prepare(sql, true)?;
+        let prepared = self.compile(sql, true)?;
         let Some(id) = prepared.id else {
             return Ok(None);
         };

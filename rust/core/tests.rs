@@ -29,6 +29,7 @@ fn options(mode: TransactionMode) -> Options {
         switches: Vec::new(),
         pragmas: Vec::new(),
         mode,
+        keeps_log: false,
         is_blocking: false,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::core::{Backend, Channel, Lifetimes, Limits, Local, Pin, Pins, Pool, Role};
 use crate::hosted::Hosted;
-use crate::replica::Replica;
+use crate::replica::{Offline, Replica};
 
 /// A connection's backend.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub enum Home {
     Hosted(Arc<Hosted>),
     /// A file in this process that follows a database at a server.
     Replica(Arc<Replica>),
+    /// The same, whose writes go to the file.
+    Offline(Arc<Offline>),
 }
 
 impl Deref for Home {
@@ -29,6 +31,7 @@ impl Deref for Home {
             Self::Local(local) => local,
             Self::Hosted(hosted) => hosted,
             Self::Replica(replica) => replica,
+            Self::Offline(offline) => offline,
         }
     }
 }
@@ -40,6 +43,7 @@ impl Home {
             Self::Local(local) => Some(local),
             Self::Hosted(_) => None,
             Self::Replica(replica) => Some(replica.local()),
+            Self::Offline(offline) => Some(offline.local()),
         }
     }
 
@@ -55,6 +59,7 @@ impl Home {
             Self::Local(local) => local.join_pool(pool, place, limits, lifetimes),
             Self::Hosted(hosted) => hosted.join_pool(pool, place, limits, lifetimes),
             Self::Replica(replica) => replica.join_pool(pool, place, limits, lifetimes),
+            Self::Offline(offline) => offline.local().join_pool(pool, place, limits, lifetimes),
         }
     }
 
@@ -64,6 +69,7 @@ impl Home {
             Self::Local(local) => local.serve_pool(),
             Self::Hosted(hosted) => hosted.serve_pool(),
             Self::Replica(replica) => replica.serve_pool(),
+            Self::Offline(offline) => offline.local().serve_pool(),
         }
     }
 
@@ -73,6 +79,7 @@ impl Home {
             (Self::Local(one), Self::Local(other)) => Arc::ptr_eq(one, other),
             (Self::Hosted(one), Self::Hosted(other)) => Arc::ptr_eq(one, other),
             (Self::Replica(one), Self::Replica(other)) => Arc::ptr_eq(one, other),
+            (Self::Offline(one), Self::Offline(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -83,6 +90,7 @@ impl Home {
             Self::Local(local) => local.channel(),
             Self::Hosted(hosted) => hosted.channel(),
             Self::Replica(replica) => replica.local().channel(),
+            Self::Offline(offline) => offline.local().channel(),
         }
     }
 
@@ -91,6 +99,7 @@ impl Home {
         match self {
             Self::Local(local) => local.pin(sql),
             Self::Replica(replica) => replica.local().pin(sql),
+            Self::Offline(offline) => offline.local().pin(sql),
             Self::Hosted(_) => Pins::default().pin(sql),
         }
     }

@@ -230,6 +230,7 @@ fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(Optio
         pragmas: arguments.pragmas.map_or_else(|| Ok(Vec::new()), pragmas)?,
         switches: switches(arguments),
         mode,
+        keeps_log: false,
         is_blocking: arguments.is_blocking,
     };
     Ok((options, label))

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::core::{Options, Reply, Service, Synced};
-use crate::replica::{self, Replica};
+use crate::replica::{self, Offline, Replica};
 
 use super::awaitable::Operation;
 use super::cached::interned;
@@ -102,9 +102,13 @@ impl Companions<'_, '_> {
             );
             return Err(exceptions::programming(py, message));
         }
-        if self.follow.offline {
-            let message = "offline=True is not supported yet: writes of a replica go to its server";
+        if self.follow.offline && arguments.encryption_key.is_some() {
+            let message = "encryption_key together with offline=True is not supported: the server gets the file's pages as they are";
             return Err(exceptions::not_supported(py, message));
+        }
+        if self.follow.offline && self.follow.reads_own_writes == Some(false) {
+            let message = "read_your_writes=False can't be combined with offline=True: what is written is in the file at once";
+            return Err(exceptions::programming(py, message));
         }
         let (remote, callable) = self.remote(url.bind(py))?;
         if let Some((callable, _)) = &callable
@@ -117,6 +121,15 @@ impl Companions<'_, '_> {
             return Err(exceptions::not_supported(py, message));
         }
         let path = Path::new(OsStr::from_bytes(file.filename.to_bytes())).to_owned();
+        if self.follow.offline {
+            let offline = Offline::new(&path, file, remote, self.follow.interval);
+            // The callable runs beside the statements, and hears of nothing that they tell.
+            let link = Link::new(Home::Offline(offline), label, settings);
+            if let Some((callable, callback)) = callable {
+                let _ = callback.set(link.callbacks().add_callable(callable)?);
+            }
+            return Ok(link);
+        }
         let replica = Replica::new(replica::Options {
             path,
             file,
@@ -139,13 +152,18 @@ impl Companions<'_, '_> {
     reason = "one of several ways to read a reply"
 )]
 fn synced(py: Python<'_>, reply: Option<Reply>) -> PyResult<Py<PyAny>> {
-    let Some(Reply::Synced(Synced { frames, index })) = reply else {
+    let Some(Reply::Synced(Synced {
+        frames,
+        sent,
+        index,
+    })) = reply
+    else {
         return Ok(py.None());
     };
     let class = py
         .import(interned!(py, "aiolibsql._replicas"))?
         .getattr(interned!(py, "SyncResult"))?;
-    Ok(class.call1((frames, index))?.unbind())
+    Ok(class.call1((frames, index, sent))?.unbind())
 }
 
 fn status(py: Python<'_>, reply: Option<Reply>) -> PyResult<Py<PyAny>> {
@@ -161,6 +179,7 @@ fn status(py: Python<'_>, reply: Option<Reply>) -> PyResult<Py<PyAny>> {
     values.set_item("syncs", status.syncs)?;
     values.set_item("failures", status.failures)?;
     values.set_item("frames", status.frames)?;
+    values.set_item("pushed", status.sent)?;
     values.set_item("last_sync", last)?;
     values.set_item("last_error", status.last_error)?;
     let class = py

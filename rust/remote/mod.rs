@@ -10,6 +10,7 @@ mod connect;
 mod error;
 mod http;
 mod native;
+mod object;
 mod options;
 mod proto;
 mod server;
@@ -25,6 +26,8 @@ mod tests;
 pub use auth::{Credentials, Secret, TokenFuture, TokenSource};
 pub use connect::Socket;
 pub use error::{Error, Fate, Kind, Result};
+pub use http::{Answer, Messenger};
+pub use object::Object;
 pub use options::{Options, Token};
 pub use proto::{
     Batch, BatchResult, BatchStep, Column, Condition, CursorEvent, Description, NamedValue,

@@ -20,6 +20,7 @@ use crate::remote::Remote;
 
 use super::connector::Connector;
 use super::files::{self, Lock};
+use super::site::{Known, Opened};
 use super::sync::Turn;
 
 /// So long the end of the process waits for a sync, and looks so often.
@@ -56,16 +57,22 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Live {
+static KNOWN: Known<Live> = Mutex::new(Vec::new());
+
+impl Opened for Live {
+    fn known() -> &'static Known<Self> {
+        &KNOWN
+    }
+
+    fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
     /// Opens a file, and syncs it if it was never synced before.
     ///
     /// # Errors
     /// Those of the file, and of the server.
-    pub async fn open(
-        path: &Path,
-        options: &core::Options,
-        remote: &Arc<Remote>,
-    ) -> Result<Arc<Self>> {
+    async fn open(path: &Path, options: &core::Options, remote: &Arc<Remote>) -> Result<Arc<Self>> {
         let (path, options, remote) = (path.to_owned(), options.clone(), Arc::clone(remote));
         // A task of its own: an open that nobody waits for any more is not left half done.
         let opening = tokio::spawn(async move {
@@ -77,7 +84,9 @@ impl Live {
         });
         opening.await.unwrap_or_else(|_| Err(cut_off()))
     }
+}
 
+impl Live {
     async fn make(path: &Path, options: core::Options, remote: Arc<Remote>) -> Result<Self> {
         let name = path.to_owned();
         let key = options.key.get();
@@ -135,13 +144,6 @@ impl Live {
         })
     }
 
-    /// Whether it follows the database of a server.
-    pub fn follows(&self, remote: &Remote) -> bool {
-        let (own, other) = (&self.remote.options().target, &remote.options().target);
-        (&own.host, own.port, &own.path, &own.authority)
-            == (&other.host, other.port, &other.path, &other.authority)
-    }
-
     /// Whether it belongs to a process that this one was forked from.
     pub fn is_inherited(&self) -> bool {
         self.birth.is_inherited()
@@ -189,7 +191,7 @@ fn prove(proof: &Proof, request: &mut Request<()>) {
 }
 
 /// Runs what may block on a thread for that.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     spawn_blocking(work)

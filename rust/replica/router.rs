@@ -32,7 +32,7 @@ const KNOWN: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// Chooses between the file and the server.
 pub struct Router {
-    site: Arc<Site>,
+    site: Arc<Site<Live>>,
     options: core::Options,
     local: Arc<Local>,
     remote: Arc<Remote>,
@@ -76,7 +76,7 @@ pub(super) const fn is_of_file(service: &Service) -> bool {
 
 impl Router {
     pub fn new(
-        site: Arc<Site>,
+        site: Arc<Site<Live>>,
         options: core::Options,
         local: Arc<Local>,
         remote: Arc<Remote>,
@@ -365,7 +365,7 @@ fn unseen(what: &str, why: &Error) -> Error {
     }
 }
 
-fn finish(operation: &Shared, result: Result<Outcome>) {
+pub(super) fn finish(operation: &Shared, result: Result<Outcome>) {
     if operation.claim() {
         drop(operation.finish(result));
     }
@@ -386,8 +386,11 @@ impl Drop for Asking<'_> {
     }
 }
 
-async fn ask(local: &Arc<Local>, action: Action) -> Result<Outcome> {
-    let command = Command::new(action, Vec::new(), None);
+pub(super) async fn ask(local: &Arc<Local>, action: Action) -> Result<Outcome> {
+    ask_with(local, Command::new(action, Vec::new(), None)).await
+}
+
+pub(super) async fn ask_with(local: &Arc<Local>, command: Command) -> Result<Outcome> {
     let asking = Asking {
         local,
         operation: Arc::clone(&command.operation),

@@ -12,23 +12,43 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::core::{self, Birth, Error, Result};
 use crate::remote::Remote;
 
-use super::live::Live;
+/// The sites of one kind of replicas.
+pub type Known<L> = Mutex<Vec<Weak<Site<L>>>>;
 
-static KNOWN: Mutex<Vec<Weak<Site>>> = Mutex::new(Vec::new());
+/// What a file is while it is open.
+pub trait Opened: Sized + Send + Sync + 'static {
+    /// All sites of its kind.
+    fn known() -> &'static Known<Self>;
+    /// The database that it follows.
+    fn remote(&self) -> &Remote;
+    /// Opens a file.
+    fn open(
+        path: &Path,
+        options: &core::Options,
+        remote: &Arc<Remote>,
+    ) -> impl Future<Output = Result<Arc<Self>>> + Send;
+}
 
 /// A file that is, or may become, a replica.
 #[derive(Debug)]
-pub struct Site {
+pub struct Site<L> {
     pub(super) path: PathBuf,
     birth: Birth,
-    gate: tokio::sync::Mutex<Weak<Live>>,
+    gate: tokio::sync::Mutex<Weak<L>>,
 }
 
-impl Site {
+/// Whether both are one database of one server.
+fn are_same(one: &Remote, other: &Remote) -> bool {
+    let (one, other) = (&one.options().target, &other.options().target);
+    (&one.host, one.port, &one.path, &one.authority)
+        == (&other.host, other.port, &other.path, &other.authority)
+}
+
+impl<L: Opened> Site<L> {
     /// The one for a path.
     pub fn find(path: &Path) -> Arc<Self> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = L::known().lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|site| site.strong_count() > 0);
         let mut usable = known.iter().filter_map(Weak::upgrade);
         let found = usable.find(|site| site.path == path && !site.birth.is_inherited());
@@ -37,7 +57,7 @@ impl Site {
             let site = Arc::new(Self {
                 path,
                 birth: Birth::now(),
-                gate: tokio::sync::Mutex::default(),
+                gate: tokio::sync::Mutex::new(Weak::new()),
             });
             known.push(Arc::downgrade(&site));
             site
@@ -48,10 +68,10 @@ impl Site {
     ///
     /// # Errors
     /// Those of the file, and of the server if the file has nothing yet.
-    pub async fn open(&self, options: &core::Options, remote: &Arc<Remote>) -> Result<Arc<Live>> {
+    pub async fn open(&self, options: &core::Options, remote: &Arc<Remote>) -> Result<Arc<L>> {
         let mut gate = self.gate.lock().await;
         if let Some(live) = gate.upgrade() {
-            if live.follows(remote) {
+            if are_same(live.remote(), remote) {
                 return Ok(live);
             }
             let message = format!(
@@ -60,7 +80,7 @@ impl Site {
             );
             return Err(Error::programming(message));
         }
-        let live = Live::open(&self.path, options, remote).await?;
+        let live = L::open(&self.path, options, remote).await?;
         *gate = Arc::downgrade(&live);
         Ok(live)
     }

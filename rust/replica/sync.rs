@@ -102,7 +102,10 @@ impl Live {
             && begun >= asked
             && until.is_none_or(|target| target.is_reached(self, index))
         {
-            return Ok(Synced { frames: 0, index });
+            return Ok(Synced {
+                index,
+                ..Synced::default()
+            });
         }
         if !turn.is_sound {
             self.probe().await?;
@@ -150,7 +153,11 @@ impl Live {
             let log = tokio::task::spawn_blocking(move || files::log_of(&path)).await;
             self.set_log(log.unwrap_or_default());
             if until.is_none_or(|target| target.is_reached(self, index)) {
-                return Ok(Synced { frames, index });
+                return Ok(Synced {
+                    frames,
+                    index,
+                    ..Synced::default()
+                });
             }
             if first.elapsed() > patience {
                 let message = format!(

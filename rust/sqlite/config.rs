@@ -53,6 +53,11 @@ impl Switch {
         Self(ffi::SQLITE_DBCONFIG_DEFENSIVE)
     }
 
+    /// Whether a write-ahead log stays as it is when its last connection is closed.
+    pub const fn keeps_log() -> Self {
+        Self(ffi::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+    }
+
     /// Whether libraries can be loaded, by the C function and not from SQL.
     pub const fn load_extension() -> Self {
         Self(ffi::SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION)

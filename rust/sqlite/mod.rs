@@ -17,6 +17,7 @@ mod error;
 mod extension;
 mod files;
 mod fork;
+mod frames;
 mod function;
 mod function_callback;
 mod handle;
@@ -45,6 +46,7 @@ pub use change_callback::{Change, Update};
 pub use config::Switch;
 pub use error::{ALL_CODES, Error, code, code_name};
 pub use fork::{AtFork, Held, at_fork};
+pub use frames::FRAME_HEADER;
 pub use function::{
     Aggregate, AggregateFactory, Answer, Arguments, Collation, Failure, FunctionOptions,
     ScalarFunction,

@@ -50,7 +50,8 @@ pub(super) struct Message {
     pub method: Method,
     /// Below the target's.
     pub path: String,
-    pub encoding: Encoding,
+    /// `None`: bytes that are not Hrana's.
+    pub encoding: Option<Encoding>,
     pub body: Bytes,
 }
 
@@ -124,8 +125,9 @@ impl Connection {
         }
         if !message.body.is_empty() {
             let kind = match message.encoding {
-                Encoding::Protobuf => "application/x-protobuf",
-                Encoding::Json => "application/json",
+                Some(Encoding::Protobuf) => "application/x-protobuf",
+                Some(Encoding::Json) => "application/json",
+                None => "application/octet-stream",
             };
             request = request.header(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }

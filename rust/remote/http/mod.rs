@@ -5,9 +5,11 @@
 
 mod connection;
 mod cursor;
+mod messenger;
 mod patience;
 mod refusal;
 mod stream;
 
 pub use cursor::{HttpCursor, OpenedHttp};
+pub use messenger::{Answer, Messenger};
 pub use stream::HttpStream;

@@ -236,7 +236,7 @@ impl HttpStream {
         let message = Message {
             method: Method::POST,
             path: format!("{folder}/{what}"),
-            encoding: protocol.encoding,
+            encoding: Some(protocol.encoding),
             body: Bytes::from(encode(protocol, state.baton())?),
         };
         let mut proof = self.remote.proof().await?;
@@ -310,7 +310,7 @@ impl HttpStream {
             let message = Message {
                 method: Method::GET,
                 path: (*folder).to_owned(),
-                encoding: protocol.encoding,
+                encoding: Some(protocol.encoding),
                 body: Bytes::new(),
             };
             let response = match connection.send(&message, &proof).await {
