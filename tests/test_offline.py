@@ -33,8 +33,8 @@ def remote() -> Iterator[SyncServer]:
 
 def connect(path: Path, remote: SyncServer, **options: Any) -> aiolibsql.Connection[Any]:
     """Return a connection to a replica that is not open yet."""
-    options = {"autocommit": True, "sync_url": remote.url, "offline": True} | options
-    conn: aiolibsql.Connection[Any] = aiolibsql.connect(path, **options)
+    given: dict[str, Any] = {"autocommit": True, "sync_url": remote.url, "offline": True, **options}
+    conn: aiolibsql.Connection[Any] = aiolibsql.connect(path, **given)
     return conn
 
 
