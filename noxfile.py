@@ -104,9 +104,9 @@ def build_wheel(session: nox.Session, source: Path, target: Path) -> None:
 def check_wheel(session: nox.Session, path: Path) -> None:
     """Look at what a wheel brings besides code, and at its size."""
     with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+        files = archive.namelist()
     for name in LICENSES:
-        if not any(path.endswith(f".dist-info/licenses/{name}") for path in names):
+        if not any(file.endswith(f".dist-info/licenses/{name}") for file in files):
             session.error(f"{path.name} lacks {name}")
     if path.stat().st_size > LARGEST_WHEEL:
         session.error(f"{path.name} has {path.stat().st_size:,} bytes, {LARGEST_WHEEL:,} at most")

@@ -138,6 +138,7 @@ def test_unknown_row_is_refused() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)  # one cell waits for a query that nothing stops
 def test_features_are_those_that_the_readme_shows() -> None:
     # The one peer that the tests have.
     features = RUN.with_name("features.py")

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -189,7 +190,7 @@ impl LoopPort {
 
     /// The descriptor that the loop watches.
     pub fn fd(&self) -> i32 {
-        self.queue.bell().number()
+        self.queue.bell().as_fd().as_raw_fd()
     }
 
     /// A name for a suspension, and what ends it.

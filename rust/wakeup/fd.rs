@@ -5,7 +5,7 @@
 //! Thread: `ring` from anywhere, `silence` on the loop's thread.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::completions::Bell;
 
@@ -40,11 +40,6 @@ impl EventFd {
         let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self(descriptor))
     }
-
-    /// The number that an event loop watches for reading.
-    pub fn number(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
 }
 
 #[cfg(any(test, not(target_os = "linux")))]
@@ -58,11 +53,6 @@ impl SocketPair {
         receive.set_nonblocking(true)?;
         send.set_nonblocking(true)?;
         Ok(Self { receive, send })
-    }
-
-    /// The number that an event loop watches for reading.
-    pub fn number(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
     }
 }
 
