@@ -38,7 +38,6 @@ async def measure(driver_name: str, runtime_name: str, path: str, count: int) ->
     first = await driver.connect(path)
     await driver.fetch(first, SQL, (1,))
     await driver.close(first)
-    await runtime.sleep(PAUSE)
     files, memory = count_of("fd"), resident()
     conns = []
     for key in range(1, count + 1):

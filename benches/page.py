@@ -1,11 +1,13 @@
 """The performance pages: what is made of a run's figures, between marks that say so.
 
-``python benches/page.py`` makes them again from the figures that are kept. Words that explain why a
-row is lost are `losses.md`'s, written by hand. Must not know: how anything is measured.
+``python benches/page.py`` makes them again from the figures that are kept; ``--check`` only tells
+whether they are what the figures make, and every loss has its reason. Words that explain why a row
+is lost are `losses.md`'s, written by hand. Must not know: how anything is measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -399,5 +401,30 @@ def publish(figures: dict[str, Any]) -> None:
     plots.draw(figures, FOLDER)
 
 
+def faults(figures: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the pages as they are."""
+    stale = [
+        f"{path} is not what the figures make"
+        for path, text in pages(figures).items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    unexplained = sorted(set(losing(figures)) - set(losses()))
+    return stale + [f"{case} is lost, and {LOSSES.name} has no reason" for case in unexplained]
+
+
+def main() -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    options = parser.parse_args()
+    figures = kept.read(FIGURES)
+    if not options.check:
+        publish(figures)
+        return 0
+    found = faults(figures)
+    print("\n".join(found) or "the pages are what the figures make")
+    return 1 if found else 0
+
+
 if __name__ == "__main__":
-    publish(kept.read(Path(sys.argv[1]) if sys.argv[1:] else FIGURES))
+    sys.exit(main())

@@ -17,6 +17,7 @@ import page
 import parts
 import report
 from cases import CASES, Case
+from catalogue import CATALOGUE
 from data import SIZE
 from regimes import REGIMES, cores
 from registry import DRIVERS
@@ -39,10 +40,13 @@ def names(known: dict[str, Any] | tuple[str, ...]) -> Any:
 
 
 def rows(text: str) -> tuple[Case, ...]:
-    """Return the cases of rows, given by number, or by key for a part of a row."""
+    """Return the cases of rows, given by number, or by key for a part of a row or a curve."""
     chosen = []
     for name in text.split(","):
-        found = [case for key, case in CASES.items() if name.strip() in (key, str(case.row))]
+        found = [case for case in CASES.values() if name.strip() in (case.key, str(case.row))]
+        # Points of curves have no row.
+        if not found and name.strip() in CATALOGUE:
+            found = [CATALOGUE[name.strip()]]
         if not found:
             known = ", ".join(f"{case.row} {key}" for key, case in CASES.items())
             raise argparse.ArgumentTypeError(f"no row {name}; there are {known}")
