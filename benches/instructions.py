@@ -139,10 +139,10 @@ def total(counted: dict[str, int]) -> int:
     return counted["loop"] + counted["workers"]
 
 
-def least(name: str, original: Path, enough: float) -> dict[str, int]:
+def least(name: str, original: Path, runs: int, enough: float) -> dict[str, int]:
     """Return the least of some runs; of fewer if one has at most so many instructions."""
     found = count(name, original)
-    for _ in range(RUNS - 1):
+    for _ in range(runs - 1):
         if total(found) <= enough:
             break
         found = min(found, count(name, original), key=total)
@@ -159,6 +159,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true", help="keep what is found")
     parser.add_argument("--only", choices=SUBJECTS, action="append", help="one subject")
+    parser.add_argument("--runs", type=int, default=RUNS, help="runs of which the least counts")
     parser.add_argument("--kept", type=Path, default=KEPT, help="the file of figures")
     parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -179,7 +180,7 @@ def main() -> int:
         for name in options.only or SUBJECTS:
             before = None if options.record else known.get(name)
             limit = total(before) * LIMIT if before else 0.0
-            found = least(name, original, limit)
+            found = least(name, original, options.runs, limit)
             compared = f"{total(found) / total(before) - 1:+7.1%}" if before else " " * 7
             print(
                 f"{total(found):>8,} {compared}  {SUBJECTS[name].title} "
