@@ -169,7 +169,7 @@ def docs(session: nox.Session) -> None:
         env={"NO_MKDOCS_2_WARNING": "1"},  # about a version that nothing here uses
     )  # fmt: skip
     # The tests' own conftest wants event loops and servers.
-    checks = ["tests/test_site.py", "tests/test_spelling.py"]
+    checks = ["tests/test_site.py", "tests/test_spelling.py", "tests/test_performance_pages.py"]
     pytest(session, "--noconftest", *checks, AIOLIBSQL_SITE=str(folder))
 
 
@@ -310,7 +310,10 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(python=MAIN_PYTHON)
 def bench(session: nox.Session) -> None:
-    """Measure this driver and its peers: what follows ``--`` goes to benches/run.py."""
+    """Measure this driver and its peers, and make the performance pages of that.
+
+    What follows ``--`` goes to benches/run.py: ``--short``, ``--check``, ``--rows 1,5``.
+    """
     install(session, "runtimes")
     # One by one: a peer that can't be installed is reported by the run, and spoils no other.
     for peer in nox.project.dependency_groups(PYPROJECT, "bench"):
@@ -331,3 +334,12 @@ def bench(session: nox.Session) -> None:
     )  # fmt: skip
     run = ROOT / "benches" / "run.py"
     session.run("python", str(run), f"--upstream-python={python}", *session.posargs)
+
+
+@nox.session(python=MAIN_PYTHON)
+def instructions(session: nox.Session) -> None:
+    """Count instructions for one operation by valgrind, and compare with those that are kept."""
+    if shutil.which("valgrind") is None:
+        session.skip("valgrind is not installed")
+    install(session)
+    session.run("python", str(ROOT / "benches" / "instructions.py"), *session.posargs)

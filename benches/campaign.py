@@ -52,14 +52,17 @@ class Plan:
     """Seconds of a round of another driver that is not repeated."""
     is_short: bool
     folder: Path | None
+    has_every_loop: bool = False
+    """Whether a short run has all event loops, too."""
 
     def settings(self) -> Iterator[Setting]:
-        """Return the settings of all cases. A short run takes the first event loop of each."""
+        """Return the settings of all cases; as a rule a short run takes the first loop of each."""
         for case in self.cases:
             if self.is_short and not case.is_in_short:
                 continue
             runtimes = [name for name in case.runtimes if name in self.runtimes]
-            for runtime in runtimes[:1] if self.is_short else runtimes:
+            is_whole = self.has_every_loop or not self.is_short
+            for runtime in runtimes if is_whole else runtimes[:1]:
                 for regime in case.regimes:
                     if regime in self.regimes:
                         yield Setting(case, runtime, regime)

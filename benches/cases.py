@@ -118,29 +118,30 @@ async def tasks(bench: Bench) -> Sample:
     """The same by 100 tasks at once, which share the connection."""
     keys = bench.keys()
     with Stopwatch() as watch:
-        await _points_of_tasks(bench, keys)
+        await points_of_tasks(bench, keys)
     return watch.sample(len(keys))
 
 
-async def _points_of_tasks(bench: Bench, keys: list[int]) -> None:
+async def points_of_tasks(bench: Bench, keys: list[int], count: int = TASKS) -> None:
+    """Select rows by their key in so many tasks, without a clock."""
     if isinstance(bench.driver, SyncDriver):
         await bench.driver.points(bench.conn, keys)
         return
-    shares = [share for number in range(TASKS) if (share := keys[number::TASKS])]
+    shares = [share for number in range(count) if (share := keys[number::count])]
     await bench.runtime.gather([partial(bench.driver.points, bench.conn, keys) for keys in shares])
 
 
-async def connections(bench: Bench) -> Sample:
-    """Eight tasks, each on a connection of its own; a blocking driver has one connection."""
+async def connections(bench: Bench, count: int = CONNECTIONS) -> Sample:
+    """Some tasks, each on a connection of its own; a blocking driver has one connection."""
     keys = bench.keys()
     driver = bench.driver
     if isinstance(driver, SyncDriver):
         return await point(bench)
-    conns = [await driver.connect(bench.path) for _ in range(CONNECTIONS)]
+    conns = [await driver.connect(bench.path) for _ in range(count)]
     try:
         for conn in conns:
             await driver.points(conn, keys[:10])
-        shares = [keys[number::CONNECTIONS] for number in range(CONNECTIONS)]
+        shares = [keys[number::count] for number in range(count)]
         works = [
             partial(driver.points, conn, share)
             for conn, share in zip(conns, shares, strict=True)
@@ -246,16 +247,16 @@ async def _pool(bench: Bench, readers: int, synchronous: str = "NORMAL") -> Asyn
         await pool.close()
 
 
-async def pool_insert(bench: Bench, synchronous: str = "NORMAL") -> Sample:
-    """100 tasks insert rows through a pool, each in a transaction of its own."""
-    rows = big_rows(max(TASKS, bench.operations))
+async def pool_insert(bench: Bench, synchronous: str = "NORMAL", count: int = TASKS) -> Sample:
+    """Some tasks insert rows through a pool, each in a transaction of its own."""
+    rows = big_rows(max(count, bench.operations))
 
     async def work(pool: Pool, share: list[BigRow]) -> None:
         for row in share:
             await pool.insert(row)
 
     async with _pool(bench, POOL, synchronous) as pool:
-        shares = [rows[number::TASKS] for number in range(TASKS)]
+        shares = [rows[number::count] for number in range(count)]
         with Stopwatch() as watch:
             await bench.runtime.gather([partial(work, pool, share) for share in shares])
         await bench.expect_in_sink(len(rows))
@@ -352,7 +353,7 @@ async def streak_point(bench: Bench) -> Sample:
 async def streak_tasks(bench: Bench) -> Sample:
     """100 tasks select rows by their key without a pause."""
     keys = bench.keys()
-    return await _lateness(bench, partial(_points_of_tasks, bench, keys), len(keys))
+    return await _lateness(bench, partial(points_of_tasks, bench, keys), len(keys))
 
 
 async def streak_iterate(bench: Bench) -> Sample:

@@ -255,6 +255,16 @@ class Aiolibsql(AsyncDriver):
         return own_version()
 
 
+class Ungrouped(Aiolibsql):
+    """This driver's pool, each write in a block that has the writer: no group commit."""
+
+    name = "aiolibsql.ungrouped"
+    lacks: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("pool-mixed", "pool-scan"), "differs from the pool in what writes alone"
+    )
+    is_only_pool = True
+
+
 class Aiosqlite(AsyncDriver):
     """The aiosqlite package."""
 
@@ -392,6 +402,7 @@ BLOCKING = Dbapi.name
 REFERENCE = Stdlib.name
 LOCALS: tuple[type[Driver], ...] = (
     Aiolibsql,
+    Ungrouped,
     Dbapi,
     Stdlib,
     Apsw,

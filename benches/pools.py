@@ -19,6 +19,7 @@ from drivers import (
     AiosqlitePool,
     Rapsqlite,
     Stdlib,
+    Ungrouped,
     Upstream,
 )
 
@@ -81,6 +82,17 @@ class OwnPool(Pool):
         cursor = await self._pool.execute(sql, parameters)
         rows: list[Any] = await cursor.fetchall()
         return rows
+
+
+class UngroupedPool(OwnPool):
+    """This driver's pool without its group commit: whoever writes has the writer alone."""
+
+    driver = Ungrouped
+
+    async def insert(self, row: BigRow) -> None:
+        """Insert a row in a transaction of its own."""
+        async with self._pool.write() as conn:
+            await conn.execute(INSERT, row)
 
 
 class UpstreamPool(OwnPool):
@@ -188,7 +200,16 @@ class Blocking(Pool):
         return rows
 
 
+UNGROUPED = Ungrouped.name
 POOLS: dict[str, type[Pool]] = {
     pool.driver.name: pool
-    for pool in (OwnPool, Blocking, AiosqlitesPool, OneConnection, RapsqlitesPool, UpstreamPool)
+    for pool in (
+        OwnPool,
+        UngroupedPool,
+        Blocking,
+        AiosqlitesPool,
+        OneConnection,
+        RapsqlitesPool,
+        UpstreamPool,
+    )
 }

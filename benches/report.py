@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from campaign import Outcome
 
-RATIOS = frozenset({"of_one_reader"})  # measures that are no seconds
+# Measures that are no seconds.
+RATIOS = frozenset({"of_one_reader", "threads", "threads_idle", "files_each"})
+BYTES = frozenset({"memory", "memory_each"})
 QUIET = 0.1  # cores that others may use before a reader should doubt the figures
 
 
@@ -57,7 +59,9 @@ def seconds(value: float) -> str:
 
 def shown(measure: str, value: float) -> str:
     """Return a figure in a unit that suits it."""
-    return f"{value:.3g}" if measure in RATIOS else seconds(value)
+    if measure in RATIOS:
+        return f"{value:.3g}"
+    return f"{value / 1e6:.3g} MB" if measure in BYTES else seconds(value)
 
 
 def values(outcome: Outcome, driver: str, measure: str) -> list[float]:

@@ -15,7 +15,8 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
-from cases import CASES, Bench, Case
+from cases import Bench, Case
+from catalogue import CATALOGUE
 from channel import ROUND, Failure, Order, Ready
 from registry import DRIVERS
 from runtimes import RUNTIMES
@@ -77,7 +78,7 @@ def main() -> None:
     try:
         order = Order(**json.loads(sys.stdin.readline()))
         os.sched_setaffinity(0, order.cores)
-        case = CASES[order.case]
+        case = CATALOGUE[order.case]
         runtime = RUNTIMES[order.runtime]()
         bench = Bench(DRIVERS[order.driver](), runtime, order.path, order.size, 1)
         bench.driver.version()  # what is missing is said in its own words

@@ -25,7 +25,6 @@ NEEDED = {"sqlalchemy": "sqlmodel"}
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 GUIDES = [page for page in PAGES if page.parent.name in {"guides", "migrating"}]
 RUN = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
-FIGURES = re.compile("[0-9.]+ \N{MULTIPLICATION SIGN}(?:, [0-9.]+ \N{MULTIPLICATION SIGN})*")
 
 
 def test_readme_has_an_example_with_its_output() -> None:
@@ -70,17 +69,6 @@ def test_page_prints_what_it_says(
 def test_page_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
-
-
-def test_figures_of_performance_are_measured_ones() -> None:
-    measured = (ROOT / "docs" / "design" / "2026-11-21-speed.md").read_text(encoding="utf-8")
-    measured = measured.replace("**", "")
-    table = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
-    figures = [
-        cell for line in table.splitlines() if line[:1] == "|" for cell in FIGURES.findall(line)
-    ]
-    assert figures
-    assert [cell for cell in figures if f"| {cell} |" not in measured] == []
 
 
 def test_readme_links_lead_somewhere() -> None:
