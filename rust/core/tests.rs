@@ -45,7 +45,6 @@ fn execute(sql: &str, rows: &Arc<RowStream>, amount: Amount) -> Action {
         rows: Arc::clone(rows),
         amount,
         wants_decltypes: false,
-        is_timed: false,
     })
 }
 
