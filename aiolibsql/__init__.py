@@ -32,7 +32,13 @@ from aiolibsql._cache import SQLiteCache
 from aiolibsql._clauses import in_clause_query, rows_to_dicts
 from aiolibsql._connect import connect, connect_memory
 from aiolibsql._constants import *  # noqa: F403 - nothing else is in there
-from aiolibsql._diagnostics import QueryPlan, analyze_query_plan, suggest_indexes, timed_fetch_all
+from aiolibsql._diagnostics import (
+    QueryPlan,
+    analyze_query_plan,
+    log_query,
+    suggest_indexes,
+    timed_fetch_all,
+)
 from aiolibsql._methods import add_to_connection as _add_to_connection
 from aiolibsql._pool import ConnectionPool, create_pool
 from aiolibsql._pool_stats import PoolStats
@@ -167,6 +173,7 @@ __all__ = [
     "enable_callback_tracebacks",
     "execute_iter",
     "in_clause_query",
+    "log_query",
     "paginate",
     "paramstyle",
     "register_adapter",

@@ -31,6 +31,7 @@ from aiolibsql._types import (
     InitHook,
     IsolationLevel,
     Parameters,
+    QueryHook,
     RowFactory,
     TextFactory,
 )
@@ -38,6 +39,7 @@ from aiolibsql._types import (
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _RowT_co = TypeVar("_RowT_co", covariant=True, default=tuple[Any, ...])
+_QueryHookT = TypeVar("_QueryHookT", bound=QueryHook)
 _CursorT = TypeVar("_CursorT", bound=Cursor[Any])
 
 __all__ = [
@@ -228,9 +230,9 @@ class Connection(Generic[_RowT_co]):
     A file in WAL mode is written back by checkpoints after a COMMIT, not within it: of 250 pages
     when no operation has come for 5 ms, of 1000 before the next one. At 4000 pages the log is
     emptied. If a cursor with unread rows or an open transaction of this process keeps it from that,
-    the logger ``aiolibsql`` gets a warning with its SQL and age. ``PRAGMA wal_autocheckpoint = N``,
-    also by `connect`'s ``pragmas``, brings back SQLite's checkpoints within the COMMIT, and 0 ends
-    all of them. What a log has above 64 MiB is cut off by ``PRAGMA journal_size_limit``.
+    the logger ``aiolibsql.file`` gets a warning with its SQL and age. ``PRAGMA wal_autocheckpoint =
+    N``, also by `connect`'s ``pragmas``, brings back SQLite's checkpoints within the COMMIT, and 0
+    ends all of them. What a log has above 64 MiB is cut off by ``PRAGMA journal_size_limit``.
 
     Raises:
         TypeError: For an argument of a wrong type, or an unknown keyword.
@@ -1865,20 +1867,72 @@ class Connection(Generic[_RowT_co]):
     def clear_query_usage(self) -> None:
         """Begin to count anew (as rapsqlite)."""
 
+    @property
+    def _label(self) -> str: ...
+    def on_query(self, callback: _QueryHookT) -> _QueryHookT:
+        """Have something called after each statement.
+
+        It is called with the SQL, the seconds that the statement took, the number of rows, and its
+        error or None, in the task that awaits, before the await returns or raises. A cursor that
+        is not read to its end is told of when it is, is closed, or dropped. There may be several,
+        which are called in the order in which they were given; `off_query` takes one out.
+
+        What it executes itself is told to none. What it raises goes to `sys.unraisablehook`. It
+        runs on the event loop's thread, so it should be quick.
+
+        The seconds are those of the database: of the execution and of all fetches, waits for locks
+        included, and at a server those of the requests. Those of `executemany` and `executescript`
+        run from the hand-over to the end, that of a cancelled statement to the cancellation, and of
+        a `batch` at a server each statement has the time of all. The rows are those that were read
+        from the database, also if nobody has fetched them, or else those that the statement has
+        changed; 0 for a script, which is told of as one.
+
+        The error is what the await raises, a cancellation too; `GeneratorExit` where the await was
+        dropped. Of a `batch` that fails, only the statement is told of that did, for nothing is
+        left of the others; the first one, if it was none of them. What never reaches the database
+        is not told of, nor are `commit`, `rollback` and the beginnings and ends of blocks.
+
+        The connection's cursors and blocks have the same callbacks.
+
+        Args:
+            callback: A callable, not ``async``.
+
+        Returns:
+            The callback: it may be used as a decorator.
+
+        Raises:
+            TypeError: For what can't be called, or is ``async``: nobody would await it.
+
+        Example:
+            ```python
+            @conn.on_query
+            def tell(sql: str, seconds: float, rows: int, error: BaseException | None) -> None:
+                print(f"{seconds:.3f} s, {rows} rows, {error!r}: {sql}")
+            ```
+        """
+
+    def off_query(self, callback: Callable[..., object]) -> None:
+        """Take out what was given to `on_query`; if several are equal, the last one.
+
+        Args:
+            callback: What compares equal to it.
+
+        Raises:
+            ValueError: If there is none.
+        """
+
     def set_slow_query_threshold(
         self, threshold_secs: float, callback: Callable[[float, str], object] | None = None
     ) -> None:
         """Tell of statements that take long (as rapsqlite).
 
-        What counts is the time in SQLite, waits for locks included, of `execute` until its first
-        rows, and of `fetch_all` and the like until their last (rapsqlite: of `fetch_all` alone).
-        Statements that fail, `executemany` and `executescript` are not timed.
+        What is timed and when it is told is that of `on_query` (rapsqlite: `fetch_all` alone).
 
         Args:
             threshold_secs: From how many seconds on a statement is slow; 0 for none.
             callback: Called with the seconds and the SQL, in the task that awaits, when the
                 statement has ended. What it raises goes to `sys.unraisablehook`. None for a warning
-                of the logger ``aiolibsql``.
+                of the logger ``aiolibsql.query``.
 
         Raises:
             ValueError: If the threshold is negative or a NaN.
@@ -2389,19 +2443,45 @@ class _Pool:
 
     @include_query_in_errors.setter
     def include_query_in_errors(self, value: bool) -> None: ...
+    def on_query(self, callback: _QueryHookT) -> _QueryHookT:
+        """Have something called after each statement, as `Connection.on_query` describes.
+
+        Those of the pool itself and of connections that are borrowed are told of alike. The seconds
+        are without the wait for a connection, and without the COMMIT of a write that is committed
+        together with others.
+
+        Args:
+            callback: A callable, not ``async``.
+
+        Returns:
+            The callback: it may be used as a decorator.
+
+        Raises:
+            TypeError: For what can't be called, or is ``async``: nobody would await it.
+        """
+
+    def off_query(self, callback: Callable[..., object]) -> None:
+        """Take out what was given to `on_query`; if several are equal, the last one.
+
+        Args:
+            callback: What compares equal to it.
+
+        Raises:
+            ValueError: If there is none.
+        """
+
     def set_slow_query_threshold(
         self, threshold_secs: float, callback: Callable[[float, str], object] | None = None
     ) -> None:
         """Tell of statements that take long, as `Connection.set_slow_query_threshold`.
 
-        What counts is the time in SQLite. The wait for a connection does not count, nor that for
-        the COMMIT of a write that is committed together with others.
+        What is timed is that of `ConnectionPool.on_query`.
 
         Args:
             threshold_secs: From how many seconds on a statement is slow; 0 for none.
             callback: Called with the seconds and the SQL, in the task that awaits, when the
                 statement has ended. What it raises goes to `sys.unraisablehook`. None for a warning
-                of the logger ``aiolibsql``.
+                of the logger ``aiolibsql.query``.
 
         Raises:
             ValueError: If the threshold is negative or a NaN.

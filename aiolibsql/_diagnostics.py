@@ -25,6 +25,8 @@ _SCAN = r"SCAN (?!(\d+ )?CONSTANT ROW|\d+-ROW VALUES)(?P<table>\S+)(?!.*\bINDEX\
 _AUTOMATIC = (
     r"SEARCH (?P<table>\S+) USING AUTOMATIC (?:PARTIAL )?(?:COVERING )?INDEX \((?P<terms>.*)\)"
 )
+# logging.DEBUG
+_DEBUG = 10
 _INDEX = r" USING (?!AUTOMATIC ).*?(?:INDEX|PRIMARY KEY)"
 
 
@@ -117,6 +119,23 @@ async def suggest_indexes(
             continue
         suggestions.append({"table": table, "column": ", ".join(columns), "suggestion": suggestion})
     return suggestions
+
+
+def log_query(sql: str, seconds: float, rows: int, error: BaseException | None) -> None:
+    """Write a statement to the logger ``aiolibsql.query``, at the level DEBUG.
+
+    A hook: ``conn.on_query(aiolibsql.log_query)`` has each statement logged. Parameters are never.
+
+    Args:
+        sql: The statement.
+        seconds: How long it took.
+        rows: How many rows it returned, or changed.
+        error: What it raised.
+    """
+    from aiolibsql._logs import write  # noqa: PLC0415 - see there
+
+    what = f"{rows} rows" if error is None else type(error).__name__
+    write("query", _DEBUG, f"{seconds:.6f} s, {what}: {sql}")
 
 
 @overload

@@ -21,6 +21,7 @@ BatchOperation: TypeAlias = str | tuple[str] | tuple[str, Parameters | None]
 AuthToken: TypeAlias = str | Callable[[], str | Awaitable[str]]
 InitHook: TypeAlias = Callable[["Connection[Any]"], Awaitable[object]]
 
+QueryHook: TypeAlias = Callable[[str, float, int, "BaseException | None"], object]
 Progress: TypeAlias = Callable[[int, int, int], object]
 
 

@@ -289,6 +289,10 @@ async def counted(w: World) -> None:
     await w.conn.execute("SELECT 6")
 
 
+async def hooked(w: World) -> None:
+    w.made = w.conn.on_query(w.hears("query"))
+
+
 async def block(w: World) -> None:
     w.made = w.conn.transaction()
 
@@ -688,6 +692,12 @@ TABLE: dict[str, Use] = {
         lambda w: w.conn.set_slow_query_threshold(5), closed=None,
         bad=((lambda w: w.conn.set_slow_query_threshold(-1), ValueError),
              (lambda w: w.conn.set_slow_query_threshold("1"), TypeError)), is_sync=True),
+    "Connection.on_query": Use(
+        lambda w: w.conn.on_query(print), print, closed=print,
+        bad=((lambda w: w.conn.on_query(5), TypeError),), is_sync=True),
+    "Connection.off_query": Use(
+        lambda w: w.conn.off_query(w.made), before=hooked, closed=None, unopened=ValueError,
+        bad=((lambda w: w.conn.off_query(print), ValueError),), is_sync=True),
     # Transaction; its other names are Connection's, which are used in a block too.
     "Transaction.__await__": Use(
         lambda w: w.made.__await__(), TypeError, before=block, closed=TypeError, is_sync=True
@@ -965,6 +975,7 @@ ELSEWHERE = {
     "Operation": ("test_operation.py", "operation.send"),
     "RowIterator": ("test_cursor.py", "async for"),
     "Row": ("test_row.py", "Row"),
+    "log_query": ("test_logs.py", "aiolibsql.log_query"),
     "QueryPlan": ("test_diagnostics.py", "analyze_query_plan"),
     "DateFromTicks": ("test_constants.py", "DateFromTicks"),
     "TimeFromTicks": ("test_constants.py", "TimeFromTicks"),

@@ -22,8 +22,13 @@ MAY_USE = {
     "python": {"core", "hosted", "remote", "replica", "sqlite", "wakeup"},
 }
 
-# What the remote client may know of the core: values, errors and forks, not how SQLite is run.
-CORE_OF_REMOTE = {"ALL_CODES", "Birth", "Cell", "Error", "Kind", "RowBatch", "ValueRef", "code"}
+# What the remote client may know of the core: values, errors, notes and forks, not how SQLite is
+# run.
+CORE_OF_REMOTE = {"ALL_CODES", "Birth", "Cell", "Error", "Kind", "RowBatch", "ValueRef", "code"} | {
+    "Area",
+    "Notes",
+    "Severity",
+}
 
 LONGEST = 500
 

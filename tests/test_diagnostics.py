@@ -163,7 +163,7 @@ async def test_slow_query_without_a_callback_is_logged(
     conn.set_slow_query_threshold(1e-9)
     await conn.fetch_all("SELECT 'slow %s'")
     (record,) = caplog.records
-    assert (record.name, record.levelname) == ("aiolibsql", "WARNING")
+    assert (record.name, record.levelname) == ("aiolibsql.query", "WARNING")
     assert record.getMessage().startswith("slow query: 0.")
     assert record.getMessage().endswith(" s: SELECT 'slow %s'")
 

@@ -665,3 +665,31 @@ def test_child_that_ends_normally_says_nothing_of_its_parents_connections(
         run(left.close)
         """,
     )
+
+
+def test_child_tells_its_parents_hooks_nothing(tmp_path: Path) -> None:
+    """A statement that the parent reads has not ended when the child drops its copy."""
+    run_script(
+        tmp_path,
+        """
+        many = ENDLESS.replace("count(*)", "i")
+        told = []
+
+        async def main():
+            conn = await opened()
+            conn.on_query(lambda *statement: told.append(statement[0]))
+            cursors = [await conn.execute(many)]
+
+            def child():
+                cursors.clear()
+                gc.collect()
+                assert told == [], told
+
+            in_child(child)
+            await cursors.pop().close()
+            assert told == [many], told
+            await conn.close()
+
+        run(main)
+        """,
+    )

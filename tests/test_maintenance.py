@@ -185,7 +185,9 @@ async def test_half_read_cursor_of_the_connection_itself_delays_the_checkpoint(
 def warnings_logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Return what was logged under the driver's name."""
     caplog.set_level(logging.WARNING, logger="aiolibsql")
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "aiolibsql"]
+    return lambda: [
+        record.getMessage() for record in caplog.records if record.name == "aiolibsql.file"
+    ]
 
 
 async def test_half_read_cursor_is_named_once(

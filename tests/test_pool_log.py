@@ -106,7 +106,7 @@ async def test_reader_that_stays_is_named_and_the_log_is_short_without_it(
     pool: Pool, file_backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
     def warnings() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.name == "aiolibsql"]
+        return [record.getMessage() for record in caplog.records if record.name == "aiolibsql.file"]
 
     for round_ in range(20 if IS_SOAK else 2):
         caplog.clear()

@@ -21,7 +21,7 @@ EXAMPLE = re.compile(
 )
 EXAMPLES = EXAMPLE.findall(README)
 # Pages about other packages, which need not be there.
-NEEDED = {"sqlalchemy": "sqlmodel"}
+NEEDED = {"observability": "opentelemetry.sdk", "sqlalchemy": "sqlmodel"}
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 GUIDES = [page for page in PAGES if page.parent.name in {"guides", "migrating"}]
 RUN = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]

@@ -41,6 +41,7 @@ from aiolibsql._types import (
     Description,
     IsolationLevel,
     Parameters,
+    QueryHook,
 )
 from aiolibsql.exceptions import DatabaseError as DatabaseError
 from aiolibsql.exceptions import DataError as DataError
@@ -53,6 +54,7 @@ from aiolibsql.exceptions import OperationalError as OperationalError
 from aiolibsql.exceptions import ProgrammingError as ProgrammingError
 from aiolibsql.exceptions import Warning as Warning
 
+_QueryHookT = TypeVar("_QueryHookT", bound=QueryHook)
 _CursorT = TypeVar("_CursorT", bound=Cursor)
 _ConnectionT = TypeVar("_ConnectionT", bound=Connection)
 
@@ -404,6 +406,55 @@ class Connection:
 
         Raises:
             NotSupportedError: For an ``async def`` function.
+        """
+
+    @property
+    def _label(self) -> str: ...
+    def on_query(self, callback: _QueryHookT) -> _QueryHookT:
+        """Have something called after each statement.
+
+        It is called with the SQL, the seconds that the statement took, the number of rows, and its
+        error or None, on the calling thread, before the method returns or raises. A cursor that
+        is not read to its end is told of when it is, is closed, or dropped. There may be several,
+        which are called in the order in which they were given; `off_query` takes one out.
+
+        What it executes itself is told to none. What it raises goes to `sys.unraisablehook`. It
+        keeps its caller waiting, so it should be quick.
+
+        The seconds are those of the database: of the execution and of all fetches, waits for locks
+        included, and at a server those of the requests. Those of `executemany` and `executescript`
+        run from their call to their end. The rows are those that were read from the database, also
+        if nobody has fetched them, or else those that the statement has changed; 0 for a script,
+        which is told of as one.
+
+        The error is what the method raises. What never reaches the database is not told of, nor are
+        `commit` and `rollback`.
+
+        Args:
+            callback: A callable, not ``async``.
+
+        Returns:
+            The callback: it may be used as a decorator.
+
+        Raises:
+            TypeError: For what can't be called, or is ``async``: nobody would await it.
+
+        Example:
+            ```python
+            @conn.on_query
+            def tell(sql: str, seconds: float, rows: int, error: BaseException | None) -> None:
+                print(f"{seconds:.3f} s, {rows} rows, {error!r}: {sql}")
+            ```
+        """
+
+    def off_query(self, callback: Callable[..., object]) -> None:
+        """Take out what was given to `on_query`; if several are equal, the last one.
+
+        Args:
+            callback: What compares equal to it.
+
+        Raises:
+            ValueError: If there is none.
         """
 
     def set_trace_callback(self, trace_callback: Callable[[str], object] | None) -> None:

@@ -4,7 +4,6 @@
 //! Must not know: Python, threads.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::sqlite::Key;
 
@@ -103,8 +102,6 @@ pub struct Execute {
     pub amount: Amount,
     /// Whether the outcome has to name the declared types of the columns.
     pub wants_decltypes: bool,
-    /// The outcome is to say how long it took.
-    pub is_timed: bool,
 }
 
 /// How many rows to read before the reply.
@@ -148,8 +145,6 @@ pub struct Outcome {
     pub member: Option<u32>,
     /// What it has lent.
     pub loan: Option<Arc<Loan>>,
-    /// How long the statement ran until this, waits for locks included; if that was asked for.
-    pub took: Option<Duration>,
 }
 
 impl Action {

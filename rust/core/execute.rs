@@ -50,7 +50,7 @@ impl Session {
             rows,
             ..
         } = execute;
-        let started = execute.is_timed.then(Instant::now);
+        let _timing = rows.timing();
         self.was_quick = false;
         let prepared = self.prepare(sql).map_err(|error| error.with_sql(sql));
         match prepared {
@@ -93,8 +93,7 @@ impl Session {
             rows.end(Ok(()));
             self.give_back(sql, id);
         }
-        let took = started.map(|started| started.elapsed());
-        executed.map(|outcome| Outcome { took, ..outcome })
+        executed
     }
 
     /// Reads more rows into a stream. An error becomes the stream's end, behind the rows before it.
@@ -103,6 +102,7 @@ impl Session {
             rows.end(Ok(()));
             return;
         };
+        let _timing = rows.timing();
         let sql = Arc::clone(&reading.sql);
         let read = self.observed(&sql, |session| {
             let read = session.read(operation, reading.statement, rows, amount, false)?;

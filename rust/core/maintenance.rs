@@ -16,6 +16,7 @@ use crate::sqlite::{self, Handle, Prepared, Switch, WalLength};
 
 use super::command::{Action, Execute};
 use super::error::{Error, Kind, Result};
+use super::notes::{Area, Severity};
 use super::readers::{Presence, Reader};
 use super::session::Session;
 use super::status::Status;
@@ -268,7 +269,7 @@ impl Session {
     pub(super) fn publish_warning(&mut self, status: &Status) {
         let file = self.maintenance.file.as_mut();
         if let Some(warning) = file.and_then(|file| file.warning.take()) {
-            status.warn(warning);
+            status.notes().add(Area::File, Severity::Warning, warning);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where a connection's statements can be watched: start, rows, end, error.
 //!
-//! Owns nothing; a session calls its observer on the worker's thread. Slow-query callbacks, query usage and
-//! tracing are observers.
+//! Owns nothing; a session calls its observer on the worker's thread. It sees steps of work; what is told to Python
+//! of a statement as a whole is counted in a `Tally`.
 //! Must not know: Python.
 
 use std::time::Duration;

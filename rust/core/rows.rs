@@ -9,9 +9,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::batch::RowBatch;
 use super::error::Error;
+use super::tally::{Tally, Timing};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -21,6 +23,8 @@ pub struct RowStream {
     id: u64,
     /// A server has them.
     is_remote: AtomicBool,
+    /// Somebody wants to know what it costs.
+    tally: Option<Box<Tally>>,
     state: Mutex<State>,
 }
 
@@ -62,12 +66,39 @@ impl Default for RowStream {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             is_remote: AtomicBool::new(false),
+            tally: None,
             state: Mutex::default(),
         }
     }
 }
 
 impl RowStream {
+    /// One that says what it costs.
+    pub fn counted() -> Self {
+        Self {
+            tally: Some(Box::default()),
+            ..Self::default()
+        }
+    }
+
+    /// What it has cost by now, if it was to say so.
+    pub fn tally(&self) -> Option<&Tally> {
+        self.tally.as_deref()
+    }
+
+    /// The backend works on it as long as this lives.
+    pub fn timing(&self) -> Option<Timing<'_>> {
+        let tally = self.tally.as_ref()?;
+        Some(tally.since(Instant::now()))
+    }
+
+    /// The backend has worked on it since then.
+    pub fn add_time_since(&self, began: Instant) {
+        if let Some(tally) = &self.tally {
+            drop(tally.since(began));
+        }
+    }
+
     /// Identifies the stream within the process.
     pub const fn id(&self) -> u64 {
         self.id
@@ -84,6 +115,9 @@ impl RowStream {
 
     pub fn push(&self, batch: RowBatch) {
         if !batch.is_empty() {
+            if let Some(tally) = &self.tally {
+                tally.add_rows(batch.len());
+            }
             self.lock().push(batch);
         }
     }
@@ -96,6 +130,11 @@ impl RowStream {
     /// Whether the backend is through with it.
     pub fn has_ended(&self) -> bool {
         self.lock().end.is_some()
+    }
+
+    /// The error that ended it, and that nobody has been told.
+    pub fn failure(&self) -> Option<Error> {
+        self.lock().end.as_ref()?.as_ref().err().cloned()
     }
 
     /// Whether a batch can be taken, or the end seen, without asking the backend.
@@ -133,6 +172,9 @@ impl RowStream {
 
     /// Its statement is executed again, from the beginning.
     pub fn restart(&self) {
+        if let Some(tally) = &self.tally {
+            tally.restart();
+        }
         let mut state = self.lock();
         state.next = None;
         state.batches.clear();

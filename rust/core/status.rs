@@ -3,8 +3,10 @@
 //! Owns atomics that the backend writes after each command and anyone reads without waiting.
 //! Must not know: Python.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use super::notes::Notes;
 
 /// Whether a connection can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +28,18 @@ pub struct Status {
     in_block: AtomicBool,
     discarded: AtomicBool,
     hurried: AtomicBool,
-    has_warning: AtomicBool,
-    warning: Mutex<Option<String>>,
+    notes: Arc<Notes>,
 }
 
 impl Status {
+    /// One whose notes others write too.
+    pub fn with(notes: Arc<Notes>) -> Self {
+        Self {
+            notes,
+            ..Self::default()
+        }
+    }
+
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::SeqCst) {
             0 => Phase::Unopened,
@@ -78,27 +87,9 @@ impl Status {
         self.hurried.load(Ordering::SeqCst)
     }
 
-    /// Leaves a text for whoever operates the program; the last one stays.
-    pub fn warn(&self, warning: String) {
-        *self.warning.lock().unwrap_or_else(PoisonError::into_inner) = Some(warning);
-        self.has_warning.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether there is a text that nobody has been told.
-    pub fn has_warning(&self) -> bool {
-        self.has_warning.load(Ordering::Acquire)
-    }
-
-    /// A text that nobody has been told.
-    pub fn take_warning(&self) -> Option<String> {
-        let has_warning = self.has_warning.load(Ordering::Acquire);
-        if !has_warning || !self.has_warning.swap(false, Ordering::SeqCst) {
-            return None;
-        }
-        self.warning
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+    /// What whoever operates the program should know of.
+    pub const fn notes(&self) -> &Arc<Notes> {
+        &self.notes
     }
 
     /// Whether changes were thrown away that nobody has been told of.

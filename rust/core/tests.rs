@@ -46,7 +46,6 @@ pub(super) fn execute(sql: &str, rows: &Arc<RowStream>, amount: Amount) -> Actio
         rows: Arc::clone(rows),
         amount,
         wants_decltypes: false,
-        is_timed: false,
     })
 }
 

@@ -66,12 +66,13 @@ pub(super) enum State {
 
 impl Hosted {
     pub fn new(options: Options) -> Arc<Self> {
+        let remote = Remote::new(options.remote);
         Arc::new(Self {
-            remote: Remote::new(options.remote),
+            status: Arc::new(Status::with(Arc::clone(remote.notes()))),
+            remote,
             channel: Arc::default(),
             timeout: options.timeout,
             is_blocking: options.is_blocking,
-            status: Arc::default(),
             mode: Mutex::new(options.mode),
             birth: Birth::default(),
             detour: options.detour,

@@ -55,6 +55,8 @@ impl Session {
         frame: &Frame,
     ) -> Result<Arc<[Outcome]>> {
         let members = self.read_members(statements)?;
+        // They go out together: each takes as long as all of them.
+        let _timings: Vec<_> = statements.iter().map(|one| one.rows.timing()).collect();
         let was_open = self.is_open;
         let (batch, places) = framed(self.outbox.begin_batch(), &members, frame);
         let answered = self.exchange(vec![Request::Batch(batch)], true).await;

@@ -232,11 +232,10 @@ impl Answers {
             Err(error) => Err(of_a_write(Error::from(error))),
         };
         self.status.publish(false, self.counts.changes(), false);
-        let took = member.execute.is_timed.then(|| self.started.elapsed());
+        member.execute.rows.add_time_since(self.started);
         let place = self.member;
         let result = result
             .map(|outcome| Outcome {
-                took,
                 member: place,
                 ..outcome
             })
@@ -262,6 +261,7 @@ impl Answers {
 
     fn fail(&mut self, error: &Error) {
         for member in self.waiting.drain(..) {
+            member.execute.rows.add_time_since(self.started);
             member.execute.rows.end(Ok(()));
             end(
                 &member.operation,

@@ -177,6 +177,7 @@ impl Session {
             Action::ExecuteScript(script) => Box::pin(self.execute_script(&script)).await,
             Action::Batch(statements) => Box::pin(self.execute_batch(&statements)).await,
             Action::Fetch { rows, amount } => {
+                let _timing = rows.timing();
                 Box::pin(self.fetch(&rows, amount)).await;
                 Ok(Outcome::default())
             }

@@ -4,7 +4,6 @@
 //! Must not know: how rows are streamed.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::core::{
     Bindings, Error, Execute, Outcome, Result, RowBatch, RowStream, StatementKind, TransactionMode,
@@ -21,7 +20,7 @@ pub(super) const TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
 
 impl Session {
     pub(super) async fn execute(&mut self, execute: &Execute) -> Result<Outcome> {
-        let started = execute.is_timed.then(Instant::now);
+        let _timing = execute.rows.timing();
         let sql = &execute.sql;
         let read = Statement::read(sql);
         if read.kind == StatementKind::Rollback && self.transaction.is_lost() {
@@ -49,14 +48,10 @@ impl Session {
         if outcome.is_ok() && ends && !self.is_open {
             self.transaction.ended = true;
         }
-        let outcome = outcome.map_err(|error| {
+        outcome.map_err(|error| {
             execute.rows.clear();
             execute.rows.end(Ok(()));
             error.with_sql(sql)
-        })?;
-        Ok(Outcome {
-            took: started.map(|started| started.elapsed()),
-            ..outcome
         })
     }
 

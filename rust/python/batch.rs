@@ -19,6 +19,7 @@ use super::connection::Connection;
 use super::converters::Converters;
 use super::cursor::Cursor;
 use super::parameters::Converter;
+use super::reports::{self, Report};
 use super::statements::{CloseCursor, Pending};
 use super::work::{Step, Work};
 
@@ -37,8 +38,8 @@ struct Member {
     cursor: Py<Cursor>,
     rows: Arc<RowStream>,
     converters: Converters,
-    /// Its SQL, where its time is wanted.
-    timed: Option<Arc<str>>,
+    /// What is to be told of it.
+    report: Option<Box<Report>>,
 }
 
 impl Batch {
@@ -73,12 +74,12 @@ impl Batch {
                 operation?.extract()?;
             let (sql, adapters, converters) = link.request(&sql)?;
             let parameters = Converter::new(Arc::clone(&sql), adapters).one(parameters.as_ref())?;
-            let is_timed = link.watch().note(&sql);
+            let report = link.watch().statement(&sql);
             let member = Member {
                 cursor: Connection::new_cursor(connection)?,
-                rows: Arc::default(),
+                rows: Report::stream(report.as_deref()),
                 converters,
-                timed: is_timed.then(|| Arc::clone(&sql)),
+                report,
             };
             statements.push(Execute {
                 sql,
@@ -86,7 +87,6 @@ impl Batch {
                 rows: Arc::clone(&member.rows),
                 amount: Amount::All,
                 wants_decltypes: member.converters.want_decltypes(),
-                is_timed,
             });
             let rows = Some(Arc::clone(&member.rows));
             member.cursor.get().begin(rows, block.clone());
@@ -108,6 +108,12 @@ impl Batch {
             Some(member) => Ok(member.cursor.clone_ref(py).into_any()),
             None => Ok(Connection::new_cursor(self.connection.bind(py))?.into_any()),
         }
+    }
+
+    /// What is to be told of each.
+    fn reports(&mut self) -> Vec<Option<Box<Report>>> {
+        let members = self.members.iter_mut();
+        members.map(|member| member.report.take()).collect()
     }
 
     fn discard(&self) {
@@ -136,32 +142,43 @@ impl Work for Batch {
                         Some(Reply::Batch(outcomes)) => outcomes,
                         _ => Arc::default(),
                     };
-                    for (member, outcome) in self.members.iter().zip(outcomes.iter()) {
+                    for (member, outcome) in self.members.iter_mut().zip(outcomes.iter()) {
                         let mut outcome = outcome.clone();
-                        let took = outcome.took;
+                        if let Some(report) = member.report.take() {
+                            member.cursor.get().keep(report.executed(py, &outcome));
+                        }
                         let converters = member.converters.read(py, &mut outcome)?;
                         member.cursor.get().executed(outcome, converters);
-                        if let (Some(sql), Some(took)) = (&member.timed, took) {
-                            let link = self.connection.get().link();
-                            link.watch().report_time(py, sql, took);
-                        }
                     }
                     return Ok(Step::Ready(self.value(py)?));
                 }
                 Poll::Ready(Err(error)) => {
                     self.discard();
                     let link = self.connection.get().link();
-                    return Err(link.watch().named(py, error));
+                    let error = link.watch().named(py, error);
+                    let mut failed = reports::failed_one(self.reports(), py, &error);
+                    Report::fail(&mut failed, py, &error);
+                    return Err(error);
                 }
             }
         }
     }
 
-    fn abandon(&mut self, _py: Python<'_>) {
+    fn leaves(&mut self, py: Python<'_>, error: &PyErr) {
+        if let Some(first) = self.reports().into_iter().next().flatten() {
+            // Before anybody is told, the statement is stopped.
+            self.abandon(py);
+            first.cancelled(py, error);
+        }
+    }
+
+    fn abandon(&mut self, py: Python<'_>) {
+        let mut first = self.reports().into_iter().next().flatten();
         if self.operations.is_none() {
             self.pending.abandon(self.connection.get().link());
             self.discard();
         }
+        Report::abandon(&mut first, py);
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -16,12 +16,12 @@ use super::reentrancy::Reentrancy;
 pub struct Common {
     pub uses: Uses,
     pub reentrancy: Arc<Reentrancy>,
-    pub watch: Watch,
+    pub watch: Arc<Watch>,
 }
 
 impl Link {
     /// Who looks at its statements.
-    pub fn watch(&self) -> &Watch {
+    pub fn watch(&self) -> &Arc<Watch> {
         match self.common.get() {
             Some(common) => &common.watch,
             None => &self.watch,
@@ -29,7 +29,7 @@ impl Link {
     }
 
     /// That of its own, which shows its objects to the collector.
-    pub const fn own_watch(&self) -> &Watch {
+    pub const fn own_watch(&self) -> &Arc<Watch> {
         &self.watch
     }
 

@@ -21,6 +21,7 @@ use super::factories::{RowFactory, TextFactory};
 use super::fetch::{FetchAll, FetchMany, FetchOne};
 use super::iterator::RowIterator;
 use super::pool_cursor;
+use super::reports::Report;
 use super::results::{Found, Piece, State, describe};
 use super::statements::{CloseCursor, Execute, ExecuteScript};
 use super::work::{Ready, Work};
@@ -80,8 +81,10 @@ impl Cursor {
         let mut state = self.state();
         let converters = state.converters.take();
         let replaced = state.begin(rows, block);
+        let report = state.report.take();
         drop(state);
         drop(converters);
+        Report::end(report);
         if let Some(replaced) = replaced {
             self.end_rows(replaced);
         }
@@ -135,9 +138,14 @@ impl Cursor {
             Found::End => None,
             Found::Failed(error) => Some(error),
         };
+        let report = state.report.take();
         drop(state);
+        let error = error.map(|error| exceptions::to_python(py, error));
+        if let Some(report) = report {
+            report.read(py, error.as_ref());
+        }
         if let Some(error) = error {
-            return Err(exceptions::to_python(py, error));
+            return Err(error);
         }
         // Also what a child finds of its parent's rows.
         self.connection.get().link().check_not_inherited(py)?;
@@ -232,7 +240,12 @@ impl Cursor {
 
     /// Marks it closed and takes the rows out, for the backend to end.
     pub fn close_now(&self) -> Option<Arc<RowStream>> {
-        self.state().close()
+        let mut state = self.state();
+        let rows = state.close();
+        let report = state.report.take();
+        drop(state);
+        Report::end(report);
+        rows
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -460,6 +473,7 @@ impl Drop for Cursor {
             state.leave_to_parent();
         }
         let holds_connection = state.holds_connection;
+        Report::end(state.report.take());
         if let Some(rows) = state.close() {
             drop(link.submit(Action::CloseRows(rows), None));
             if holds_connection {

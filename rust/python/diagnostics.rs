@@ -1,8 +1,10 @@
-//! Diagnostics: how often statements are executed, which are slow, and errors that name them.
+//! Diagnostics: who is told of statements, how often they are executed, which are slow, and errors that name them.
 //!
 //! Owns what a connection was asked to watch; its transaction blocks share it, and the connections of a pool share one.
-//! Thread: any that is attached. Invariant: its lock is not held while a callback runs.
+//! Thread: any that is attached. Invariant: its lock is not held while a callback runs, and what a callback executes is
+//! told to none.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,13 +13,16 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use super::cached::interned;
 use super::callbacks::is_async;
 use super::connection::Connection;
 use super::ffi;
+use super::logs::{self, Area, Severity};
 use super::parameters;
 use super::pool::Pool;
+use super::reports::Report;
 
 /// Different texts that are counted; executions of others are dropped.
 const TEXTS: usize = 1000;
@@ -38,6 +43,7 @@ struct Diagnostics {
     usage: HashMap<Arc<str>, u64>,
     dropped: u64,
     slow: Option<Slow>,
+    hooks: Vec<Py<PyAny>>,
 }
 
 /// When a statement is slow, and who is told; nobody: the log.
@@ -49,7 +55,12 @@ struct Slow {
 impl Diagnostics {
     /// Whether executions have to be reported here.
     const fn watches(&self) -> bool {
-        self.counts_usage || self.names_queries || self.slow.is_some()
+        self.counts_usage || self.names_queries || self.reports()
+    }
+
+    /// Whether somebody is to be told of each.
+    const fn reports(&self) -> bool {
+        self.slow.is_some() || !self.hooks.is_empty()
     }
 
     fn count(&mut self, sql: &Arc<str>) {
@@ -69,34 +80,68 @@ impl Watch {
         self.is_on.load(Ordering::Relaxed)
     }
 
-    /// A statement is about to be submitted. Whether its time is wanted.
-    pub fn note(&self, sql: &Arc<str>) -> bool {
-        if !self.is_on() {
-            return false;
-        }
+    /// A statement is about to be submitted. What is to be told of it, if anything is.
+    pub fn statement(self: &Arc<Self>, sql: &Arc<str>) -> Option<Box<Report>> {
+        (self.is_on() && self.note(sql)).then(|| Box::new(Report::of_statement(self, sql)))
+    }
+
+    /// The same of a statement that is executed many times.
+    pub fn many(self: &Arc<Self>, sql: &Arc<str>) -> Option<Box<Report>> {
+        (self.is_on() && self.note(sql)).then(|| Box::new(Report::of_many(self, sql)))
+    }
+
+    /// The same of a script, which is not counted.
+    pub fn script(self: &Arc<Self>, script: &Arc<str>) -> Option<Box<Report>> {
+        (self.is_on() && self.lock().reports()).then(|| Box::new(Report::of_many(self, script)))
+    }
+
+    /// Counts a statement. Whether somebody is to be told of it.
+    fn note(&self, sql: &Arc<str>) -> bool {
         let mut diagnostics = self.lock();
         if diagnostics.counts_usage {
             diagnostics.count(sql);
         }
-        diagnostics.slow.is_some()
+        diagnostics.reports()
     }
 
-    /// It took so long. A callback that fails changes nothing: the statement was executed.
-    pub fn report_time(&self, py: Python<'_>, sql: &Arc<str>, took: Duration) {
-        let callback = match &self.lock().slow {
-            Some(slow) if took >= slow.threshold => {
-                slow.callback.as_ref().map(|call| call.clone_ref(py))
-            }
-            _ => return,
+    /// Tells of a statement. A callback that fails changes nothing: the statement was executed.
+    pub fn tell(
+        &self,
+        py: Python<'_>,
+        sql: &str,
+        took: Duration,
+        rows: u64,
+        error: Option<&PyErr>,
+    ) {
+        thread_local! {
+            static IS_TELLING: Cell<bool> = const { Cell::new(false) };
+        }
+        // A callback that keeps its notes in the database would never come to an end.
+        if IS_TELLING.replace(true) {
+            return;
+        }
+        let (slow, hooks) = {
+            let diagnostics = self.lock();
+            let slow = diagnostics.slow.as_ref();
+            let slow = slow.filter(|slow| took >= slow.threshold);
+            let slow = slow.map(|slow| slow.callback.as_ref().map(|call| call.clone_ref(py)));
+            let hooks = diagnostics.hooks.iter().map(|hook| hook.clone_ref(py));
+            (slow, hooks.collect::<Vec<_>>())
         };
         let seconds = took.as_secs_f64();
-        let told = match callback {
-            Some(callback) => ffi::call(callback.bind(py), (seconds, &**sql)),
-            None => log(py, seconds, sql),
-        };
-        if let Err(error) = told {
-            error.write_unraisable(py, None);
+        match slow {
+            Some(Some(callback)) => call(&callback, py, (seconds, sql)),
+            Some(None) => {
+                let message = format!("slow query: {seconds:.3} s: {sql}");
+                logs::write(py, Area::Query, Severity::Warning, &message);
+            }
+            None => {}
         }
+        for hook in hooks {
+            let error = error.map(|error| error.value(py));
+            call(&hook, py, (sql, seconds, rows, error));
+        }
+        IS_TELLING.set(false);
     }
 
     /// The error of an execution, with its query in the message if that was asked for.
@@ -118,19 +163,22 @@ impl Watch {
     }
 
     pub fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.diagnostics.try_lock() {
-            Ok(diagnostics) => match &diagnostics.slow {
-                Some(slow) => visit.call(&slow.callback),
-                None => Ok(()),
-            },
-            Err(_) => Ok(()),
+        let Ok(diagnostics) = self.diagnostics.try_lock() else {
+            return Ok(());
+        };
+        if let Some(slow) = &diagnostics.slow {
+            visit.call(&slow.callback)?;
         }
+        diagnostics
+            .hooks
+            .iter()
+            .try_for_each(|hook| visit.call(hook))
     }
 
     /// Lets go of what is Python's.
     pub fn clear(&self) {
-        let slow = self.change(|it| it.slow.take());
-        drop(slow);
+        let objects = self.change(|it| (it.slow.take(), std::mem::take(&mut it.hooks)));
+        drop(objects);
     }
 
     fn usage(&self) -> HashMap<String, u64> {
@@ -149,12 +197,8 @@ impl Watch {
     }
 
     fn tell_of_slow(&self, seconds: f64, callback: Option<Bound<'_, PyAny>>) -> PyResult<()> {
-        if let Some(callback) = &callback
-            && is_async(callback)?
-        {
-            return Err(PyTypeError::new_err(
-                "callback must not be async: nobody would await it",
-            ));
+        if let Some(callback) = &callback {
+            refuse_async(callback)?;
         }
         let callback = callback.map(Bound::unbind);
         let threshold = parameters::seconds(seconds, "threshold_secs")?;
@@ -168,6 +212,43 @@ impl Watch {
         let replaced = self.change(|it| std::mem::replace(&mut it.slow, slow));
         drop(replaced);
         Ok(())
+    }
+
+    /// Has something called after each statement, behind what is called already.
+    pub fn add_hook(&self, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+        if !callback.is_callable() {
+            let class = callback.get_type();
+            let message = format!("callback must be callable, not {}", class.name()?);
+            return Err(PyTypeError::new_err(message));
+        }
+        refuse_async(callback)?;
+        self.change(|it| it.hooks.push(callback.clone().unbind()));
+        Ok(())
+    }
+
+    /// Takes out the last one that is equal.
+    pub fn remove_hook(&self, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = callback.py();
+        let hooks: Vec<_> = self
+            .lock()
+            .hooks
+            .iter()
+            .map(|hook| hook.clone_ref(py))
+            .collect();
+        for hook in hooks.into_iter().rev() {
+            // Comparing may be Python code: the list can have changed after it.
+            if hook.bind(py).eq(callback)? {
+                let removed = self.change(|it| {
+                    let place = it.hooks.iter().rposition(|own| own.is(&hook));
+                    place.map(|place| it.hooks.remove(place))
+                });
+                drop(removed);
+                return Ok(());
+            }
+        }
+        Err(PyValueError::new_err(
+            "the callback was not given to on_query()",
+        ))
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Diagnostics) -> T) -> T {
@@ -184,17 +265,32 @@ impl Watch {
     }
 }
 
-fn log<'py>(py: Python<'py>, seconds: f64, sql: &str) -> PyResult<Bound<'py, PyAny>> {
-    py.import(interned!(py, "logging"))?
-        .call_method1(interned!(py, "getLogger"), ("aiolibsql",))?
-        .call_method1(
-            interned!(py, "warning"),
-            ("slow query: %.3f s: %s", seconds, sql),
-        )
+fn call<'py>(
+    callback: &Py<PyAny>,
+    py: Python<'py>,
+    arguments: impl IntoPyObject<
+        'py,
+        Target = PyTuple,
+        Output = Bound<'py, PyTuple>,
+        Error: Into<PyErr>,
+    >,
+) {
+    let callback = callback.bind(py);
+    if let Err(error) = ffi::call(callback, arguments) {
+        error.write_unraisable(py, Some(callback));
+    }
+}
+
+fn refuse_async(callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    if is_async(callback)? {
+        let message = "callback must not be async: nobody would await it";
+        return Err(PyTypeError::new_err(message));
+    }
+    Ok(())
 }
 
 impl Connection {
-    fn watch(&self) -> &Watch {
+    fn watch(&self) -> &Arc<Watch> {
         self.link().watch()
     }
 }
@@ -212,6 +308,15 @@ macro_rules! diagnostics {
             #[setter]
             fn set_query_usage_tracking(&self, value: bool) {
                 self.watch().change(|it| it.counts_usage = value);
+            }
+
+            fn on_query<'py>(&self, callback: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+                self.watch().add_hook(&callback)?;
+                Ok(callback)
+            }
+
+            fn off_query(&self, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+                self.watch().remove_hook(callback)
             }
 
             fn query_usage(&self) -> HashMap<String, u64> {
@@ -246,6 +351,15 @@ macro_rules! diagnostics {
             }
         }
     };
+}
+
+#[pymethods]
+impl Connection {
+    /// What the database is called, without secrets.
+    #[getter]
+    fn _label(&self) -> &str {
+        self.link().label()
+    }
 }
 
 diagnostics!(Connection);

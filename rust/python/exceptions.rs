@@ -12,6 +12,7 @@ use crate::core::{Error, Kind};
 use crate::sqlite::{self, code};
 
 use super::cached::{cached, interned};
+use super::logs::{self, Area, Severity};
 
 pyo3::create_exception!(
     aiolibsql._aiolibsql,
@@ -88,6 +89,12 @@ pub fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<Abandoned>(py)
 }
 
+/// Whether nothing of a pool came free in time.
+pub fn is_pool_timeout(py: Python<'_>, error: &PyErr) -> bool {
+    let class = class_of(py, class_name(Kind::PoolTimeout));
+    class.is_ok_and(|class| error.matches(py, class).unwrap_or(false))
+}
+
 /// A `ProgrammingError`.
 pub fn programming(py: Python<'_>, message: impl Into<String>) -> PyErr {
     to_python(py, Error::programming(message))
@@ -107,9 +114,7 @@ pub fn add_note(raised: &Bound<'_, PyAny>, error: &PyErr) -> PyResult<()> {
     if raised.is_instance_of::<PyBaseException>() && raised.hasattr(interned!(py, "add_note"))? {
         raised.call_method1(interned!(py, "add_note"), (&text,))?;
     }
-    py.import(interned!(py, "logging"))?
-        .call_method1(interned!(py, "getLogger"), ("aiolibsql",))?
-        .call_method1(interned!(py, "warning"), ("%s", text))?;
+    logs::write(py, Area::Transaction, Severity::Warning, &text);
     Ok(())
 }
 
@@ -119,12 +124,16 @@ pub fn no_row(py: Python<'_>) -> PyErr {
     make(py, "DatabaseError", &error).unwrap_or_else(|failed| failed)
 }
 
-fn make(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
+fn class_of<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     let module = cached(py, &MODULE, || {
         py.import("aiolibsql.exceptions").map(Bound::unbind)
     })?;
-    let exception = module.bind(py).getattr(class)?.call1((&error.message,))?;
+    module.bind(py).getattr(name)
+}
+
+fn make(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
+    let exception = class_of(py, class)?.call1((&error.message,))?;
     if let Kind::Sqlite(extended) = error.kind {
         exception.setattr("sqlite_errorcode", extended)?;
         exception.setattr("sqlite_errorname", sqlite::code_name(extended))?;

@@ -21,6 +21,7 @@ use super::delegate;
 use super::ffi;
 use super::ffi::Sent;
 use super::parameters::{self, Converter, Shape};
+use super::reports::Report;
 use super::statements::{CloseCursor, Pending, SLICE};
 use super::work::{Resume, Step, Work};
 
@@ -41,6 +42,8 @@ pub struct ExecuteMany {
     timeout: Option<Duration>,
     submitted: bool,
     pending: Pending,
+    /// What is to be told of it.
+    report: Option<Box<Report>>,
 }
 
 enum Rows {
@@ -106,6 +109,7 @@ impl ExecuteMany {
                 .transpose()?,
             submitted: false,
             pending: Pending::default(),
+            report: None,
         })
     }
 
@@ -213,7 +217,7 @@ impl Work for ExecuteMany {
             }
             cursor.check(py)?;
             cursor.begin(None, None);
-            cursor.connection().get().link().watch().note(&self.sql);
+            self.report = cursor.connection().get().link().watch().many(&self.sql);
             let action = Action::ExecuteMany {
                 sql: Arc::clone(&self.sql),
                 feed: Arc::clone(&self.feed),
@@ -237,21 +241,37 @@ impl Work for ExecuteMany {
                         && let Rows::Failed(Some(error)) =
                             std::mem::replace(&mut self.rows, Rows::Exhausted)
                     {
+                        Report::fail(&mut self.report, py, &error);
                         return Err(error);
                     }
                     let link = cursor.connection().get().link();
-                    let outcome = result.map_err(|error| link.watch().named(py, error))?;
-                    cursor.executed(outcome.unwrap_or_default(), None);
+                    let outcome = result
+                        .map_err(|error| link.watch().named(py, error))
+                        .inspect_err(|error| Report::fail(&mut self.report, py, error))?
+                        .unwrap_or_default();
+                    if let Some(report) = self.report.take() {
+                        report.executed(py, &outcome);
+                    }
+                    cursor.executed(outcome, None);
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
             }
         }
     }
 
-    fn abandon(&mut self, _py: Python<'_>) {
+    fn leaves(&mut self, py: Python<'_>, error: &PyErr) {
+        if let Some(report) = self.report.take() {
+            // Before anybody is told, the statement is stopped.
+            self.abandon(py);
+            report.cancelled(py, error);
+        }
+    }
+
+    fn abandon(&mut self, py: Python<'_>) {
         self.pending
             .abandon(self.cursor.get().connection().get().link());
         self.feed.fail();
+        Report::abandon(&mut self.report, py);
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

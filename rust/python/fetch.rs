@@ -60,7 +60,18 @@ impl Rows {
                 }
             }
         }
-        self.pending.poll(py, context).map_ok(drop)
+        let polled = self.pending.poll(py, context).map_ok(drop);
+        if polled.is_ready() {
+            cursor.went_on(py);
+        }
+        polled
+    }
+
+    /// The caller leaves with this exception: with it the statement ends, if it was executed for these rows.
+    fn leaves(&self, py: Python<'_>, cursor: &Cursor, error: &PyErr) {
+        if self.executed_here {
+            cursor.cancelled(py, error);
+        }
     }
 
     fn abandon(&mut self, cursor: &Cursor) {
@@ -169,6 +180,10 @@ impl Work for FetchOne {
             };
             return value.map(Step::Ready);
         }
+    }
+
+    fn leaves(&mut self, py: Python<'_>, error: &PyErr) {
+        self.rows.leaves(py, self.cursor.get(), error);
     }
 
     fn abandon(&mut self, _py: Python<'_>) {
@@ -322,6 +337,10 @@ impl Work for FetchAll {
                 Built::Nothing => {}
             }
         }
+    }
+
+    fn leaves(&mut self, py: Python<'_>, error: &PyErr) {
+        self.rows.leaves(py, self.cursor.get(), error);
     }
 
     fn abandon(&mut self, _py: Python<'_>) {

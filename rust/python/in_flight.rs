@@ -341,6 +341,7 @@ impl Machine {
             }
             Err(error) => error,
         };
+        self.work.leaves(py, &error);
         self.work.abandon(py);
         drop(in_flight);
         match operation.filter(|_| !is_close) {

@@ -12,7 +12,6 @@ use pyo3::prelude::*;
 use crate::core::{Action, Block, Command, Loan, Shared};
 
 use super::connection::Connection;
-use super::diagnostics::Watch;
 use super::link::Link;
 use super::settings::Settings;
 use super::texts::Texts;
@@ -47,7 +46,7 @@ impl Link {
             label: self.label.clone(),
             settings: Mutex::new(settings),
             has_modes: AtomicBool::new(false),
-            watch: Watch::default(),
+            watch: Arc::default(),
             common: self.common.clone(),
             reported: AtomicBool::new(false),
             stopped: AtomicBool::new(false),

@@ -88,7 +88,7 @@ impl Work for Simple {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(result) => {
                 result?;
-                self.connection.get().link().report_warning(py);
+                self.connection.get().link().write_notes(py);
                 self.connection.get().link().report_discarded(py)?;
                 Ok(Step::Ready(py.None()))
             }

@@ -24,6 +24,7 @@ use super::diagnostics::Watch;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
 use super::home::Home;
+use super::logs::{self, Area, Severity};
 use super::memory::SharedMemory;
 use super::options::Control;
 use super::parameters;
@@ -48,7 +49,7 @@ pub struct Link {
     pub(super) settings: Mutex<Settings>,
     /// There are mode changes in the settings.
     pub(super) has_modes: AtomicBool,
-    pub(super) watch: Watch,
+    pub(super) watch: Arc<Watch>,
     /// What its pool has of these.
     pub(super) common: OnceLock<Arc<Common>>,
     pub(super) reported: AtomicBool,
@@ -109,7 +110,7 @@ impl Link {
             label,
             settings: Mutex::new(settings),
             has_modes: AtomicBool::new(false),
-            watch: Watch::default(),
+            watch: Arc::default(),
             common: OnceLock::new(),
             reported: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -318,7 +319,8 @@ impl Link {
             && self.guest.is_none()
             && !self.callbacks.were_used()
             && !self.has_modes.load(Ordering::Acquire)
-            && !self.status().has_warning();
+            && !self.own_watch().is_on()
+            && !self.status().notes().has_some();
         let text = settings.texts.get(sql).filter(|_| is_plain)?;
         Some((Arc::clone(text), local))
     }
@@ -372,19 +374,9 @@ impl Link {
         )
     }
 
-    /// Logs what the worker has to say to whoever operates the program. Never fails: it is about an operation of
-    /// the past.
-    pub fn report_warning(&self, py: Python<'_>) {
-        let Some(warning) = self.status().take_warning() else {
-            return;
-        };
-        let logged = py
-            .import("logging")
-            .and_then(|logging| logging.call_method1("getLogger", ("aiolibsql",)))
-            .and_then(|logger| logger.call_method1("warning", ("%s", warning)));
-        if let Err(error) = logged {
-            error.write_unraisable(py, None);
-        }
+    /// Logs what the backend has noted. Never fails: it is about operations of the past.
+    pub fn write_notes(&self, py: Python<'_>) {
+        logs::write_all(py, self.status().notes());
     }
 
     /// Whether it may have anything open in this process.
@@ -453,10 +445,10 @@ impl Link {
 
     /// Says that a borrower let go of it without a word.
     pub fn report_not_released(&self, py: Python<'_>) -> PyResult<()> {
-        self.warn(
-            py,
-            "was borrowed from a pool and not released; it is given back, and what was not committed is rolled back",
-        )
+        let what = "was borrowed from a pool and not released; it is given back, and what was not committed is rolled back";
+        let text = format!("{} {what}", self.label);
+        logs::write(py, Area::Pool, Severity::Warning, &text);
+        self.warn(py, what)
     }
 
     /// The connection is gone: closes what was left open, and says so.

@@ -154,6 +154,7 @@ impl Machine {
             State::Turn { port, turn, .. } => {
                 // It has turned for the others too.
                 port.get().turned(turn);
+                self.work.leaves(py, &error);
                 self.work.abandon(py);
                 Err(error)
             }
@@ -421,6 +422,7 @@ impl Machine {
             }
             (Purpose::Precheck { port }, Err(error)) => return self.defer(py, &port, error),
             (_, Err(error)) => {
+                self.work.leaves(py, &error);
                 self.work.abandon(py);
                 return Err(error);
             }

@@ -64,7 +64,7 @@ impl Pool {
         self.limits
     }
 
-    pub fn watch(&self) -> &Watch {
+    pub fn watch(&self) -> &Arc<Watch> {
         &self.common.watch
     }
 

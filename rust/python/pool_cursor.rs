@@ -15,6 +15,7 @@ use super::awaitable::Operation;
 use super::connection::Connection;
 use super::cursor::Cursor;
 use super::exceptions;
+use super::logs::{self, Area, Severity};
 use super::pool::Pool;
 use super::statements::Execute;
 
@@ -118,6 +119,8 @@ pub fn report_leak() {
         let message = c"<aiolibsql.PoolCursor> was deleted with rows that were not read, for which it kept a \
                         connection of its pool from others. Please read it to its end, use 'async with', or \
                         '.close()' it.";
+        let text = message.to_string_lossy();
+        logs::write(py, Area::Pool, Severity::Warning, &text);
         PyErr::warn(py, &py.get_type::<PyResourceWarning>(), message, 1)
     });
 }

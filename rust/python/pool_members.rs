@@ -16,6 +16,7 @@ use super::cached::interned;
 use super::connection::Connection;
 use super::exceptions;
 use super::lifecycle::Open;
+use super::logs::{self, Area, Severity};
 use super::pool::Pool;
 use super::statements::Pending;
 use super::work::{Step, Work};
@@ -53,9 +54,12 @@ impl Filling {
             return Ok(step);
         };
         let link = self.connection.get().link();
-        pool.add(opening.index(), self.connection.clone_ref(py));
+        let index = opening.index();
+        pool.add(index, self.connection.clone_ref(py));
         match opening.opened() {
             Ok(()) => {
+                let text = format!("connection {index} was opened");
+                logs::write(py, Area::Pool, Severity::Debug, &text);
                 link.backend().serve_pool();
                 Ok(step)
             }
@@ -73,6 +77,7 @@ impl Filling {
             && error.is_instance_of::<PyException>(py)
         {
             let message = format!("a connection of the pool could not be opened: {error}");
+            logs::write(py, Area::Pool, Severity::Warning, &message);
             let cause = Some(Opaque::new(error.clone_ref(py)));
             opening.fail(&Error {
                 cause,
@@ -168,6 +173,10 @@ impl Demand {
                 Poll::Ready(Err(error)) => {
                     if let Some(shared) = shared {
                         pool.get().core().decline(&shared);
+                    }
+                    if exceptions::is_pool_timeout(py, &error) {
+                        let text = error.value(py).to_string();
+                        logs::write(py, Area::Pool, Severity::Warning, &text);
                     }
                     return Err(error);
                 }

@@ -20,10 +20,12 @@ use super::connection::Connection;
 use super::converters::Converters;
 use super::cursor::Cursor;
 use super::exceptions;
+use super::logs;
 use super::parameters::{self, Converter};
 use super::pool::{Pool, RELEASE};
 use super::pool_cursor::PoolCursor;
 use super::pool_members::Demand;
+use super::reports::Report;
 use super::statements::{CloseCursor, Pending};
 use super::work::{Step, Work};
 
@@ -44,8 +46,8 @@ pub struct Pooled {
     is_plain: bool,
     /// It ran on a connection that the caller has borrowed.
     is_borrowed: bool,
-    /// Its SQL, where its time is wanted.
-    timed: Option<Arc<str>>,
+    /// What is to be told of it.
+    report: Option<Box<Report>>,
     /// The value, which may not have reached the caller.
     cursor: Option<Py<Cursor>>,
 }
@@ -76,7 +78,7 @@ impl Pooled {
             then: None,
             is_plain: false,
             is_borrowed: false,
-            timed: None,
+            report: None,
             cursor: None,
         })
     }
@@ -93,16 +95,20 @@ impl Pooled {
         pool.get().check_reentrancy(py)?;
         let held = Pool::held(pool)?;
         let first = pool.get().member(py, 0)?;
-        first.get().link().report_warning(py);
-        let is_timed = !self.is_plain && pool.get().watch().note(&sql);
-        self.timed = is_timed.then(|| Arc::clone(&sql));
+        first.get().link().write_notes(py);
+        logs::write_all(py, pool.get().core().notes());
+        if !self.is_plain {
+            self.report = pool.get().watch().statement(&sql);
+            if self.report.is_some() {
+                self.rows = Report::stream(self.report.as_deref());
+            }
+        }
         let statement = Statement {
             sql,
             parameters,
             rows: Arc::clone(&self.rows),
             amount: self.amount,
             wants_decltypes: self.converters.want_decltypes(),
-            is_timed,
         };
         let action = Action::Execute(statement);
         let shared = if let Some(held) = &held {
@@ -142,8 +148,8 @@ impl Pooled {
         };
         // From here on the rows end with the cursor, whatever comes.
         cursor.get().begin(Some(Arc::clone(&self.rows)), None);
-        if let (Some(sql), Some(took)) = (self.timed.take(), outcome.took) {
-            pool.get().watch().report_time(py, &sql, took);
+        if let Some(report) = self.report.take() {
+            cursor.get().keep(report.executed(py, &outcome));
         }
         let converters = self.converters.read(py, &mut outcome)?;
         cursor.get().executed(outcome, converters);
@@ -167,8 +173,11 @@ impl Work for Pooled {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(step)) => return Ok(step),
             Err(error) => {
+                let error = self.demand.pool().get().watch().named(py, error);
+                let mut report = self.report.take();
                 self.abandon(py);
-                return Err(self.demand.pool().get().watch().named(py, error));
+                Report::fail(&mut report, py, &error);
+                return Err(error);
             }
         };
         let cursor = self.cursor_of(py, outcome)?;
@@ -180,6 +189,17 @@ impl Work for Pooled {
             return Ok(Step::Ready(cursor.into_any()));
         };
         self.then.insert(then).poll(py, context)
+    }
+
+    fn leaves(&mut self, py: Python<'_>, error: &PyErr) {
+        if let Some(report) = self.report.take() {
+            // Before anybody is told, the statement is stopped.
+            self.abandon(py);
+            report.cancelled(py, error);
+        }
+        if let Some(then) = &mut self.then {
+            then.leaves(py, error);
+        }
     }
 
     fn abandon(&mut self, py: Python<'_>) {
@@ -201,6 +221,7 @@ impl Work for Pooled {
             let close = Action::CloseRows(Arc::clone(&self.rows));
             drop(connection.get().link().submit(close, None));
         }
+        Report::abandon(&mut self.report, py);
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -270,6 +291,7 @@ impl Work for Acquire {
         let pool = pool.get();
         if !self.demand.is_submitted() {
             pool.check_reentrancy(py)?;
+            logs::write_all(py, pool.core().notes());
             let mode = if self.is_plain {
                 TransactionMode::Autocommit { manual_end: true }
             } else {

@@ -12,6 +12,7 @@ use pyo3::types::{PyString, PyTuple};
 use crate::core::{Block, Error, Next, RowBatch, RowStream, Shared};
 
 use super::factories::RowFactory;
+use super::reports::Report;
 
 /// What a cursor knows of its last execution.
 pub struct State {
@@ -22,6 +23,8 @@ pub struct State {
     pub taken_back: VecDeque<Piece>,
     /// A fetch that was sent before anybody asked.
     pub ahead: Option<Shared>,
+    /// What is to be told of it when its rows have ended.
+    pub report: Option<Box<Report>>,
     /// The transaction block that it ran in.
     pub block: Option<Arc<Block>>,
     pub columns: Option<Arc<[Box<str>]>>,
@@ -65,6 +68,7 @@ impl State {
             current: None,
             taken_back: VecDeque::new(),
             ahead: None,
+            report: None,
             block: None,
             columns: None,
             converters: None,
@@ -105,7 +109,7 @@ impl State {
 
     /// In a child: what a worker thread shared may be locked for ever.
     pub fn leave_to_parent(&mut self) {
-        std::mem::forget((self.rows.take(), self.ahead.take()));
+        std::mem::forget((self.rows.take(), self.ahead.take(), self.report.take()));
     }
 
     /// Takes the next rows that are there, at most `most` of them. As in sqlite3 the last one is held back until it is

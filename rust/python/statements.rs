@@ -22,6 +22,7 @@ use super::cursor::Cursor;
 use super::exceptions;
 use super::link::Link;
 use super::parameters::{self, Converter};
+use super::reports::Report;
 use super::work::{Step, Work};
 
 /// Converting goes on this long before the loop gets its turn.
@@ -54,7 +55,7 @@ impl Pending {
         timeout: Option<Duration>,
         block: Option<Arc<Block>>,
     ) -> PyResult<()> {
-        link.report_warning(py);
+        link.write_notes(py);
         let shared = self.shared.insert(link.submit_here(py, action, block));
         if let Some(timeout) = timeout {
             crate::core::end_at(Instant::now() + timeout, shared)
@@ -136,8 +137,8 @@ pub struct Execute {
     timeout: Option<Duration>,
     converters: Converters,
     pending: Pending,
-    /// Its SQL, where its time is wanted.
-    timed: Option<Arc<str>>,
+    /// What is to be told of it.
+    report: Option<Box<Report>>,
 }
 
 impl Execute {
@@ -165,7 +166,7 @@ impl Execute {
             timeout,
             converters,
             pending: Pending::default(),
-            timed: None,
+            report: None,
         })
     }
 }
@@ -179,17 +180,20 @@ impl Work for Execute {
         let cursor = self.cursor.get();
         if let Some((sql, parameters)) = self.request.take() {
             cursor.check(py)?;
+            let watch = cursor.connection().get().link().watch();
+            if watch.is_on() && !cursor.is_plain() {
+                self.report = watch.statement(&sql);
+                if self.report.is_some() {
+                    self.rows = Report::stream(self.report.as_deref());
+                }
+            }
             let rows = Arc::clone(&self.rows);
-            let link = cursor.connection().get().link();
-            let is_timed = link.watch().is_on() && !cursor.is_plain() && link.watch().note(&sql);
-            self.timed = is_timed.then(|| Arc::clone(&sql));
             let statement = Statement {
                 sql,
                 parameters,
                 rows,
                 amount: self.amount,
                 wants_decltypes: self.converters.want_decltypes(),
-                is_timed,
             };
             let connection = cursor.connection().get();
             let block = connection.membership(py)?;
@@ -207,31 +211,40 @@ impl Work for Execute {
                 Poll::Pending => return Ok(Step::Pending),
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(Ok(Some(mut outcome))) => {
-                    let took = outcome.took;
+                    if let Some(report) = self.report.take() {
+                        cursor.keep(report.executed(py, &outcome));
+                    }
                     let converters = self.converters.read(py, &mut outcome)?;
                     cursor.executed(outcome, converters);
-                    if let (Some(sql), Some(took)) = (self.timed.take(), took) {
-                        let link = cursor.connection().get().link();
-                        link.watch().report_time(py, &sql, took);
-                    }
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
                 Poll::Ready(Err(error)) => {
                     cursor.discard(&self.rows);
                     let link = cursor.connection().get().link();
-                    return Err(link.watch().named(py, error));
+                    let error = link.watch().named(py, error);
+                    Report::fail(&mut self.report, py, &error);
+                    return Err(error);
                 }
             }
         }
     }
 
-    fn abandon(&mut self, _py: Python<'_>) {
+    fn leaves(&mut self, py: Python<'_>, error: &PyErr) {
+        if let Some(report) = self.report.take() {
+            // Before anybody is told, the statement is stopped.
+            self.abandon(py);
+            report.cancelled(py, error);
+        }
+    }
+
+    fn abandon(&mut self, py: Python<'_>) {
         if self.request.is_some() {
             return;
         }
         let cursor = self.cursor.get();
         self.pending.abandon(cursor.connection().get().link());
         cursor.discard(&self.rows);
+        Report::abandon(&mut self.report, py);
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -262,6 +275,8 @@ pub struct ExecuteScript {
     script: Option<Arc<str>>,
     timeout: Option<Duration>,
     pending: Pending,
+    /// What is to be told of it.
+    report: Option<Box<Report>>,
 }
 
 impl ExecuteScript {
@@ -281,6 +296,7 @@ impl ExecuteScript {
             script,
             timeout,
             pending: Pending::default(),
+            report: None,
         })
     }
 }
@@ -295,6 +311,8 @@ impl Work for ExecuteScript {
         if let Some(script) = self.script.take() {
             cursor.check(py)?;
             cursor.begin(None, None);
+            let watch = cursor.connection().get().link().watch();
+            self.report = watch.script(&script);
             let action = Action::ExecuteScript(script);
             self.pending
                 .submit(py, cursor.connection().get(), action, self.timeout)?;
@@ -303,16 +321,31 @@ impl Work for ExecuteScript {
             Poll::Pending => Ok(Step::Pending),
             Poll::Ready(result) => {
                 let link = cursor.connection().get().link();
-                let outcome = result.map_err(|error| link.watch().named(py, error))?;
-                cursor.executed(outcome.unwrap_or_default(), None);
+                let outcome = result
+                    .map_err(|error| link.watch().named(py, error))
+                    .inspect_err(|error| Report::fail(&mut self.report, py, error))?
+                    .unwrap_or_default();
+                if let Some(report) = self.report.take() {
+                    report.executed(py, &outcome);
+                }
+                cursor.executed(outcome, None);
                 Ok(Step::Ready(self.cursor.clone_ref(py).into_any()))
             }
         }
     }
 
-    fn abandon(&mut self, _py: Python<'_>) {
+    fn leaves(&mut self, py: Python<'_>, error: &PyErr) {
+        if let Some(report) = self.report.take() {
+            // Before anybody is told, the statement is stopped.
+            self.abandon(py);
+            report.cancelled(py, error);
+        }
+    }
+
+    fn abandon(&mut self, py: Python<'_>) {
         self.pending
             .abandon(self.cursor.get().connection().get().link());
+        Report::abandon(&mut self.report, py);
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

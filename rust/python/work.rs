@@ -42,6 +42,9 @@ pub trait Work: Send + Sync {
     /// The caller was cancelled, or is gone; undoes or stops what can be.
     fn abandon(&mut self, py: Python<'_>);
 
+    /// The caller leaves with this exception; called before `abandon`.
+    fn leaves(&mut self, _py: Python<'_>, _error: &PyErr) {}
+
     /// The command that it waits for.
     fn waits_for(&self) -> Option<&Shared>;
 
@@ -218,6 +221,14 @@ impl Work for Then {
             }
         }
         self.second.poll(py, context)
+    }
+
+    fn leaves(&mut self, py: Python<'_>, error: &PyErr) {
+        if self.at_second {
+            self.second.leaves(py, error);
+        } else {
+            self.first.leaves(py, error);
+        }
     }
 
     fn abandon(&mut self, py: Python<'_>) {

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use hyper::http::HeaderValue;
 use tokio::sync::Mutex;
 
+use crate::core::{Area, Notes, Severity};
+
 use super::auth::{Authorizer, Proof};
 use super::connect::{self, within};
 use super::error::Result;
@@ -27,6 +29,7 @@ pub struct Remote {
     protocol: AtomicU8,
     socket: Mutex<Option<Arc<Socket>>>,
     sql_ids: AtomicI32,
+    notes: Arc<Notes>,
 }
 
 /// What a server is asked for over HTTP, best first, with the folder of its requests.
@@ -46,6 +49,7 @@ impl Remote {
             protocol: AtomicU8::new(0),
             socket: Mutex::default(),
             sql_ids: AtomicI32::new(0),
+            notes: Arc::default(),
         })
     }
 
@@ -56,6 +60,17 @@ impl Remote {
 
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// What happened on the way to the server.
+    pub const fn notes(&self) -> &Arc<Notes> {
+        &self.notes
+    }
+
+    pub(super) fn note(&self, severity: Severity, text: impl std::fmt::Display) {
+        let target = &self.options.target;
+        let text = format!("{} port {}: {text}", target.host, target.port);
+        self.notes.add(Area::Remote, severity, text);
     }
 
     /// Connects to the server for somebody who speaks another protocol with it.
@@ -92,7 +107,14 @@ impl Remote {
 
     /// The server refused the proof; whether to try with another.
     pub(super) async fn refuse(&self, proof: &Proof) -> bool {
-        self.authorizer.refuse(proof).await
+        let may_ask = self.authorizer.refuse(proof).await;
+        if may_ask {
+            self.note(
+                Severity::Info,
+                "the auth token was refused: another one is asked for",
+            );
+        }
+        may_ask
     }
 
     /// The place in `PROTOCOLS` of what the server speaks over HTTP.
@@ -122,6 +144,9 @@ impl Remote {
             && socket.is_alive()
         {
             return Ok(Arc::clone(socket));
+        }
+        if slot.is_some() {
+            self.note(Severity::Info, "the WebSocket is gone: connecting again");
         }
         let mut proof = self.proof().await?;
         let socket = match Socket::connect(&self.options, &proof).await {

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use crate::core::Severity;
+
 use super::error::{Error, Fate, Kind, Result};
 use super::http::{HttpCursor, HttpStream, OpenedHttp};
 use super::proto::{
@@ -113,6 +115,7 @@ impl Stream {
         match self.pipeline(requests, answered).await {
             // Then nothing was answered.
             Err(error) if continuity == Continuity::Any && error.may_be_repeated() => {
+                self.note_repetition(&error);
                 self.reset();
                 Box::pin(self.pipeline(requests, answered)).await
             }
@@ -149,6 +152,7 @@ impl Stream {
             && continuity == Continuity::Any
             && error.may_be_repeated()
         {
+            self.note_repetition(error);
             self.reset();
             opened = self.open_cursor(batch).await;
         }
@@ -173,6 +177,15 @@ impl Stream {
             }
             Inner::Socket(stream) => stream.cursor(batch).await.map(Opened::Socket),
         }
+    }
+
+    fn note_repetition(&self, error: &Error) {
+        let remote = match &self.0 {
+            Inner::Http(stream) => stream.remote(),
+            Inner::Socket(stream) => stream.remote(),
+        };
+        let text = format!("a request is sent again: {error}");
+        remote.note(Severity::Info, text);
     }
 
     fn begin(&mut self, continuity: Continuity) -> Result<()> {

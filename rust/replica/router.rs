@@ -17,8 +17,8 @@ use lru::LruCache;
 use tokio::task::AbortHandle;
 
 use crate::core::{
-    self, Action, Backend, Cancelled, Command, Error, Event, Execute, Kind, Local, Outcome, Place,
-    Reply, Result, Service, Shared, Status,
+    self, Action, Area, Backend, Cancelled, Command, Error, Event, Execute, Kind, Local, Outcome,
+    Place, Reply, Result, Service, Severity, Shared, Status,
 };
 use crate::hosted::{self, Detour, Statement, Turn, stoppable, stopped};
 use crate::remote::Remote;
@@ -255,7 +255,8 @@ impl Router {
                     Ok(_) => has_warned = false,
                     Err(error) if !has_warned => {
                         has_warned = true;
-                        status.warn(format!("a replica is not kept up to date: {error}"));
+                        let text = format!("a replica is not kept up to date: {error}");
+                        status.notes().add(Area::Replica, Severity::Warning, text);
                     }
                     Err(_) => {}
                 }

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::super::encryption::KeySlot;
 use super::super::error::Error;
+use super::super::notes::{Area, Severity};
 use super::super::options::TransactionMode;
 use super::Pool;
 use super::queue::{PoolQueue, Pulled};
@@ -150,8 +151,15 @@ impl Membership {
             let message = "the database in memory is lost: its only connection is closed";
             self.queue().close_if_open(&Error::operational(message));
         }
-        self.queue()
-            .left(self.member.index, was_announced, was_lost);
+        let index = self.member.index;
+        let (severity, text) = if was_lost {
+            (Severity::Warning, "was closed, for it met an error")
+        } else {
+            (Severity::Debug, "was closed")
+        };
+        let text = format!("connection {index} {text}");
+        self.pool.notes().add(Area::Pool, severity, text);
+        self.queue().left(index, was_announced, was_lost);
     }
 
     /// It was kicked, and can't run anything now; maybe when it is kicked again.

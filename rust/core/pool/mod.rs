@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::command::{Action, Command, Outcome, Shared};
 use super::error::Error;
+use super::notes::Notes;
 use super::operation::{Operation, Shield};
 
 use key::PoolKey;
@@ -62,6 +63,7 @@ pub struct Pool {
     /// Says where a text belongs, if handles can't.
     router: Option<Router>,
     statements: AtomicU64,
+    notes: Notes,
     /// As the queues count it.
     lent: AtomicUsize,
     /// Those who wait until nothing is lent or being opened.
@@ -79,6 +81,7 @@ impl Pool {
             is_single,
             router,
             statements: AtomicU64::default(),
+            notes: Notes::default(),
             lent: AtomicUsize::default(),
             drains: Mutex::default(),
         }
@@ -134,6 +137,11 @@ impl Pool {
     /// Queues a command for a reader, or for the writer.
     pub fn submit_to(&self, reader: bool, command: Command, limits: Limits) {
         self.queue(reader).submit(command, limits);
+    }
+
+    /// What happened to its connections.
+    pub const fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// How it is now.

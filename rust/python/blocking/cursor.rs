@@ -20,6 +20,7 @@ use crate::python::exceptions;
 use crate::python::factories::RowFactory;
 use crate::python::link::Link;
 use crate::python::parameters::Converter;
+use crate::python::reports::Report;
 use crate::python::results::{State, describe};
 
 use super::connection::{Connection, check_not_closed};
@@ -159,8 +160,10 @@ impl Cursor {
         let replaced = results.state.begin(rows, None);
         results.state.chunk = FIRST_ROWS;
         let before = std::mem::replace(&mut results.source, source);
+        let report = results.state.report.take();
         drop(results);
         drop(converters);
+        Report::end(report);
         end_rows(replaced, before);
     }
 
@@ -242,19 +245,20 @@ impl Cursor {
         let bindings = Converter::new(Arc::clone(&sql), adapters)
             .one(parameters)
             .map_err(|error| reworded(py, error))?;
-        let rows = Arc::new(RowStream::default());
+        let mut report = link.own_watch().statement(&sql);
+        let rows = Report::stream(report.as_deref());
         let execute = Execute {
             sql,
             parameters: bindings,
             rows: Arc::clone(&rows),
             amount: Amount::Ahead(FIRST_ROWS),
             wants_decltypes: converters.want_decltypes(),
-            is_timed: false,
         };
         self.begin(Some((rows, Arc::clone(link))));
-        let result = self.run_execute(py, link, execute, &converters);
-        if result.is_err() {
+        let result = self.run_execute(py, link, execute, &converters, &mut report);
+        if let Err(error) = &result {
             self.begin(None);
+            Report::fail(&mut report, py, error);
         }
         result
     }
@@ -265,8 +269,12 @@ impl Cursor {
         link: &Link,
         execute: Execute,
         converters: &Converters,
+        report: &mut Option<Box<Report>>,
     ) -> PyResult<()> {
         let mut outcome = runner::run(py, link, Action::Execute(execute))?;
+        if let Some(report) = report.take() {
+            self.state().state.report = report.executed(py, &outcome);
+        }
         let converters = converters.read(py, &mut outcome)?;
         self.executed(outcome, converters);
         Ok(())
@@ -356,7 +364,12 @@ impl Cursor {
         connection.get().check_length(py, script)?;
         let script = Arc::from(script);
         this.begin(None);
-        let outcome = runner::run(py, &link, Action::ExecuteScript(script))?;
+        let mut report = link.own_watch().script(&script);
+        let ran = runner::run(py, &link, Action::ExecuteScript(script));
+        let outcome = ran.inspect_err(|error| Report::fail(&mut report, py, error))?;
+        if let Some(report) = report {
+            report.executed(py, &outcome);
+        }
         this.executed(outcome, None);
         Ok(slf.clone())
     }
@@ -462,6 +475,7 @@ impl Drop for Cursor {
         if link.is_inherited() {
             results.state.leave_to_parent();
         }
+        Report::end(results.state.report.take());
         if let Some(rows) = results.state.close() {
             drop(link.submit(Action::CloseRows(rows), None));
             link.settle_in_destructor();

@@ -13,6 +13,7 @@ use crate::core::{Action, Bindings, Outcome, ParameterFeed};
 use crate::python::ffi;
 use crate::python::link::Link;
 use crate::python::parameters::{Converter, Shape};
+use crate::python::reports::Report;
 
 use super::cursor::Cursor;
 use super::runner;
@@ -92,6 +93,7 @@ impl Cursor {
         let iterator = seq_of_parameters.try_iter()?;
         this.begin(None);
         let mut converter = Converter::new(Arc::clone(&sql), adapters);
+        let mut report = link.own_watch().many(&sql);
         let mut rows = Rows {
             link: &link,
             sql,
@@ -101,11 +103,15 @@ impl Cursor {
         };
         let ran = rows.run(&mut converter, &iterator);
         // The rows before the one that could not be had or converted are executed, as in sqlite3.
-        rows.flush(py).and(ran)?;
+        let ran = rows.flush(py).and(ran);
+        ran.inspect_err(|error| Report::fail(&mut report, py, error))?;
         let outcome = Outcome {
             rowcount: Some(rows.changed),
             ..Outcome::default()
         };
+        if let Some(report) = report {
+            report.executed(py, &outcome);
+        }
         this.executed(outcome, None);
         Ok(slf.clone())
     }

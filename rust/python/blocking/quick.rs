@@ -3,7 +3,8 @@
 //! What `runner` and `rows` do for everything, without what a plain query in a plain connection does not need: `core/quick.rs`
 //! says what that is for SQLite's part. Left to them are, on this side, parameters other than a tuple of exact None, bool,
 //! int, float, str and bytes; adapters for these; converters; callbacks, once there were any; factories; a change of how
-//! transactions begin; rows of the last statement that were not read; a warning to be logged; and every error.
+//! transactions begin; rows of the last statement that were not read; hooks that are told of statements; notes to be
+//! logged; and every error.
 //! Owns nothing. Thread: attached, but for the time that SQLite takes.
 //! Invariant: if it does not succeed, nothing has happened, or a row was taken that is an error.
 
@@ -71,6 +72,7 @@ pub fn next_row(py: Python<'_>, cursor: &Cursor) -> PyResult<Option<Py<PyAny>>> 
     let is_plain = results.state.converters.is_none()
         && matches!(results.state.row_factory, RowFactory::Tuple)
         && !results.state.closed
+        && results.state.report.is_none()
         && !cursor.is_taken();
     let connection = results.connection.as_ref().filter(|_| is_plain);
     if !connection.is_some_and(|connection| connection.get().is_plain_here()) {

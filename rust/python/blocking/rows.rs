@@ -43,11 +43,16 @@ impl Cursor {
                 }));
             }
             Found::Nothing => return Ok(Look::Nothing),
-            Found::End => return Ok(Look::End),
-            Found::Failed(error) => error,
+            Found::End => None,
+            Found::Failed(error) => Some(error),
         };
+        let report = results.state.report.take();
         drop(results);
-        Err(exceptions::to_python(py, error))
+        let error = error.map(|error| exceptions::to_python(py, error));
+        if let Some(report) = report {
+            report.read(py, error.as_ref());
+        }
+        error.map_or(Ok(Look::End), Err)
     }
 
     /// Has the statement go on, to so many rows; to some, each time to more of them, if that does not take long.
@@ -65,6 +70,10 @@ impl Cursor {
         };
         drop(results);
         runner::run(py, &link, Action::Fetch { rows, amount })?;
+        let report = self.state().state.report.take();
+        if let Some(report) = report {
+            self.state().state.report = report.went_on(py);
+        }
         // Each command may be a short one, and there be no end of them.
         signals::check(py)
     }

@@ -25,7 +25,7 @@ use super::signals;
 pub fn run(py: Python<'_>, link: &Link, action: Action) -> PyResult<Outcome> {
     let _inside = exit::enter(py)?;
     refuse_recursion(py, link)?;
-    link.report_warning(py);
+    link.write_notes(py);
     let command = link.command(py, action);
     let shared = Arc::clone(&command.operation);
     if !py.detach(|| link.run_now(command, signals::look)) {

@@ -101,6 +101,21 @@ impl Connection {
         py.get_type::<_Backup>().call1(parts)
     }
 
+    fn on_query<'py>(&self, callback: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.link(callback.py())?.own_watch().add_hook(&callback)?;
+        Ok(callback)
+    }
+
+    #[getter]
+    fn _label(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.link(py)?.label().to_owned())
+    }
+
+    fn off_query(&self, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+        let link = self.link(callback.py())?;
+        link.own_watch().remove_hook(callback)
+    }
+
     fn _finish(&self, operation: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let py = operation.py();
         runner::finish(py, &*self.link(py)?, operation)

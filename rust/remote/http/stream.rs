@@ -65,6 +65,10 @@ impl HttpStream {
         }
     }
 
+    pub const fn remote(&self) -> &Arc<Remote> {
+        &self.remote
+    }
+
     /// Whether the server has it open, as far as we know.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })

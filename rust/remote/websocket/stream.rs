@@ -33,6 +33,10 @@ impl SocketStream {
         Self { remote, open: None }
     }
 
+    pub const fn remote(&self) -> &Arc<Remote> {
+        &self.remote
+    }
+
     /// Whether the server has it open, as far as we know.
     pub fn is_open(&self) -> bool {
         self.open

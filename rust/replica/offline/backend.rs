@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 use crate::core::{
-    self, Action, Backend, Birth, Command, Error, Guest, Kind, Local, Look, Outcome, Phase, Reply,
-    Result, Service, Shared, Status, runtime, wait_for_end,
+    self, Action, Area, Backend, Birth, Command, Error, Guest, Kind, Local, Look, Outcome, Phase,
+    Reply, Result, Service, Severity, Shared, Status, runtime, wait_for_end,
 };
 use crate::hosted::{stoppable, stopped};
 use crate::remote::{self, Remote};
@@ -217,9 +217,11 @@ impl Offline {
                     Ok(_) => has_warned = false,
                     Err(error) if !has_warned => {
                         has_warned = true;
+                        let text = format!("a replica is not kept up to date: {error}");
                         local
                             .status()
-                            .warn(format!("a replica is not kept up to date: {error}"));
+                            .notes()
+                            .add(Area::Replica, Severity::Warning, text);
                     }
                     Err(_) => {}
                 }
