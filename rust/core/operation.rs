@@ -141,6 +141,8 @@ impl<T, M> Operation<T, M> {
             return Cancelled::Shielded;
         }
         if self.change(QUEUED, ABANDONED) {
+            // Something may be done for it before it runs.
+            self.request_stop(Stop::Cancelled);
             return Cancelled::NeverRan;
         }
         if self.shield == Shield::Running {

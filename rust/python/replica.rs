@@ -25,7 +25,7 @@ use super::home::Home;
 use super::link::Link;
 use super::options::Arguments;
 use super::parameters::seconds;
-use super::server::Companions;
+use super::server::{Companions, set_source};
 use super::services::Serve;
 use super::settings::Settings;
 
@@ -107,15 +107,6 @@ impl Companions<'_, '_> {
             return Err(exceptions::not_supported(py, message));
         }
         let (remote, callable) = self.remote(url.bind(py))?;
-        if let Some((callable, _)) = &callable
-            && py
-                .import(interned!(py, "inspect"))?
-                .call_method1(interned!(py, "iscoroutinefunction"), (callable,))?
-                .is_truthy()?
-        {
-            let message = "an auth_token that is async def is not supported by replicas: they sync while nobody awaits";
-            return Err(exceptions::not_supported(py, message));
-        }
         let path = Path::new(OsStr::from_bytes(file.filename.to_bytes())).to_owned();
         let replica = Replica::new(replica::Options {
             path,
@@ -126,9 +117,7 @@ impl Companions<'_, '_> {
             is_blocking: arguments.is_blocking,
         });
         let link = Link::new(Home::Replica(replica), label, settings);
-        if let Some((callable, callback)) = callable {
-            let _ = callback.set(link.callbacks().add_callable(callable)?);
-        }
+        set_source(&link, callable)?;
         Ok(link)
     }
 }

@@ -44,11 +44,20 @@ impl Site {
         })
     }
 
-    /// Opens it, or joins those who have it open.
+    /// Opens it, or joins those who have it open; syncs it if it was never synced before.
     ///
     /// # Errors
     /// Those of the file, and of the server if the file has nothing yet.
     pub async fn open(&self, options: &core::Options, remote: &Arc<Remote>) -> Result<Arc<Live>> {
+        let live = self.live(options, remote).await?;
+        let is_new = live.status().index.is_none();
+        if is_new {
+            live.sync(remote, None).await?;
+        }
+        Ok(live)
+    }
+
+    async fn live(&self, options: &core::Options, remote: &Arc<Remote>) -> Result<Arc<Live>> {
         let mut gate = self.gate.lock().await;
         if let Some(live) = gate.upgrade() {
             if live.follows(remote) {
