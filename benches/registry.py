@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from drivers import LOCALS, Driver
+from drivers import LOCALS, AiolibsqlReplica, Driver
 from remotes import REMOTES
 
-DRIVERS: dict[str, type[Driver]] = {driver.name: driver for driver in (*LOCALS, *REMOTES)}
+DRIVERS: dict[str, type[Driver]] = {
+    driver.name: driver for driver in (*LOCALS, AiolibsqlReplica, *REMOTES)
+}

@@ -68,8 +68,8 @@ async def test_needs_no_server(own_server: Sqld, tmp_path: Path) -> None:
             assert len([line async for line in block.iterdump()]) > 300
             async with block.savepoint("inside") as inner:
                 assert await count(inner) == 300
-            results = await block.batch([("SELECT 1", ()), ("SELECT 2", ())])
-            assert len(list(results)) == 2
+            last = await block.batch([("SELECT 1", ()), ("SELECT 2", ())])
+            assert await last.fetchall() == [(2,)]
         own_server.start()
         await conn.execute("INSERT INTO t (a) VALUES (300)")
         await conn.commit()
@@ -204,10 +204,9 @@ async def test_left_by_an_exception_or_a_close(home: Home) -> None:
         with pytest.raises(aiolibsql.ProgrammingError, match="has ended"):
             await count(block)
         await assert_healthy(conn)
-        block = conn.transaction("READ")
-        async with block:
-            await conn.close()
-            with pytest.raises(aiolibsql.Error):
+        with pytest.raises(aiolibsql.ConnectionClosedError):
+            async with conn.transaction("READ") as block:
+                await conn.close()
                 await count(block)
     async with home.connect() as conn:
         assert await count(conn) == 1

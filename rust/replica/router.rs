@@ -1,13 +1,13 @@
 //! Router: where each command of a replica's connection is run.
 //!
-//! Owns what was learnt about SQL texts, whether the connection has written what the file does not have yet, and the task
-//! that syncs by itself.
+//! Owns what was learnt about SQL texts, what the connection has written, and the task that syncs by itself.
 //! Thread: `is_for_file` on the caller's, the rest on the network runtime, one command after the other.
 //! Invariant: a read that follows a write of this connection sees it, or fails, unless `read_your_writes` is off.
 //! Must not know: Python.
 
 use std::future::{Future, poll_fn};
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
@@ -17,12 +17,13 @@ use lru::LruCache;
 use tokio::task::AbortHandle;
 
 use crate::core::{
-    self, Action, Backend, Block, Cancelled, Channel, Command, Error, Event, Execute, Kind, Local,
-    ModeChange, Opaque, Outcome, Place, Reply, Result, Service, Shared, Status,
+    self, Action, Backend, Block, Channel, Command, Error, Execute, Kind, Local, ModeChange,
+    Opaque, Outcome, Place, Reply, Result, Service, Shared, Status,
 };
 use crate::hosted::{self, Detour, Hosted, Standing, Statement, Turn, stoppable, stopped};
 use crate::remote::Remote;
 
+use super::asking::ask;
 use super::live::{Live, lock};
 use super::site::Site;
 use super::sync::{Target, last_change};
@@ -195,13 +196,14 @@ impl Router {
         if let (Some(channel), Some(surroundings)) = (channel, surroundings) {
             channel.begin(Some(surroundings.clone()), operation);
         }
-        let done = stoppable(operation, work).await;
-        let done = done.unwrap_or_else(|| Err(stopped(operation)));
-        if done.is_err() && operation.dialogue().has_asked() {
-            // Whoever was asked need not go on.
-            let _ = operation.claim();
-            operation.interrupt();
-        }
+        let mut work = pin!(work);
+        let done = poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Pending => operation
+                .poll_gone(context)
+                .map(|()| Err(stopped(operation))),
+            done => done,
+        });
+        let done = done.await;
         let cause = channel.and_then(|channel| channel.end());
         done.map_err(|error| Error { cause, ..error })
     }
@@ -227,6 +229,9 @@ impl Router {
             reply: Some(reply),
             ..Outcome::default()
         });
+        if result.is_err() {
+            ask_no_more(operation);
+        }
         if operation.finish(result).is_some() {
             operation.leave();
         }
@@ -255,11 +260,12 @@ impl Router {
                     let surroundings = command.surroundings.as_ref();
                     self.serve(&command.operation, surroundings, service).await;
                 }
-                None
+                for_server(command.modes)
             }
             Action::Serve(service) if is_of_file(service) => {
+                let modes = std::mem::take(&mut command.modes);
                 self.local.submit(command);
-                None
+                for_server(modes)
             }
             Action::Fetch { rows, .. } | Action::CloseRows(rows) => {
                 if rows.is_remote() {
@@ -456,8 +462,18 @@ fn unseen(what: &str, why: &Error) -> Error {
     }
 }
 
+/// Whoever was asked for a token need not go on.
+fn ask_no_more(operation: &Shared) {
+    if operation.dialogue().has_asked() {
+        operation.interrupt();
+    }
+}
+
 fn finish(operation: &Shared, result: Result<Outcome>) {
     if operation.claim() {
+        if result.is_err() {
+            ask_no_more(operation);
+        }
         drop(operation.finish(result));
     }
 }
@@ -472,44 +488,6 @@ fn leave(block: &Arc<Block>, commits: bool) -> Action {
 /// The file has no transactions that a mode is about; the server's connection is told of a changed one.
 fn for_server(modes: Vec<ModeChange>) -> Option<Command> {
     (!modes.is_empty()).then(|| Command::new(Action::SetMode, modes, None))
-}
-
-/// A command to the file's connection that the router itself waits for.
-struct Asking<'a> {
-    local: &'a Arc<Local>,
-    operation: Shared,
-    /// What undoes it.
-    undo: Option<Action>,
-}
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        if let Cancelled::Undelivered(Ok(_)) = self.operation.abandon()
-            && let Some(undo) = self.undo.take()
-        {
-            self.local.submit(Command::new(undo, Vec::new(), None));
-        }
-    }
-}
-
-async fn ask(local: &Arc<Local>, action: Action, undo: Option<Action>) -> Result<Outcome> {
-    let command = Command::new(action, Vec::new(), None);
-    let asking = Asking {
-        local,
-        operation: Arc::clone(&command.operation),
-        undo,
-    };
-    local.submit(command);
-    poll_fn(|context| {
-        loop {
-            match asking.operation.poll(context) {
-                Poll::Ready(Event::Finished(result)) => return Poll::Ready(result),
-                Poll::Ready(Event::Progress) => {}
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    })
-    .await
 }
 
 /// The options of the connection to a server that a replica writes with.
