@@ -5,6 +5,5 @@ from __future__ import annotations
 from drivers import LOCALS, AiolibsqlReplica, Driver
 from remotes import REMOTES
 
-DRIVERS: dict[str, type[Driver]] = {
-    driver.name: driver for driver in (*LOCALS, AiolibsqlReplica, *REMOTES)
-}
+ALL: tuple[type[Driver], ...] = (*LOCALS, AiolibsqlReplica, *REMOTES)
+DRIVERS: dict[str, type[Driver]] = {driver.name: driver for driver in ALL}

@@ -5,7 +5,6 @@
 //! Must not know: what is there.
 
 use std::pin::Pin;
-
 use std::sync::Arc;
 
 use crate::core::{Block, Command, Result, Shared};

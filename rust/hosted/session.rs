@@ -42,7 +42,7 @@ pub struct Traces {
     has_changed: bool,
     /// The server may have done something since the command began.
     is_touched: bool,
-    /// The last change that the server has told of while the command ran.
+    /// The last change, if the server has told of it.
     pub replication_index: Option<u64>,
 }
 
@@ -279,8 +279,8 @@ impl Session {
         }
         let mut results = answered.map_err(|error| self.broken(error))?;
         let index = results.iter().flatten().filter_map(index_of).max();
-        // Not the highest one: a server that lost its log counts anew.
-        self.traces.replication_index = index.or(self.traces.replication_index);
+        // What is not numbered may have changed more than what was before it.
+        self.traces.replication_index = index;
         if asks {
             match results.pop() {
                 Some(Ok(Response::GetAutocommit(is_autocommit))) => self.is_open = !is_autocommit,
