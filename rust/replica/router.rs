@@ -28,7 +28,6 @@ use super::live::{Live, lock};
 use super::site::Site;
 use super::sync::{Target, last_change};
 
-/// Texts that are remembered.
 const KNOWN: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// Chooses between the file and the server.
@@ -157,6 +156,7 @@ impl Router {
                     unseen("the write before this read was done", &error)
                 };
                 finish(&command.operation, Err(error));
+                command.operation.leave();
                 return;
             }
             command.surroundings = surroundings;
