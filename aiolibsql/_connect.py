@@ -142,7 +142,9 @@ def connect(
             shadow tables and to the schema; None for SQLite's default, which is False.
         auth_token: What the server knows us by, or a callable that returns it, which may be
             ``async def`` and is asked again when the server refuses a token. Like all callbacks
-            it runs in the context of whoever awaits the operation that needs it.
+            it runs in the context of whoever awaits the operation that needs it. Nobody awaits
+            the syncs of a `sync_interval`: they call a plain callable without a context, and go on
+            with the last token of one that is ``async def``.
         tls: Whether the connection is encrypted, where the URL leaves that open: ``libsql:`` URLs
             are unless this is False.
         namespace: The database at a server that has several, for which the server's host name
@@ -175,8 +177,8 @@ def connect(
         ProgrammingError: For an encryption key with a database in memory, a URL that makes no
             sense, and for parameters of local databases with a URL or the other way round.
         OperationalError: From the await, if the file can't be opened.
-        NotSupportedError: For an encryption key with ``offline=True``, and an ``async def`` as the
-            `auth_token` of a replica.
+        NotSupportedError: With ``offline=True`` for an encryption key, and an ``async def`` as
+            `auth_token`.
         ConnectError, AuthError, TimeoutError: From the await, if the server can't be reached, lets
             us not in, or is silent; of a replica only if the file was never synced.
         SyncError: From the await, if a file that was never synced can't be.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import data
 from channel import Failure, Order
-from drivers import BLOCKING, LOCALS, OURS
+from drivers import BLOCKING, LOCALS, OURS, REPLICA, SYNCED_WITH
 from hosts import MissingServerError, Servers
 from pools import POOLS
 from process import Process
@@ -103,14 +103,25 @@ class Sources:
 
     original: Path
     servers: Servers
+    followed: Servers
+    """Those with as many rows as the file."""
 
     def path(self, driver: str, transport: str | None) -> str | Failure:
         """Return what a driver connects to."""
+        if DRIVERS[driver].is_replica:
+            return self._replica(driver)
         if transport is None:
             return str(data.copy(self.original, self.original.parent, driver))
         scheme = transport if driver in SOCKETS else "http"
         try:
             return f"{scheme}://{self.servers.address(driver)}"
+        except MissingServerError as error:
+            return Failure(f"not there: {error}")
+
+    def _replica(self, driver: str) -> str | Failure:
+        file = self.original.parent / f"{driver}.db"
+        try:
+            return f"{file}{SYNCED_WITH}http://{self.followed.address(driver)}"
         except MissingServerError as error:
             return Failure(f"not there: {error}")
 
@@ -126,7 +137,7 @@ def why_unable(driver: str, setting: Setting) -> str | None:
 def must_repeat(driver: str, case: Case) -> bool:
     """Tell whether one round of a driver is too little, however slow it is: verdicts rest on it."""
     is_measure_of_others = driver == case.reference and case.measures[0] == "time"
-    return driver in (OURS, BLOCKING, case.only) or is_measure_of_others
+    return driver in (OURS, BLOCKING, REPLICA, case.only) or is_measure_of_others
 
 
 def is_compared(driver: str, case: Case) -> bool:
@@ -152,7 +163,8 @@ def run(plan: Plan, progress: Callable[[str], None]) -> Iterator[Outcome]:
         folder = Path(stack.enter_context(temporary))
         original = folder / "original.db"
         data.make(original, plan.size)
-        sources = Sources(original, stack.enter_context(Servers(plan.size // REMOTE_PART)))
+        servers = stack.enter_context(Servers(plan.size // REMOTE_PART))
+        sources = Sources(original, servers, stack.enter_context(Servers(plan.size)))
         for setting in plan.settings():
             outcome = Outcome(setting)
             runs = []

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data import big_row, big_rows, value_of
-from drivers import BIG, OURS, REFERENCE, STEPS, Driver, SyncDriver
+from drivers import BIG, OURS, REFERENCE, REPLICA, STEPS, Driver, SyncDriver
 from measure import Sample, Stopwatch
 from pools import POOLS
 from replayed import Replayed
@@ -600,6 +600,10 @@ _CASES = (
     ),
     *_remote("http", "", "HTTP"),
     *_remote("ws", "-ws", "WebSocket"),
+    Case(
+        "replica-point", 16, "point SELECT of a replica, one task", point,
+        regimes=EVERY_REGIME, is_scaled=True, among=frozenset({OURS, REPLICA, REFERENCE}),
+    ),
     Case(
         "import", 17, "import", import_, ("asyncio",), measures=("time", "after_asyncio"),
     ),

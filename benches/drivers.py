@@ -31,6 +31,9 @@ STEPS = 60  # fewer than any driver fetches at once
 ASYNCIO = frozenset({"asyncio", "uvloop"})
 EVERY_RUNTIME = ASYNCIO | {"trio"}
 
+SYNCED_WITH = " synced with "
+"""Between a replica's file and the URL of the database that it follows."""
+
 
 class Driver(ABC):
     """One driver: what it is called, where it runs, and how it does each piece of work."""
@@ -47,6 +50,8 @@ class Driver(ABC):
     takes_iterables: ClassVar[bool] = True
     """Whether ``executemany`` takes any iterable; else it gets a list."""
     is_only_pool: ClassVar[bool] = False
+    is_replica: ClassVar[bool] = False
+    """Whether its file follows a server, which it is filled from."""
     """Whether it has nothing but a pool for the connections of another driver."""
     environment: ClassVar[str] = "bench"
     """The environment that it is installed in."""
@@ -265,6 +270,19 @@ class Ungrouped(Aiolibsql):
     is_only_pool = True
 
 
+class AiolibsqlReplica(Aiolibsql):
+    """This driver, with a file that follows a server's database: a path is both, in this order."""
+
+    name = "aiolibsql-replica"
+    is_replica = True
+
+    async def connect(self, path: str) -> Any:
+        """Open the file, and sync it."""
+        file, _, url = path.partition(SYNCED_WITH)
+        module = importlib.import_module(self.module)
+        return await module.connect(file, sync_url=url, isolation_level=None)
+
+
 class Aiosqlite(AsyncDriver):
     """The aiosqlite package."""
 
@@ -398,6 +416,7 @@ class Upstream(AsyncDriver):
 
 
 OURS = Aiolibsql.name
+REPLICA = AiolibsqlReplica.name
 BLOCKING = Dbapi.name
 REFERENCE = Stdlib.name
 LOCALS: tuple[type[Driver], ...] = (

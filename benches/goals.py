@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drivers import BLOCKING, OURS, REFERENCE
+from drivers import BLOCKING, OURS, REFERENCE, REPLICA
 from remotes import BARE, SUFFIXES
 
 MS = 1e-3
@@ -121,6 +121,15 @@ GOALS = (
             Goal(f"remote-executemany{suffix}", "time", 1 / 15, against="libsql"),
         )
     ),
+    *(
+        Goal("replica-point", "time", limit, runtimes=runtimes, regimes=regimes, driver=REPLICA)
+        for limit, runtimes, regimes in (
+            (2.0, ON_ASYNCIO, FREE),
+            (2.8, ON_ASYNCIO, PINNED),
+            (4.5, ON_TRIO, FREE + PINNED),
+        )
+    ),
+    Goal("replica-point", "time", 0.2 * MS, against=None, regimes=SATURATED, driver=REPLICA),
     Goal("import", "time", 1.0, against="aiosqlite"),
     Goal("connect", "time", 2.0),
     Goal("orm-load", "time", 0.8, against="aiosqlite", runtimes=ON_ASYNCIO),

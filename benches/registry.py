@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from drivers import LOCALS, Driver
+from drivers import LOCALS, AiolibsqlReplica, Driver
 from remotes import REMOTES
 from replayed import Replayed
 
-_ALL: tuple[type[Driver], ...] = (*LOCALS, Replayed, *REMOTES)
+_ALL: tuple[type[Driver], ...] = (*LOCALS, AiolibsqlReplica, Replayed, *REMOTES)
 DRIVERS: dict[str, type[Driver]] = {driver.name: driver for driver in _ALL}

@@ -50,7 +50,9 @@ async def serve(order: Order, case: Case, bench: Bench, answers: TextIO) -> None
     """Connect, get warm, and run rounds until the command has enough."""
     driver = bench.driver
     bench.conn = await driver.connect(bench.path)
-    pragmas = () if case.transport else ("synchronous = NORMAL", "wal_autocheckpoint = 0")
+    # A replica's file is written by its syncs alone.
+    is_own_file = not case.transport and not driver.is_replica
+    pragmas = ("synchronous = NORMAL", "wal_autocheckpoint = 0") if is_own_file else ()
     for pragma in pragmas:
         await driver.fetch(bench.conn, f"PRAGMA {pragma}")
     seconds = case.seconds or order.seconds * case.stretch

@@ -55,6 +55,18 @@ def test_row_8_compares_the_blocking_modules(tmp_path: Path) -> None:
     assert sum(len(setting["goals"]) for setting in settings) == 3
 
 
+@pytest.mark.parametrize("runtime", ["asyncio", "trio"])
+def test_row_16_reads_a_replica_beside_a_file(tmp_path: Path, program: str, runtime: str) -> None:
+    assert program
+    peers = ("--peers", "aiolibsql,aiolibsql-replica,sqlite3")
+    (setting,) = settings_of(
+        tmp_path, *peers, "--rows", "16", "--runtime", runtime, "--regime", "free"
+    )
+    assert setting["failures"] == {}
+    assert set(setting["samples"]) == {"aiolibsql", "aiolibsql-replica", "sqlite3"}
+    assert len(setting["goals"]) == 1
+
+
 # Without row 9's long queries.
 ROWS = "3,4,5,6,7,10,11,12,17,19,streak-point,streak-tasks,streak-iterate"
 

@@ -261,6 +261,31 @@ async def test_changed_mode_is_applied_before_a_read(home: Home) -> None:
         assert await count(conn) == 2
 
 
+@pytest.mark.parametrize("first", ["a function", "a sync", "a block"])
+async def test_changed_mode_is_the_servers_whatever_comes_first(home: Home, first: str) -> None:
+    await home.fill("one")
+    async with home.connect() as conn:
+        conn.isolation_level = None
+        if first == "a function":
+            await conn.create_function("twice", 1, lambda text: text * 2)
+        elif first == "a sync":
+            await conn.sync()
+        else:
+            async with conn.transaction("READ") as block:
+                assert await count(block) == 1
+        await conn.execute("INSERT INTO t (a) VALUES ('two')")
+        assert not conn.in_transaction
+        assert await count(conn) == 2
+        conn.autocommit = False
+        await conn.create_function("twice", 1, None)
+        async with home.primary() as primary:
+            await primary.execute("INSERT INTO t (a) VALUES ('three')")
+        await conn.rollback()
+        await conn.sync()
+        conn.autocommit = True
+        assert await count(conn) == 3
+
+
 async def test_close_with_a_transaction_rolls_it_back(home: Home) -> None:
     await home.fill("one")
     conn = await home.connect()

@@ -149,12 +149,6 @@ async def test_token_that_is_wrong(token_server: Sqld, signer: Signer, tmp_path:
         with pytest.raises(aiolibsql.AuthError):
             await conn.execute("CREATE TABLE never (a)")
 
-    async def later() -> str:
-        return good
-
-    with pytest.raises(aiolibsql.NotSupportedError, match="async def"):
-        home.connect(auth_token=later)
-
 
 async def test_silent_server_is_given_up(own_home: Home, own_server: Sqld) -> None:
     await own_home.fill("one")

@@ -14,12 +14,14 @@ from situations import count
 import aiolibsql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from sqld import Sqld
 
 pytestmark = pytest.mark.anyio
+
+Connection = aiolibsql.Connection[Any]
 
 ROUNDS = 1000
 _tables = itertools.count()
@@ -124,6 +126,65 @@ async def test_through_a_server_that_is_a_replica_itself(
         assert await count(conn, table) == 25
         assert await count(far, table) == 25
         await assert_healthy(conn)
+
+
+async def by_script(conn: Connection, table: str) -> None:
+    await conn.executescript(f"INSERT INTO {table} VALUES (1); INSERT INTO {table} VALUES (2);")
+
+
+async def by_script_that_fails(conn: Connection, table: str) -> None:
+    with pytest.raises(aiolibsql.Error):
+        await conn.executescript(
+            f"INSERT INTO {table} VALUES (1); INSERT INTO {table} VALUES (2); DELETE FROM nowhere;"
+        )
+
+
+async def by_batch(conn: Connection, table: str) -> None:
+    await conn.batch([(f"INSERT INTO {table} VALUES (?)", (number,)) for number in (1, 2)])
+
+
+async def by_executemany(conn: Connection, table: str) -> None:
+    await conn.executemany(f"INSERT INTO {table} VALUES (?)", [(1,), (2,)])
+
+
+async def by_text(conn: Connection, table: str) -> None:
+    await conn.execute("BEGIN")
+    await conn.execute(f"INSERT INTO {table} VALUES (1)")
+    await conn.execute(f"INSERT INTO {table} VALUES (2)")
+    await conn.execute("COMMIT")
+
+
+async def by_block(conn: Connection, table: str) -> None:
+    async with conn.transaction() as block:
+        await block.execute(f"INSERT INTO {table} VALUES (1)")
+        async with block.savepoint():
+            await block.execute(f"INSERT INTO {table} VALUES (2)")
+
+
+@pytest.mark.parametrize("scheme", ["http", "ws"])
+@pytest.mark.parametrize(
+    "write",
+    [by_script, by_script_that_fails, by_batch, by_executemany, by_text, by_block],
+    ids=lambda write: write.__name__,
+)
+async def test_no_read_is_stale_at_a_server_that_lags_behind(
+    primary_and_replica: tuple[Sqld, Sqld],
+    tmp_path: Path,
+    scheme: str,
+    write: Callable[[Connection, str], Awaitable[None]],
+) -> None:
+    _, replica = primary_and_replica
+    table = f"r{next(_tables)}"
+    home = Home(tmp_path / "replica.db", replica.port, scheme=scheme)
+    async with home.connect(autocommit=True) as conn:
+        await conn.execute(f"CREATE TABLE {table} (a)")
+        for number in range(1, 9):
+            await write(conn, table)
+            assert await count(conn, table) == 2 * number
+            await write(conn, table)
+            async with conn.transaction("READ") as block:
+                assert await count(block, table) == 2 * number + 2
+            await conn.execute(f"DELETE FROM {table} WHERE rowid > ?", (2 * number,))
 
 
 async def test_pool(home: Home) -> None:

@@ -141,6 +141,11 @@ impl<T, M> Operation<T, M> {
             return Cancelled::Shielded;
         }
         if self.change(QUEUED, ABANDONED) {
+            // Something may be done for it before it runs.
+            let stopper = self.lock().stopper.take();
+            if let Some(stopper) = stopper {
+                stopper.wake();
+            }
             return Cancelled::NeverRan;
         }
         if self.shield == Shield::Running {
@@ -329,6 +334,16 @@ impl<T, M> Operation<T, M> {
     pub fn poll_stop(&self, context: &Context<'_>) -> Poll<()> {
         let mut slot = self.lock();
         if self.must_stop_running() {
+            return Poll::Ready(());
+        }
+        slot.stopper = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// As `poll_stop`, for what is done before it runs: also if nobody waits for it any more.
+    pub fn poll_gone(&self, context: &Context<'_>) -> Poll<()> {
+        let mut slot = self.lock();
+        if self.must_stop_running() || self.phase.load(Ordering::SeqCst) == ABANDONED {
             return Poll::Ready(());
         }
         slot.stopper = Some(context.waker().clone());

@@ -18,7 +18,7 @@ use crate::core::{
 };
 use crate::remote::Remote;
 
-use super::detour::Detour;
+use super::detour::{Detour, Standing};
 use super::errand::Errand;
 use super::options::Options;
 use super::serving::Serving;
@@ -66,10 +66,9 @@ pub(super) enum State {
 
 impl Hosted {
     pub fn new(options: Options) -> Arc<Self> {
-        let remote = Remote::new(options.remote);
         Arc::new(Self {
-            status: Arc::new(Status::with(Arc::clone(remote.notes()))),
-            remote,
+            status: Arc::new(Status::with(Arc::clone(options.remote.notes()))),
+            remote: options.remote,
             channel: Arc::default(),
             timeout: options.timeout,
             is_blocking: options.is_blocking,
@@ -95,12 +94,12 @@ impl Hosted {
         &self.status
     }
 
-    /// Whether it is open, and nothing waits, runs, or is begun.
-    pub fn is_at_rest(&self) -> bool {
+    /// How a command would find it now; `None`: it is not open, or others are before it.
+    pub fn standing_of(&self, command: &Command) -> Option<Standing> {
         let mailbox = self.lock();
         match &mailbox.state {
-            State::Open(session) => mailbox.queue.is_empty() && session.is_at_rest(),
-            _ => false,
+            State::Open(session) if mailbox.queue.is_empty() => Some(session.standing_of(command)),
+            _ => None,
         }
     }
 
@@ -191,8 +190,11 @@ impl Hosted {
     async fn run(&self, state: State, command: Command) -> State {
         let command = match (&self.detour, &state) {
             (Some(detour), State::Open(session)) => {
-                let is_free = self.pool.get().is_none() && session.is_at_rest();
-                match detour.take(command, is_free).await {
+                let standing = match self.pool.get() {
+                    Some(_) => Standing::Bound,
+                    None => session.standing_of(&command),
+                };
+                match detour.take(command, standing).await {
                     Some(command) => command,
                     None => return state,
                 }
@@ -234,10 +236,19 @@ impl Hosted {
     ) -> State {
         let acquires = loan.is_some();
         let may_leave_rows = matches!(action, Action::Execute(_));
-        let (mut state, result) = match self.check_role(&action) {
+        let (mut state, mut result) = match self.check_role(&action) {
             Ok(()) => self.step(state, operation, action, modes, block).await,
             Err(error) => (state, Err(error)),
         };
+        if let State::Open(session) = &mut state {
+            session.publish(&self.status);
+            if let (Some(detour), true) = (&self.detour, session.take_written()) {
+                let is_pooled = self.pool.get().is_some();
+                let index = session.traces.replication_index;
+                let seen = detour.written(operation, index, is_pooled).await;
+                result = result.and_then(|outcome| seen.map(|()| outcome));
+            }
+        }
         if result.is_err() && operation.dialogue().has_asked() {
             // Whoever was asked for a token need not go on.
             operation.interrupt();
@@ -247,16 +258,6 @@ impl Hosted {
         if let (Some(pool), Ok(outcome)) = (self.pool.get(), &mut result) {
             outcome.member = Some(pool.index());
             outcome.loan = loan;
-        }
-        if let State::Open(session) = &mut state {
-            session.publish(&self.status);
-            if let (Some(detour), true) = (&self.detour, session.take_written()) {
-                let is_pooled = self.pool.get().is_some();
-                let seen = detour
-                    .written(session.traces.replication_index, is_pooled)
-                    .await;
-                result = result.and_then(|outcome| seen.map(|()| outcome));
-            }
         }
         let opened = result.as_ref().is_ok_and(|outcome| outcome.opened);
         if opened {
@@ -306,6 +307,8 @@ impl Hosted {
                 let opened = if let Some(detour) = &self.detour {
                     let mut session = Session::new(&self.remote, mode, self.is_blocking);
                     session.traces.is_followed = true;
+                    // What a pool's writer is lent for belongs to the server.
+                    session.aside = self.pool.get().is_none().then(|| Arc::clone(detour));
                     detour.open(operation).await.map(|()| session)
                 } else {
                     let opening = Session::open(&self.remote, mode, self.is_blocking, operation);

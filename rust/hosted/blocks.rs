@@ -19,9 +19,21 @@ impl Session {
             self.check_transaction()?;
         }
         let level = self.nest.level(block, self.is_in_transaction());
-        match level.sql("SAVEPOINT") {
-            Some(sql) => self.outbox.push(sql),
-            None => self.begin_block(block.kind()).await?,
+        match (level.sql("SAVEPOINT"), &self.aside) {
+            (Some(sql), _) => self.outbox.push(sql),
+            (None, Some(aside)) if *block.kind() == BlockKind::Read => {
+                let aside = Arc::clone(aside);
+                self.make_room().await?;
+                if let Err(error) = aside.enter(block).await {
+                    self.keep_transaction_open();
+                    return Err(error);
+                }
+                self.block_aside = Some(Arc::clone(block));
+            }
+            (None, _) => {
+                self.make_room().await?;
+                self.outbox.push(begin_of(block.kind()).sql());
+            }
         }
         if let Some(sql) = level.named() {
             self.outbox.push(sql);
@@ -30,9 +42,9 @@ impl Session {
         Ok(Outcome::default())
     }
 
-    async fn begin_block(&mut self, kind: &BlockKind) -> Result<()> {
+    /// PEP 249's open transaction gives way to a block, as long as there is nothing in it to lose.
+    async fn make_room(&mut self) -> Result<()> {
         if self.is_in_transaction() {
-            // PEP 249's open transaction gives way, as long as there is nothing in it to lose.
             let is_empty = !self.is_open || !self.has_written;
             if self.transaction.mode != TransactionMode::Always || !is_empty {
                 return Err(Error::programming(
@@ -45,11 +57,6 @@ impl Session {
             self.outbox.clear();
             self.transaction.ended = true;
         }
-        let begin = match kind {
-            BlockKind::Transaction(begin) => *begin,
-            BlockKind::Read | BlockKind::Savepoint { .. } => Begin::Deferred,
-        };
-        self.outbox.push(begin.sql());
         Ok(())
     }
 
@@ -64,10 +71,17 @@ impl Session {
             };
         };
         let inner = self.nest.inside_of(position);
+        let left = match &self.block_aside {
+            Some(_) => Some(self.leave_aside(block, commits).await),
+            None => None,
+        };
         let Some(level) = self.nest.take(position) else {
             return Ok(Outcome::default());
         };
-        let result = self.end_block(&level, commits, inner.as_ref()).await;
+        let result = match left {
+            Some(left) => left,
+            None => self.end_block(&level, commits, inner.as_ref()).await,
+        };
         if self.nest.is_empty() {
             self.nest.lost = None;
             for change in self.nest.take_modes() {
@@ -75,6 +89,17 @@ impl Session {
             }
         }
         result.map(|()| Outcome::default())
+    }
+
+    async fn leave_aside(&mut self, block: &Arc<Block>, commits: bool) -> Result<()> {
+        let left = match &self.aside {
+            Some(aside) => aside.leave(block, commits).await,
+            None => Ok(()),
+        };
+        self.block_aside = None;
+        self.transaction.ended = true;
+        self.keep_transaction_open();
+        left
     }
 
     async fn end_block(
@@ -157,5 +182,12 @@ impl Session {
             self.nest.lost = Some(Error::rolled_back(&error.message));
         }
         undone
+    }
+}
+
+const fn begin_of(kind: &BlockKind) -> Begin {
+    match kind {
+        BlockKind::Transaction(begin) => *begin,
+        BlockKind::Read | BlockKind::Savepoint { .. } => Begin::Deferred,
     }
 }

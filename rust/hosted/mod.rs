@@ -27,7 +27,7 @@ mod token;
 mod transaction;
 
 pub use backend::Hosted;
-pub use detour::{Detour, Turn};
+pub use detour::{Detour, Standing, Turn};
 pub use options::Options;
 pub use pooling::route;
 pub use session::{stoppable, stopped};

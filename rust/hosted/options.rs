@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::TransactionMode;
-use crate::remote;
+use crate::remote::Remote;
 
 use super::detour::Detour;
 
 /// How to open a connection at a server.
 pub struct Options {
-    pub remote: remote::Options,
+    pub remote: Arc<Remote>,
     /// How long a statement waits for a block to end.
     pub timeout: Duration,
     pub mode: TransactionMode,

@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::core::{
-    Action, Block, Error, Kind, ModeChange, ModeEffect, Nest, Outcome, Result, Service, Shared,
-    Status, Stop, Transaction, TransactionMode, code, timed_out,
+    Action, Block, Command, Error, Kind, ModeChange, ModeEffect, Nest, Outcome, Result, Service,
+    Shared, Status, Stop, Transaction, TransactionMode, code, timed_out,
 };
 use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream, Transport};
 
 use super::counts::Counts;
+use super::detour::{Detour, Standing};
 use super::group::MOST_OVER_HTTP;
 use super::lending::Tenure;
 use super::outbox::Outbox;
@@ -41,7 +42,7 @@ pub struct Traces {
     has_changed: bool,
     /// The server may have done something since the command began.
     is_touched: bool,
-    /// The last change that the server has told of.
+    /// The last change, if the server has told of it.
     pub replication_index: Option<u64>,
 }
 
@@ -60,6 +61,10 @@ pub struct Session {
     pub(super) has_written: bool,
     /// What a replica wants to know.
     pub(super) traces: Traces,
+    /// Where blocks that only read are run.
+    pub(super) aside: Option<Arc<dyn Detour>>,
+    /// The block that is open there, if the session has one.
+    pub(super) block_aside: Option<Arc<Block>>,
     /// A stop now leaves open how the stream is.
     pub(super) is_unsettled: bool,
     pub(super) counts: Arc<Counts>,
@@ -101,6 +106,8 @@ impl Session {
             is_open: false,
             has_written: false,
             traces: Traces::default(),
+            aside: None,
+            block_aside: None,
             is_unsettled: false,
             counts: Arc::default(),
             readings: HashMap::new(),
@@ -131,6 +138,7 @@ impl Session {
         let may_write = writes(&action);
         self.has_written |= may_write;
         self.traces.is_touched = false;
+        self.traces.replication_index = None;
         let (was_open, was_real) = (self.is_in_transaction(), self.is_open);
         self.transaction.ended = false;
         if !was_open {
@@ -205,7 +213,7 @@ impl Session {
 
     /// Whether a transaction is open, or will be with the next statement.
     pub(super) fn is_in_transaction(&self) -> bool {
-        self.is_open || !self.outbox.is_empty()
+        self.is_open || !self.outbox.is_empty() || self.block_aside.is_some()
     }
 
     /// Whether something may have been written, and committed, since the last call.
@@ -213,9 +221,25 @@ impl Session {
         !self.is_open && std::mem::take(&mut self.traces.has_changed)
     }
 
-    /// Whether no transaction is open, nor begins with the next statement.
-    pub fn is_at_rest(&self) -> bool {
-        !self.is_in_transaction() && self.nest.is_empty()
+    /// How a command finds the session.
+    pub fn standing_of(&self, command: &Command) -> Standing {
+        let Some(aside) = &self.block_aside else {
+            let is_at_rest = !self.is_in_transaction() && self.nest.is_empty();
+            return if is_at_rest {
+                Standing::Free
+            } else {
+                Standing::Bound
+            };
+        };
+        let block = match &command.action {
+            Action::Leave { block, .. } => Some(block).filter(|left| !Arc::ptr_eq(left, aside)),
+            _ => command.block.as_ref(),
+        };
+        if block.is_some_and(|block| block.is_within(aside)) {
+            Standing::Aside
+        } else {
+            Standing::Bound
+        }
     }
 
     /// The open blocks.
@@ -256,8 +280,8 @@ impl Session {
         }
         let mut results = answered.map_err(|error| self.broken(error))?;
         let index = results.iter().flatten().filter_map(index_of).max();
-        // Not the highest one ever: a server that lost its log counts anew.
-        self.traces.replication_index = index.or(self.traces.replication_index);
+        // What is not numbered may have changed more than what was before it.
+        self.traces.replication_index = index;
         if asks {
             match results.pop() {
                 Some(Ok(Response::GetAutocommit(is_autocommit))) => self.is_open = !is_autocommit,
@@ -407,10 +431,8 @@ impl Session {
 fn index_of(response: &Response) -> Option<u64> {
     match response {
         Response::Execute(result) => result.replication_index,
-        Response::Batch(batch) => {
-            let results = batch.steps.values().flatten();
-            results.filter_map(|result| result.replication_index).max()
-        }
+        // Its steps are not numbered, as the last one may be what commits the others.
+        Response::Batch(batch) => batch.replication_index,
         _ => None,
     }
 }

@@ -5,23 +5,34 @@
 
 use std::sync::Arc;
 
-use crate::remote::{Error, Result, Secret, TokenFuture, TokenSource};
+use crate::remote::{Attendance, Error, Result, Secret, TokenFuture, TokenSource};
 
-struct Blocking<F>(Arc<F>);
+struct Blocking<F> {
+    ask: Arc<F>,
+    needs_attendance: bool,
+}
 
-impl<F: Fn() -> Result<Secret> + Send + Sync + 'static> TokenSource for Blocking<F> {
-    fn token(&self) -> TokenFuture {
-        let ask = Arc::clone(&self.0);
+impl<F: Fn(Attendance) -> Result<Secret> + Send + Sync + 'static> TokenSource for Blocking<F> {
+    fn token(&self, attendance: Attendance) -> TokenFuture {
+        let ask = Arc::clone(&self.ask);
         Box::pin(async move {
-            let asked = tokio::task::spawn_blocking(move || ask()).await;
+            let asked = tokio::task::spawn_blocking(move || ask(attendance)).await;
             asked.unwrap_or_else(|_| Err(Error::usage("asking for an auth token was cut off")))
         })
     }
+
+    fn needs_attendance(&self) -> bool {
+        self.needs_attendance
+    }
 }
 
-/// Makes a function a source of tokens.
+/// Makes a function a source of tokens; one that `needs_attendance` is asked while somebody waits only.
 pub fn token_source(
-    ask: impl Fn() -> Result<Secret> + Send + Sync + 'static,
+    ask: impl Fn(Attendance) -> Result<Secret> + Send + Sync + 'static,
+    needs_attendance: bool,
 ) -> Arc<dyn TokenSource> {
-    Arc::new(Blocking(Arc::new(ask)))
+    Arc::new(Blocking {
+        ask: Arc::new(ask),
+        needs_attendance,
+    })
 }

@@ -208,6 +208,16 @@ impl Callback {
         what: &str,
         work: impl FnOnce(&Bound<'_, PyAny>, &Call<'_, '_>) -> PyResult<T>,
     ) -> Result<T, Failure> {
+        self.run_in(None, what, work)
+    }
+
+    /// As `run`, for what another channel tells of than the one of all callbacks.
+    pub fn run_in<T>(
+        &self,
+        channel: Option<&Channel>,
+        what: &str,
+        work: impl FnOnce(&Bound<'_, PyAny>, &Call<'_, '_>) -> PyResult<T>,
+    ) -> Result<T, Failure> {
         let gone = || failure(code::ABORT, "the callback is gone");
         let callbacks = self.callbacks.upgrade().ok_or_else(gone)?;
         // It may wait for the interpreter, and take its time.
@@ -222,11 +232,13 @@ impl Callback {
                 .get(&self.id)
                 .map(|object| object.clone_ref(py));
             let object = object.ok_or_else(gone)?.into_bound(py);
-            let surroundings = callbacks.channel.surroundings();
+            let channel = channel.unwrap_or(&callbacks.channel);
+            let surroundings = channel.surroundings();
             let surroundings = surroundings.as_ref().and_then(Opaque::get::<Surroundings>);
             let context = surroundings.and_then(|of| of.context.as_ref());
             let call = Call {
                 callbacks: &callbacks,
+                channel,
                 context: context.map(|context| context.bind(py)),
                 port: surroundings.and_then(|of| of.port.as_ref()),
                 was_refused: Cell::new(false),
@@ -235,7 +247,7 @@ impl Callback {
             let _refusal = callbacks.reentrancy().refuse();
             work(&object, &call).map_err(|error| {
                 callbacks.report(&object, &error);
-                callbacks.failed(py, what, error)
+                callbacks.failed(py, channel, what, error)
             })
         });
         ran.unwrap_or_else(|| Err(failure(code::ABORT, "the interpreter is going down")))
@@ -276,7 +288,7 @@ impl Callbacks {
         error.clone_ref(py).write_unraisable(py, Some(&shown));
     }
 
-    fn failed(&self, py: Python<'_>, what: &str, error: PyErr) -> Failure {
+    fn failed(&self, py: Python<'_>, channel: &Channel, what: &str, error: PyErr) -> Failure {
         if exceptions::is_cancelled(py, &error) {
             return failure(code::INTERRUPT, "interrupted");
         }
@@ -287,7 +299,7 @@ impl Callbacks {
         } else {
             code::ERROR
         };
-        self.channel.fail(Opaque::new(error));
+        channel.fail(Opaque::new(error));
         // As sqlite3 has it.
         let is_too_big = self.is_blocking && result == code::TOOBIG;
         failure(
@@ -313,6 +325,7 @@ impl Drop for Callback {
 /// How a callback calls Python.
 pub struct Call<'a, 'py> {
     callbacks: &'a Callbacks,
+    channel: &'a Channel,
     context: Option<&'a Bound<'py, PyAny>>,
     port: Option<&'a Py<LoopPort>>,
     /// Nobody has awaited what the callback returned, or not to its end.
@@ -346,7 +359,7 @@ impl<'py> Call<'_, 'py> {
         let py = awaitable.py();
         let reentrancy = Arc::clone(self.callbacks.reentrancy());
         let question = Opaque::new(Question::new(awaitable.unbind(), reentrancy));
-        let operation = self.callbacks.channel.operation();
+        let operation = self.channel.operation();
         // Whoever waits for a blocking statement is in the middle of this call.
         let asked = match operation.filter(|_| !self.callbacks.is_blocking) {
             None => Asked::Nobody(question),

@@ -94,6 +94,15 @@ impl Home {
         }
     }
 
+    /// How what asks for tokens and the callable that gives them talk.
+    pub fn server_channel(&self) -> &Arc<Channel> {
+        match self {
+            Self::Local(_) | Self::Hosted(_) => self.channel(),
+            Self::Replica(replica) => replica.server_channel(),
+            Self::Offline(offline) => offline.server_channel(),
+        }
+    }
+
     /// Keeps a statement prepared until the pin is dropped, where statements are.
     pub fn pin(&self, sql: Arc<str>) -> Pin {
         match self {

@@ -18,6 +18,7 @@ use crate::replica::{self, Offline, Replica};
 
 use super::awaitable::Operation;
 use super::cached::interned;
+use super::callbacks;
 use super::connection::Connection;
 use super::encryption;
 use super::exceptions;
@@ -25,7 +26,7 @@ use super::home::Home;
 use super::link::Link;
 use super::options::Arguments;
 use super::parameters::seconds;
-use super::server::Companions;
+use super::server::{Companions, set_source};
 use super::services::Serve;
 use super::settings::Settings;
 
@@ -111,23 +112,18 @@ impl Companions<'_, '_> {
             return Err(exceptions::programming(py, message));
         }
         let (remote, callable) = self.remote(url.bind(py))?;
-        if let Some((callable, _)) = &callable
-            && py
-                .import(interned!(py, "inspect"))?
-                .call_method1(interned!(py, "iscoroutinefunction"), (callable,))?
-                .is_truthy()?
-        {
-            let message = "an auth_token that is async def is not supported by replicas: they sync while nobody awaits";
-            return Err(exceptions::not_supported(py, message));
-        }
         let path = Path::new(OsStr::from_bytes(file.filename.to_bytes())).to_owned();
         if self.follow.offline {
-            let offline = Offline::new(&path, file, remote, self.follow.interval);
-            // The callable runs beside the statements, and hears of nothing that they tell.
-            let link = Link::new(Home::Offline(offline), label, settings);
-            if let Some((callable, callback)) = callable {
-                let _ = callback.set(link.callbacks().add_callable(callable)?);
+            if let Some((callable, _)) = &callable
+                && callbacks::is_async(callable)?
+            {
+                let message =
+                    "an async def as auth_token together with offline=True is not supported";
+                return Err(exceptions::not_supported(py, message));
             }
+            let offline = Offline::new(&path, file, remote, self.follow.interval);
+            let link = Link::new(Home::Offline(offline), label, settings);
+            set_source(&link, callable)?;
             return Ok(link);
         }
         let replica = Replica::new(replica::Options {
@@ -139,9 +135,7 @@ impl Companions<'_, '_> {
             is_blocking: arguments.is_blocking,
         });
         let link = Link::new(Home::Replica(replica), label, settings);
-        if let Some((callable, callback)) = callable {
-            let _ = callback.set(link.callbacks().add_callable(callable)?);
-        }
+        set_source(&link, callable)?;
         Ok(link)
     }
 }

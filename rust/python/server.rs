@@ -12,11 +12,11 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use crate::core::TransactionMode;
+use crate::core::{Channel, TransactionMode};
 use crate::hosted::{self, Hosted};
-use crate::remote::{self, Secret, Token};
+use crate::remote::{self, Attendance, Remote, Secret, Token};
 
-use super::callbacks::Callback;
+use super::callbacks::{self, Callback};
 use super::exceptions;
 use super::home::Home;
 use super::link::Link;
@@ -25,8 +25,8 @@ use super::parameters::seconds;
 use super::replica::Follow;
 use super::settings::Settings;
 
-/// Where the callback of a callable will be.
-pub type Slot = Arc<OnceLock<Callback>>;
+/// Where the callback of a callable will be, and how it talks with whoever needs a token.
+pub type Slot = Arc<OnceLock<(Callback, Arc<Channel>)>>;
 
 /// A callable that gives tokens.
 type Source<'a, 'py> = (&'a Bound<'py, PyAny>, Slot);
@@ -86,16 +86,14 @@ impl Companions<'_, '_> {
         let (remote, callable) = self.remote(url)?;
         let mode: TransactionMode = settings.control.mode();
         let hosted = Hosted::new(hosted::Options {
-            remote,
+            remote: Remote::new(remote),
             timeout: seconds(arguments.timeout, "timeout")?,
             mode,
             is_blocking: arguments.is_blocking,
             detour: None,
         });
         let link = Link::new(Home::Hosted(hosted), shown(url.to_str()?), settings);
-        if let Some((callable, callback)) = callable {
-            let _ = callback.set(link.callbacks().add_callable(callable)?);
-        }
+        set_source(&link, callable)?;
         Ok(link)
     }
 
@@ -115,7 +113,7 @@ impl Companions<'_, '_> {
             Some(given) => match given.cast::<PyString>() {
                 Ok(token) => (Some(Token::Fixed(secret(token)?)), None),
                 Err(_) if given.is_callable() => {
-                    let source = source(Arc::clone(&callback));
+                    let source = source(Arc::clone(&callback), callbacks::is_async(given)?);
                     (Some(Token::Source(source)), Some(given))
                 }
                 Err(_) => {
@@ -201,17 +199,33 @@ fn secret(token: &Bound<'_, PyString>) -> PyResult<Secret> {
     Ok(Secret::new(text))
 }
 
+/// Makes a callable one of the callbacks of its connection.
+pub fn set_source(link: &Link, callable: Option<Source<'_, '_>>) -> PyResult<()> {
+    if let Some((callable, slot)) = callable {
+        let callback = link.callbacks().add_callable(callable)?;
+        let _ = slot.set((callback, Arc::clone(link.backend().server_channel())));
+    }
+    Ok(())
+}
+
 /// Where tokens come from: a callback, which is there before anybody asks.
-fn source(callback: Arc<OnceLock<Callback>>) -> Arc<dyn remote::TokenSource> {
-    hosted::token_source(move || {
+fn source(slot: Slot, is_async: bool) -> Arc<dyn remote::TokenSource> {
+    let ask = move |attendance| {
         let failed = |message: &str| {
             let error = remote::Error::new(remote::Kind::Auth, remote::Fate::NeverSent, message);
             error.with_code("AUTH_TOKEN")
         };
-        let callback = callback
+        let (callback, channel) = slot
             .get()
             .ok_or_else(|| failed("there is no auth token callable"))?;
-        let asked = callback.run("the auth_token callable failed", |callable, call| {
+        // What runs at the same time is not what the token is for.
+        let nobodys = Channel::default();
+        let channel = match attendance {
+            Attendance::Attended => channel,
+            Attendance::Unattended => &nobodys,
+        };
+        let what = "the auth_token callable failed";
+        let asked = callback.run_in(Some(channel), what, |callable, call| {
             let token = call.call(callable, PyTuple::empty(callable.py()))?;
             let token = token
                 .cast::<PyString>()
@@ -219,5 +233,6 @@ fn source(callback: Arc<OnceLock<Callback>>) -> Arc<dyn remote::TokenSource> {
             secret(token)
         });
         asked.map_err(|failure| failed(&failure.message))
-    })
+    };
+    hosted::token_source(ask, is_async)
 }

@@ -47,7 +47,20 @@ pub trait TokenSource: Send + Sync {
     ///
     /// # Errors
     /// Whatever keeps it from giving one; the request fails with that.
-    fn token(&self) -> TokenFuture;
+    fn token(&self, attendance: Attendance) -> TokenFuture;
+
+    /// Whether it can be asked only while somebody waits for what the token is for.
+    fn needs_attendance(&self) -> bool {
+        false
+    }
+}
+
+/// Whether somebody waits for what is done at a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attendance {
+    Attended,
+    /// It is done by itself, in the background.
+    Unattended,
 }
 
 /// What proves who we are.
@@ -78,8 +91,16 @@ impl fmt::Debug for Credentials {
 #[derive(Debug)]
 pub struct Authorizer {
     credentials: Credentials,
-    /// What the source gave last. Asked under the lock: streams that begin together ask once.
-    current: Mutex<Option<Secret>>,
+    /// Asked under the lock: streams that begin together ask once.
+    given: Mutex<Given>,
+}
+
+/// What a source gave last.
+#[derive(Debug, Default)]
+struct Given {
+    token: Option<Secret>,
+    /// The server does not take it.
+    is_refused: bool,
 }
 
 /// What one request carries.
@@ -95,15 +116,20 @@ impl Authorizer {
     pub fn new(credentials: Credentials) -> Self {
         Self {
             credentials,
-            current: Mutex::new(None),
+            given: Mutex::default(),
         }
+    }
+
+    /// Whether tokens can be asked for only while somebody waits.
+    pub fn needs_attendance(&self) -> bool {
+        matches!(&self.credentials, Credentials::Source(source) if source.needs_attendance())
     }
 
     /// What the next request carries.
     ///
     /// # Errors
     /// The source's, and `Usage` for a token that is no header.
-    pub async fn proof(&self) -> Result<Proof> {
+    pub async fn proof(&self, attendance: Attendance) -> Result<Proof> {
         let token = match &self.credentials {
             Credentials::None => return Ok(Proof::default()),
             Credentials::Basic(basic) => {
@@ -115,10 +141,18 @@ impl Authorizer {
             }
             Credentials::Token(token) => token.clone(),
             Credentials::Source(source) => {
-                let mut current = self.current.lock().await;
-                match &*current {
-                    Some(token) => token.clone(),
-                    None => current.insert(source.token().await?).clone(),
+                let mut given = self.given.lock().await;
+                match &given.token {
+                    // What was refused is better than nothing: the server may take it again.
+                    Some(token) if !given.is_refused || !can_ask(source, attendance) => {
+                        token.clone()
+                    }
+                    None if !can_ask(source, attendance) => return Err(nobody_to_ask()),
+                    _ => {
+                        let token = source.token(attendance).await?;
+                        given.is_refused = false;
+                        given.token.insert(token).clone()
+                    }
                 }
             }
         };
@@ -129,17 +163,26 @@ impl Authorizer {
     }
 
     /// The server refused it. Whether asking for another makes sense.
-    pub async fn refuse(&self, proof: &Proof) -> bool {
-        if !matches!(self.credentials, Credentials::Source(_)) {
+    pub async fn refuse(&self, proof: &Proof, attendance: Attendance) -> bool {
+        let Credentials::Source(source) = &self.credentials else {
             return false;
-        }
-        let mut current = self.current.lock().await;
+        };
+        let mut given = self.given.lock().await;
         // Another stream may have been faster, and have a new one.
-        if *current == proof.token {
-            *current = None;
-        }
-        true
+        let is_last = given.token == proof.token;
+        given.is_refused |= is_last;
+        !is_last || can_ask(source, attendance)
     }
+}
+
+fn can_ask(source: &Arc<dyn TokenSource>, attendance: Attendance) -> bool {
+    attendance == Attendance::Attended || !source.needs_attendance()
+}
+
+fn nobody_to_ask() -> Error {
+    let message = "there is no auth token yet: the callable that gives them is awaited, and nobody awaits what is done in \
+                   the background";
+    Error::new(Kind::Auth, Fate::NeverSent, message).with_code("AUTH_TOKEN")
 }
 
 impl Proof {

@@ -23,7 +23,7 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{Credentials, Secret, TokenFuture, TokenSource};
+pub use auth::{Attendance, Credentials, Secret, TokenFuture, TokenSource};
 pub use connect::Socket;
 pub use error::{Error, Fate, Kind, Result};
 pub use http::{Answer, Messenger};

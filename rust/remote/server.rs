@@ -12,19 +12,21 @@ use tokio::sync::Mutex;
 
 use crate::core::{Area, Notes, Severity};
 
-use super::auth::{Authorizer, Proof};
+use super::auth::{Attendance, Authorizer, Proof};
 use super::connect::{self, within};
 use super::error::Result;
 use super::options::Options;
 use super::proto::Protocol;
 use super::stream::Stream;
+use super::url::Transport;
 use super::websocket::Socket;
 
 /// One server.
 #[derive(Debug)]
 pub struct Remote {
     options: Options,
-    authorizer: Authorizer,
+    authorizer: Arc<Authorizer>,
+    attendance: Attendance,
     /// One more than the place in `PROTOCOLS`; 0: nobody asked yet.
     protocol: AtomicU8,
     socket: Mutex<Option<Arc<Socket>>>,
@@ -43,13 +45,52 @@ impl Remote {
     /// A server that nobody connected to yet.
     pub fn new(options: Options) -> Arc<Self> {
         let authorizer = Authorizer::new(options.credentials.clone());
+        Self::with(
+            options,
+            Arc::new(authorizer),
+            Attendance::Attended,
+            Arc::default(),
+        )
+    }
+
+    /// The same server over HTTP, and with the same tokens.
+    pub fn over_http(&self) -> Arc<Self> {
+        let mut options = self.options.clone();
+        options.target.transport = Transport::Http;
+        let authorizer = Arc::clone(&self.authorizer);
+        Self::with(
+            options,
+            authorizer,
+            self.attendance,
+            Arc::clone(&self.notes),
+        )
+    }
+
+    /// The same, for what nobody waits for.
+    pub fn unattended(&self) -> Arc<Self> {
+        let (options, notes) = (self.options.clone(), Arc::clone(&self.notes));
+        Self::with(
+            options,
+            Arc::clone(&self.authorizer),
+            Attendance::Unattended,
+            notes,
+        )
+    }
+
+    fn with(
+        options: Options,
+        authorizer: Arc<Authorizer>,
+        attendance: Attendance,
+        notes: Arc<Notes>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             options,
             authorizer,
+            attendance,
             protocol: AtomicU8::new(0),
             socket: Mutex::default(),
             sql_ids: AtomicI32::new(0),
-            notes: Arc::default(),
+            notes,
         })
     }
 
@@ -91,6 +132,17 @@ impl Remote {
         Ok(self.proof().await?.header)
     }
 
+    /// Asks for the token that unattended work needs, if it could not ask for it itself.
+    ///
+    /// # Errors
+    /// The token source's.
+    pub async fn prepare_unattended(&self) -> Result<()> {
+        if self.authorizer.needs_attendance() {
+            self.proof().await?;
+        }
+        Ok(())
+    }
+
     /// A number for `StoreSql` that no other stream of this server uses: over a WebSocket they share one space.
     pub fn next_sql_id(&self) -> i32 {
         self.sql_ids.fetch_add(1, Ordering::Relaxed)
@@ -102,12 +154,13 @@ impl Remote {
     /// The token source's; `Timeout` when it takes too long.
     pub(super) async fn proof(&self) -> Result<Proof> {
         let what = "getting the auth token";
-        within(self.options.connect_timeout, what, self.authorizer.proof()).await
+        let proof = self.authorizer.proof(self.attendance);
+        within(self.options.connect_timeout, what, proof).await
     }
 
     /// The server refused the proof; whether to try with another.
     pub(super) async fn refuse(&self, proof: &Proof) -> bool {
-        let may_ask = self.authorizer.refuse(proof).await;
+        let may_ask = self.authorizer.refuse(proof, self.attendance).await;
         if may_ask {
             self.note(
                 Severity::Info,

@@ -13,7 +13,7 @@ use crate::core::{
     self, Action, Backend, Birth, Channel, Command, Guest, Lifetimes, Limits, Local, Look, Pool,
     Role, Service, Shared, Status, TransactionMode,
 };
-use crate::hosted::{self, Hosted};
+use crate::hosted::{self, Hosted, Standing};
 use crate::remote::{self, Remote};
 
 use super::router::{self, Router};
@@ -50,24 +50,24 @@ impl Replica {
             ..options.file
         };
         let local = Local::new(file.clone());
-        let syncs = Remote::new(options.remote.clone());
+        let remote = Remote::new(options.remote);
         let router = Arc::new(Router::new(
             Site::find(&options.path),
             file,
             Arc::clone(&local),
-            syncs,
+            remote.over_http(),
             options.reads_own_writes,
             options.interval,
         ));
         let writes = hosted::Options {
-            remote: options.remote,
+            remote,
             timeout,
             mode,
             is_blocking: options.is_blocking,
             detour: None,
         };
         let hosted = Hosted::new(router::options_of(writes, &router));
-        let _ = router.status.set(Arc::clone(hosted.shared_status()));
+        router.belong_to(&hosted);
         Arc::new(Self {
             local,
             hosted,
@@ -132,14 +132,14 @@ impl Replica {
         if self.hosted.is_inherited() || !command.modes.is_empty() {
             return false;
         }
+        let stands = |standing| self.hosted.standing_of(command) == Some(standing);
         match &command.action {
             Action::Fetch { rows, .. } | Action::CloseRows(rows) => !rows.is_remote(),
+            Action::Execute(_) if command.block.is_some() => stands(Standing::Aside),
             Action::Execute(execute) => {
-                command.block.is_none()
-                    && self.router.is_for_file(&execute.sql)
-                    && self.hosted.is_at_rest()
+                self.router.is_for_file(&execute.sql) && stands(Standing::Free)
             }
-            Action::Serve(service) => router::is_of_file(service) && self.hosted.is_at_rest(),
+            Action::Serve(service) => router::is_of_file(service) && stands(Standing::Free),
             _ => false,
         }
     }

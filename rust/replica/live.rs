@@ -32,10 +32,13 @@ type Proof = Arc<Mutex<Option<HeaderValue>>>;
 
 /// A replica's file, open.
 pub struct Live {
+    /// Where its sockets go, and how long they wait; what is said on them is up to whoever syncs.
     pub(super) remote: Arc<Remote>,
     pub(super) database: Database,
-    pub(super) proof: Proof,
+    proof: Proof,
     pub(super) turn: tokio::sync::Mutex<Turn>,
+    /// The last sync succeeded.
+    pub(super) is_sound: AtomicBool,
     /// The process ends: no sync begins any more.
     pub(super) is_ending: AtomicBool,
     pub(super) path: PathBuf,
@@ -68,21 +71,25 @@ impl Opened for Live {
         &self.remote
     }
 
-    /// Opens a file, and syncs it if it was never synced before.
+    /// Opens a file.
     ///
     /// # Errors
-    /// Those of the file, and of the server.
+    /// Those of the file.
     async fn open(path: &Path, options: &core::Options, remote: &Arc<Remote>) -> Result<Arc<Self>> {
         let (path, options, remote) = (path.to_owned(), options.clone(), Arc::clone(remote));
         // A task of its own: an open that nobody waits for any more is not left half done.
-        let opening = tokio::spawn(async move {
-            let live = Arc::new(Self::make(&path, options, remote).await?);
-            if live.status().index.is_none() {
-                live.sync(None).await?;
-            }
-            Ok(live)
-        });
-        opening.await.unwrap_or_else(|_| Err(cut_off()))
+        let opening = tokio::spawn(async move { Self::make(&path, options, remote).await });
+        let made = opening.await.unwrap_or_else(|_| Err(cut_off()));
+        made.map(Arc::new)
+    }
+
+    /// Syncs it if it was never synced before.
+    async fn prepare(live: &Arc<Self>, remote: &Arc<Remote>) -> Result<()> {
+        let is_new = live.status().index.is_none();
+        if is_new {
+            live.sync(remote, None).await?;
+        }
+        Ok(())
     }
 }
 
@@ -131,6 +138,7 @@ impl Live {
             database,
             proof,
             turn: tokio::sync::Mutex::default(),
+            is_sound: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
             path: path.to_owned(),
             log: Mutex::new(files::log_of(path)),
@@ -156,6 +164,11 @@ impl Live {
 
     pub(super) fn set_log(&self, log: Option<[u8; 16]>) {
         *lock(&self.log) = log;
+    }
+
+    /// From now on libsql proves with this who it is.
+    pub(super) fn set_proof(&self, proof: Option<HeaderValue>) {
+        *lock(&self.proof) = proof;
     }
 
     /// The process ends: waits for the sync that runs, for libsql panics if its threads are taken away.

@@ -6,6 +6,7 @@
 //! Thread: commands come from any; syncs run on the network runtime.
 //! Must not know: Python, how frames are applied (the libsql crate does), how requests travel.
 
+mod asking;
 mod backend;
 mod connector;
 mod files;

@@ -1,13 +1,13 @@
 //! Router: where each command of a replica's connection is run.
 //!
-//! Owns what was learnt about SQL texts, whether the connection has written what the file does not have yet, and the task
-//! that syncs by itself.
+//! Owns what was learnt about SQL texts, what the connection has written, and the task that syncs by itself.
 //! Thread: `is_for_file` on the caller's, the rest on the network runtime, one command after the other.
 //! Invariant: a read that follows a write of this connection sees it, or fails, unless `read_your_writes` is off.
 //! Must not know: Python.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
@@ -17,15 +17,16 @@ use lru::LruCache;
 use tokio::task::AbortHandle;
 
 use crate::core::{
-    self, Action, Area, Backend, Cancelled, Command, Error, Event, Execute, Kind, Local, Outcome,
-    Place, Reply, Result, Service, Severity, Shared, Status,
+    self, Action, Area, Backend, Block, Channel, Command, Error, Execute, Kind, Local, ModeChange,
+    Opaque, Outcome, Place, Reply, Result, Service, Severity, Shared, Status,
 };
-use crate::hosted::{self, Detour, Statement, Turn, stoppable, stopped};
+use crate::hosted::{self, Detour, Hosted, Standing, Statement, Turn, stoppable, stopped};
 use crate::remote::Remote;
 
+use super::asking::{ask, ask_no_more, finish};
 use super::live::{Live, lock};
 use super::site::Site;
-use super::sync::Target;
+use super::sync::{Target, last_change};
 
 /// Texts that are remembered.
 const KNOWN: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
@@ -35,6 +36,7 @@ pub struct Router {
     site: Arc<Site<Live>>,
     options: core::Options,
     local: Arc<Local>,
+    /// How syncs reach the server: over HTTP, as libsql's do.
     remote: Arc<Remote>,
     reads_own_writes: bool,
     interval: Option<Duration>,
@@ -45,7 +47,8 @@ pub struct Router {
     is_behind: AtomicBool,
     /// Its number, if the server has told.
     target: Mutex<Option<Target>>,
-    pub(super) status: OnceLock<Arc<Status>>,
+    /// Of the connection that it chooses for: how it stands, and how its callables talk with who awaits.
+    of_server: OnceLock<(Arc<Status>, Arc<Channel>)>,
 }
 
 /// What neither the file nor the server can do for a replica.
@@ -95,8 +98,14 @@ impl Router {
             known: Mutex::new(LruCache::new(KNOWN)),
             is_behind: AtomicBool::new(false),
             target: Mutex::new(None),
-            status: OnceLock::new(),
+            of_server: OnceLock::new(),
         }
+    }
+
+    /// Chooses for this connection.
+    pub fn belong_to(&self, hosted: &Hosted) {
+        let status = Arc::clone(hosted.shared_status());
+        let _ = self.of_server.set((status, Arc::clone(hosted.channel())));
     }
 
     /// Whether a statement may go to the file as it is, without a look at it.
@@ -133,62 +142,104 @@ impl Router {
     }
 
     /// Has the file run a read, after a sync if the server has more for it.
-    async fn read(&self, command: Command) {
-        if self.is_behind()
-            && !command.operation.is_done()
-            && let Err(error) = self.catch_up().await
-        {
-            let error = unseen("the write before this read was done", &error);
-            finish(&command.operation, Err(error));
-            return;
+    async fn read(&self, mut command: Command) {
+        if self.is_behind() && !command.operation.is_done() {
+            let surroundings = command.surroundings.take();
+            let caught_up = self.attended(&command.operation, surroundings.as_ref(), async {
+                // What was submitted before the write is not to see it.
+                drop(ask(&self.local, Action::SetMode, None).await);
+                self.catch_up().await
+            });
+            if let Err(error) = caught_up.await {
+                let error = if command.operation.stop().is_some() {
+                    error
+                } else {
+                    unseen("the write before this read was done", &error)
+                };
+                finish(&command.operation, Err(error));
+                command.operation.leave();
+                return;
+            }
+            command.surroundings = surroundings;
         }
         self.local.submit(command);
     }
 
+    /// Syncs until the file has what this connection has written.
     async fn catch_up(&self) -> Result<()> {
-        // What was submitted before the write is not to see it.
-        drop(ask(&self.local, Action::SetMode).await);
+        let live = self.live()?;
         let target = *lock(&self.target);
-        self.live()?.sync(target).await?;
+        if target.is_some() {
+            live.sync(&self.remote, target).await?;
+        } else {
+            // Most servers have everything at once, so that the number only confirms it.
+            let log = live.log();
+            let (index, synced) =
+                tokio::try_join!(last_change(&self.remote), live.sync(&self.remote, None))?;
+            if let Some(target) = index.map(|index| Target { index, log })
+                && !target.is_reached(&live, synced.index)
+            {
+                live.sync(&self.remote, Some(target)).await?;
+            }
+        }
         self.is_behind.store(false, Ordering::Release);
         Ok(())
     }
 
-    async fn serve(&self, operation: &Shared, service: Service) {
+    /// Does something until the operation is told to stop, whose caller is asked for a token if there has to be one.
+    async fn attended<T>(
+        &self,
+        operation: &Shared,
+        surroundings: Option<&Opaque>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let channel = self.of_server.get().map(|(_, channel)| channel);
+        if let (Some(channel), Some(surroundings)) = (channel, surroundings) {
+            channel.begin(Some(surroundings.clone()), operation);
+        }
+        let mut work = pin!(work);
+        let done = poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Pending => operation
+                .poll_gone(context)
+                .map(|()| Err(stopped(operation))),
+            done => done,
+        });
+        let done = done.await;
+        let cause = channel.and_then(|channel| channel.end());
+        done.map_err(|error| Error { cause, ..error })
+    }
+
+    async fn serve(&self, operation: &Shared, surroundings: Option<&Opaque>, service: Service) {
         if !operation.claim() {
             return;
         }
-        let live = self.live();
-        let result = match (live, service) {
-            (Err(error), _) => Err(error),
-            (Ok(live), Service::Sync { until }) => {
-                let until = until.map(|index| Target { index, log: None });
-                let synced = stoppable(operation, live.sync(until)).await;
-                synced
-                    .unwrap_or_else(|| Err(stopped(operation)))
-                    .map(Reply::Synced)
+        let served = self.attended(operation, surroundings, async {
+            let live = self.live()?;
+            let Service::Sync { until } = service else {
+                return Ok(Reply::SyncStatus(Box::new(live.status().clone())));
+            };
+            let until = until.map(|index| Target { index, log: None });
+            let synced = live.sync(&self.remote, until).await?;
+            let target = *lock(&self.target);
+            if target.is_some_and(|target| target.is_reached(&live, synced.index)) {
+                self.is_behind.store(false, Ordering::Release);
             }
-            (Ok(live), _) => {
-                let status = live.status().clone();
-                Ok(Reply::SyncStatus(Box::new(status)))
-            }
-        };
-        if let Ok(Reply::Synced(synced)) = &result
-            && lock(&self.target).is_none_or(|target| synced.index >= Some(target.index))
-        {
-            self.is_behind.store(false, Ordering::Release);
-        }
-        let result = result.map(|reply| Outcome {
+            Ok(Reply::Synced(synced))
+        });
+        let result = served.await.map(|reply| Outcome {
             reply: Some(reply),
             ..Outcome::default()
         });
+        if result.is_err() {
+            ask_no_more(operation);
+        }
         if operation.finish(result).is_some() {
             operation.leave();
         }
     }
 
     /// Chooses; `Some`: it is for the server.
-    async fn choose(&self, mut command: Command, is_free: bool) -> Option<Command> {
+    async fn choose(&self, mut command: Command, standing: Standing) -> Option<Command> {
         if let Some(what) = refusal(&command.action) {
             let message = format!("{what} is not supported");
             finish(
@@ -207,28 +258,45 @@ impl Router {
                 }
                 let action = std::mem::replace(&mut command.action, Action::SetMode);
                 if let Action::Serve(service) = action {
-                    self.serve(&command.operation, service).await;
+                    let surroundings = command.surroundings.as_ref();
+                    self.serve(&command.operation, surroundings, service).await;
                 }
-                None
+                for_server(command.modes)
             }
             Action::Serve(service) if is_of_file(service) => {
+                let modes = std::mem::take(&mut command.modes);
                 self.local.submit(command);
-                None
+                for_server(modes)
             }
-            Action::Fetch { rows, .. } | Action::CloseRows(rows) if !rows.is_remote() => {
+            Action::Fetch { rows, .. } | Action::CloseRows(rows) => {
+                if rows.is_remote() {
+                    return Some(command);
+                }
                 self.local.submit(command);
                 None
             }
             Action::Execute(execute) => {
-                let is_read = is_free && command.block.is_none() && self.is_read(execute).await;
+                let is_read = match standing {
+                    Standing::Aside => true,
+                    Standing::Free => command.block.is_none() && self.is_read(execute).await,
+                    Standing::Bound => false,
+                };
                 execute.rows.set_remote(!is_read);
                 if !is_read {
                     return Some(command);
                 }
                 let modes = std::mem::take(&mut command.modes);
-                self.read(command).await;
-                // The file has no transactions; whoever has is told.
-                (!modes.is_empty()).then(|| Command::new(Action::SetMode, modes, None))
+                if standing == Standing::Aside {
+                    self.local.submit(command);
+                } else {
+                    self.read(command).await;
+                }
+                for_server(modes)
+            }
+            _ if standing == Standing::Aside => {
+                let modes = std::mem::take(&mut command.modes);
+                self.local.submit(command);
+                for_server(modes)
             }
             _ => Some(command),
         }
@@ -239,17 +307,18 @@ impl Router {
     }
 
     fn start_ticker(&self, live: &Arc<Live>) {
-        let (Some(interval), Some(status)) = (self.interval, self.status.get()) else {
+        let (Some(interval), Some((status, _))) = (self.interval, self.of_server.get()) else {
             return;
         };
         let (live, status) = (Arc::downgrade(live), Arc::clone(status));
+        let remote = self.remote.unattended();
         let task = tokio::spawn(async move {
             let mut has_warned = false;
             loop {
                 let Some(live) = live.upgrade() else {
                     return;
                 };
-                let synced = live.sync(None).await;
+                let synced = live.sync(&remote, None).await;
                 drop(live);
                 match synced {
                     Ok(_) => has_warned = false,
@@ -294,7 +363,13 @@ impl Detour for Router {
         Box::pin(async move {
             let opening = async {
                 let live = self.site.open(&self.options, &self.remote).await?;
-                ask(&self.local, Action::Open).await?;
+                if self.interval.is_some()
+                    && let Err(error) = self.remote.prepare_unattended().await
+                {
+                    // The file is as good as ever.
+                    live.note_failure(&error.into());
+                }
+                ask(&self.local, Action::Open, Some(Action::UndoOpen)).await?;
                 Ok(live)
             };
             let live = stoppable(operation, opening)
@@ -308,36 +383,58 @@ impl Detour for Router {
 
     fn undo_open(&self) -> Turn<'_, ()> {
         Box::pin(async move {
-            drop(ask(&self.local, Action::UndoOpen).await);
+            drop(ask(&self.local, Action::UndoOpen, None).await);
             self.let_go();
         })
     }
 
     fn close(&self) -> Turn<'_, ()> {
         Box::pin(async move {
-            drop(ask(&self.local, Action::Close).await);
+            drop(ask(&self.local, Action::Close, None).await);
             self.let_go();
         })
     }
 
-    fn take(&self, command: Command, is_free: bool) -> Turn<'_, Option<Command>> {
-        Box::pin(self.choose(command, is_free))
+    fn take(&self, command: Command, standing: Standing) -> Turn<'_, Option<Command>> {
+        Box::pin(self.choose(command, standing))
     }
 
-    fn written(&self, index: Option<u64>, is_pooled: bool) -> Turn<'_, Result<()>> {
+    fn written<'a>(
+        &'a self,
+        operation: &'a Shared,
+        index: Option<u64>,
+        is_pooled: bool,
+    ) -> Turn<'a, Result<()>> {
         let log = self.live().ok().and_then(|live| live.log());
-        let target = index.map(|index| Target { index, log });
-        *lock(&self.target) = target;
+        *lock(&self.target) = index.map(|index| Target { index, log });
         self.is_behind.store(true, Ordering::Release);
         Box::pin(async move {
             if !is_pooled || !self.reads_own_writes {
                 return Ok(());
             }
-            let live = self.live()?;
-            let synced = live.sync(target).await;
-            synced
-                .map(drop)
-                .map_err(|error| unseen("the write was done", &error))
+            let caught_up = stoppable(operation, self.catch_up()).await;
+            let caught_up = caught_up.unwrap_or_else(|| Err(stopped(operation)));
+            caught_up.map_err(|error| unseen("the write was done", &error))
+        })
+    }
+
+    fn enter<'a>(&'a self, block: &'a Arc<Block>) -> Turn<'a, Result<()>> {
+        Box::pin(async move {
+            if self.is_behind() {
+                let caught_up = self.catch_up().await;
+                caught_up
+                    .map_err(|error| unseen("the write before this block was done", &error))?;
+            }
+            let undo = leave(block, false);
+            ask(&self.local, Action::Enter(Arc::clone(block)), Some(undo)).await?;
+            Ok(())
+        })
+    }
+
+    fn leave<'a>(&'a self, block: &'a Arc<Block>, commits: bool) -> Turn<'a, Result<()>> {
+        Box::pin(async move {
+            ask(&self.local, leave(block, commits), None).await?;
+            Ok(())
         })
     }
 }
@@ -362,51 +459,21 @@ fn unseen(what: &str, why: &Error) -> Error {
         format!("{what}, but the replica can't be synced, so that reads would not see it: {why}");
     Error {
         code: why.code.clone(),
+        cause: why.cause.clone(),
         ..Error::new(Kind::Sync, message)
     }
 }
 
-pub(super) fn finish(operation: &Shared, result: Result<Outcome>) {
-    if operation.claim() {
-        drop(operation.finish(result));
+fn leave(block: &Arc<Block>, commits: bool) -> Action {
+    Action::Leave {
+        block: Arc::clone(block),
+        commits,
     }
 }
 
-/// A command to the file's connection that the router itself waits for.
-struct Asking<'a> {
-    local: &'a Arc<Local>,
-    operation: Shared,
-}
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        if let Cancelled::Undelivered(Ok(Outcome { opened: true, .. })) = self.operation.abandon() {
-            let undo = Command::new(Action::UndoOpen, Vec::new(), None);
-            self.local.submit(undo);
-        }
-    }
-}
-
-pub(super) async fn ask(local: &Arc<Local>, action: Action) -> Result<Outcome> {
-    ask_with(local, Command::new(action, Vec::new(), None)).await
-}
-
-pub(super) async fn ask_with(local: &Arc<Local>, command: Command) -> Result<Outcome> {
-    let asking = Asking {
-        local,
-        operation: Arc::clone(&command.operation),
-    };
-    local.submit(command);
-    poll_fn(|context| {
-        loop {
-            match asking.operation.poll(context) {
-                Poll::Ready(Event::Finished(result)) => return Poll::Ready(result),
-                Poll::Ready(Event::Progress) => {}
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    })
-    .await
+/// The file has no transactions that a mode is about; the server's connection is told of a changed one.
+fn for_server(modes: Vec<ModeChange>) -> Option<Command> {
+    (!modes.is_empty()).then(|| Command::new(Action::SetMode, modes, None))
 }
 
 /// The options of the connection to a server that a replica writes with.

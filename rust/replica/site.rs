@@ -27,6 +27,8 @@ pub trait Opened: Sized + Send + Sync + 'static {
         options: &core::Options,
         remote: &Arc<Remote>,
     ) -> impl Future<Output = Result<Arc<Self>>> + Send;
+    /// Does what it needs before it can be read, for somebody who waits.
+    fn prepare(live: &Arc<Self>, remote: &Arc<Remote>) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// A file that is, or may become, a replica.
@@ -64,11 +66,17 @@ impl<L: Opened> Site<L> {
         })
     }
 
-    /// Opens it, or joins those who have it open.
+    /// Opens it, or joins those who have it open; syncs it if it was never synced before.
     ///
     /// # Errors
     /// Those of the file, and of the server if the file has nothing yet.
     pub async fn open(&self, options: &core::Options, remote: &Arc<Remote>) -> Result<Arc<L>> {
+        let live = self.live(options, remote).await?;
+        L::prepare(&live, remote).await?;
+        Ok(live)
+    }
+
+    async fn live(&self, options: &core::Options, remote: &Arc<Remote>) -> Result<Arc<L>> {
         let mut gate = self.gate.lock().await;
         if let Some(live) = gate.upgrade() {
             if are_same(live.remote(), remote) {

@@ -247,7 +247,10 @@ impl JsonResult {
     }
 
     fn into_batch(self) -> Result<BatchResult, Fault> {
-        let mut batch = BatchResult::default();
+        let mut batch = BatchResult {
+            replication_index: self.replication_index.and_then(Index::number),
+            ..BatchResult::default()
+        };
         for (step, result) in (0..).zip(self.step_results) {
             if let Some(result) = result {
                 batch.steps.insert(step, Ok(result.into_statement()?));

@@ -349,6 +349,10 @@ fn decode_statement(bytes: &[u8]) -> Result<StatementResult, Fault> {
 fn decode_batch(bytes: &[u8]) -> Result<BatchResult, Fault> {
     let mut result = BatchResult::default();
     read(bytes, |map, field| {
+        if map == 3 {
+            result.replication_index = Some(field.uint()?);
+            return Ok(());
+        }
         // A map is a list of messages: the key is field 1, the value field 2.
         let (mut step, mut value): (u32, &[u8]) = (0, &[]);
         read(field.bytes()?, |number, field| {

@@ -68,6 +68,8 @@ pub struct Description {
 #[derive(Debug, Default, PartialEq)]
 pub struct BatchResult {
     pub steps: BTreeMap<u32, std::result::Result<StatementResult, ServerError>>,
+    /// As a statement's, for all of it.
+    pub replication_index: Option<u64>,
 }
 
 /// An error as the server words it.

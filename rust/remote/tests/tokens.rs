@@ -118,7 +118,7 @@ fn a_source_that_gave_an_old_token_is_asked_again() {
     struct Source(std::sync::Mutex<Vec<String>>);
 
     impl TokenSource for Source {
-        fn token(&self) -> TokenFuture {
+        fn token(&self, _attendance: Attendance) -> TokenFuture {
             let token = self.0.lock().unwrap().pop().unwrap();
             Box::pin(async move { Ok(Secret::new(token)) })
         }
@@ -145,7 +145,7 @@ fn a_source_that_gave_an_old_token_is_asked_again() {
 struct Counting(AtomicUsize);
 
 impl TokenSource for Counting {
-    fn token(&self) -> TokenFuture {
+    fn token(&self, _attendance: Attendance) -> TokenFuture {
         let number = self.0.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move { Ok(Secret::new(format!("token {number}"))) })
     }
@@ -210,7 +210,7 @@ fn a_source_that_does_not_answer_is_a_timeout() {
     struct Silent;
 
     impl TokenSource for Silent {
-        fn token(&self) -> TokenFuture {
+        fn token(&self, _attendance: Attendance) -> TokenFuture {
             Box::pin(std::future::pending())
         }
     }

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 use crate::core::{
-    self, Action, Area, Backend, Birth, Command, Error, Guest, Kind, Local, Look, Outcome, Phase,
-    Reply, Result, Service, Severity, Shared, Status, runtime, wait_for_end,
+    self, Action, Area, Backend, Birth, Channel, Command, Error, Guest, Kind, Local, Look, Outcome,
+    Phase, Reply, Result, Service, Severity, Shared, Status, runtime, wait_for_end,
 };
 use crate::hosted::{stoppable, stopped};
 use crate::remote::{self, Remote};
 
+use super::super::asking::{ask, ask_with, finish};
 use super::super::live::lock;
-use super::super::router::{ask, ask_with, finish};
 use super::super::site::Site;
 use super::live::Live;
 
@@ -34,6 +34,8 @@ pub struct Offline {
     remote: Arc<Remote>,
     interval: Option<Duration>,
     is_blocking: bool,
+    /// Nobody answers there: the callable runs beside the statements, and hears of nothing that they tell.
+    channel: Arc<Channel>,
     part: Mutex<Part>,
 }
 
@@ -79,8 +81,14 @@ impl Offline {
             remote: Remote::new(remote),
             interval,
             is_blocking,
+            channel: Arc::default(),
             part: Mutex::default(),
         })
+    }
+
+    /// How what asks for tokens and the callable that gives them talk.
+    pub const fn server_channel(&self) -> &Arc<Channel> {
+        &self.channel
     }
 
     /// The connection to the file.
@@ -123,7 +131,12 @@ impl Offline {
         let opening = async {
             let live = self.site.open(&self.options, &self.remote).await?;
             lock(&self.part).live = Some(Arc::clone(&live));
-            let opened = ask_with(&self.local, Command::new(Action::Open, modes, None)).await?;
+            let opened = ask_with(
+                &self.local,
+                Command::new(Action::Open, modes, None),
+                Some(Action::UndoOpen),
+            )
+            .await?;
             self.start_ticker(&live);
             Ok(opened)
         };
@@ -133,7 +146,7 @@ impl Offline {
             self.let_go();
         }
         if operation.finish(result).is_some() {
-            drop(ask(&self.local, Action::UndoOpen).await);
+            drop(ask(&self.local, Action::UndoOpen, None).await);
             self.let_go();
             operation.leave();
         }
@@ -147,7 +160,7 @@ impl Offline {
             ..
         } = command;
         let claimed = operation.claim();
-        let done = ask_with(&self.local, Command::new(action, modes, None)).await;
+        let done = ask_with(&self.local, Command::new(action, modes, None), None).await;
         // Who is told that it is closed may delete the file.
         if self.local.status().phase() != Phase::Open {
             self.let_go();
@@ -186,7 +199,7 @@ impl Offline {
             }
             // After what this connection was told before, and outside of its transactions.
             let rest = Command::new(Action::Serve(Service::Rest), modes, block);
-            ask_with(&self.local, rest).await?;
+            ask_with(&self.local, rest, None).await?;
             live.sync().await.map(Reply::Synced)
         };
         let served = stoppable(&operation, work).await;

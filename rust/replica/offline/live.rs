@@ -197,6 +197,11 @@ impl Opened for Live {
         });
         opening.await.unwrap_or_else(|_| Err(cut_off()))
     }
+
+    /// Nothing: opening has fetched it.
+    async fn prepare(_: &Arc<Self>, _: &Arc<Remote>) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Live {

@@ -191,7 +191,7 @@ fn every_answer_is_understood() {
         (result.affected_row_count, result.last_insert_rowid),
         (7, Some(-1))
     );
-    let Ok(Response::Batch(BatchResult { steps })) = &results[1] else {
+    let Ok(Response::Batch(BatchResult { steps, .. })) = &results[1] else {
         panic!("{results:?}");
     };
     assert!(steps[&0].is_ok() && steps[&1].is_err() && steps.len() == 2);

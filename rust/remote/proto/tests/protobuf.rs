@@ -53,6 +53,7 @@ pub fn pipeline_response() -> schema::PipelineResponse {
     let batch = schema::BatchResult {
         results: [(0, statement_result(1)), (2, statement_result(0))].into(),
         errors: [(1, error("no"))].into(),
+        replication_index: Some(9),
     };
     let description = Description {
         parameters: vec![super::super::Parameter { name: None }],
@@ -310,7 +311,11 @@ fn every_answer_is_understood() {
         ValueRef::Blob(&[0, 255]),
     ];
     assert_eq!(cells(&result.rows, 2), expected);
-    let Ok(Response::Batch(BatchResult { steps })) = &results[1] else {
+    let Ok(Response::Batch(BatchResult {
+        steps,
+        replication_index: Some(9),
+    })) = &results[1]
+    else {
         panic!("{results:?}");
     };
     assert_eq!(steps.keys().collect::<Vec<_>>(), [&0, &1, &2]);

@@ -56,6 +56,7 @@ messages! {
         results: std::collections::BTreeMap<u32, StatementResult>,
         #[prost(btree_map = "uint32, message", tag = "2")]
         errors: std::collections::BTreeMap<u32, ServerError>,
+        #[prost(uint64, optional, tag = "3")] replication_index: Option<u64>,
     }
     OfDescription { #[prost(message, optional, tag = "1")] result: Option<Description>, }
     OfAutocommit { #[prost(bool, tag = "1")] is_autocommit: bool, }
