@@ -78,7 +78,8 @@ def save(figure: Figure, path: Path) -> None:
 def logarithmic(*axis: Axis) -> None:
     """Let axes be logarithmic, with plain numbers."""
     for one in axis:
-        one.axes.set(**{f"{one.axis_name}scale": "log"})
+        name = one.axis_name  # type: ignore[attr-defined,unused-ignore] # of each kind of axis
+        one.axes.set(**{f"{name}scale": "log"})
         one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
         least, greatest = one.get_view_interval()
         if greatest > least * DECADE:

@@ -277,7 +277,7 @@ fn unlocked<T>(
     loop {
         match work() {
             Err(error) if error.primary() == code::BUSY && since.elapsed() < patience => {
-                sleep(LOOK)
+                sleep(LOOK);
             }
             done => return done,
         }

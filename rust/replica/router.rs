@@ -148,7 +148,7 @@ impl Router {
             let caught_up = self.attended(&command.operation, surroundings.as_ref(), async {
                 // What was submitted before the write is not to see it.
                 drop(ask(&self.local, Action::SetMode, None).await);
-                self.catch_up().await
+                Box::pin(self.catch_up()).await
             });
             if let Err(error) = caught_up.await {
                 let error = if command.operation.stop().is_some() {
@@ -202,7 +202,7 @@ impl Router {
             Poll::Pending => operation
                 .poll_gone(context)
                 .map(|()| Err(stopped(operation))),
-            done => done,
+            done @ Poll::Ready(_) => done,
         });
         let done = done.await;
         let cause = channel.and_then(|channel| channel.end());
@@ -289,7 +289,7 @@ impl Router {
                 if standing == Standing::Aside {
                     self.local.submit(command);
                 } else {
-                    self.read(command).await;
+                    Box::pin(self.read(command)).await;
                 }
                 for_server(modes)
             }
@@ -412,7 +412,7 @@ impl Detour for Router {
             if !is_pooled || !self.reads_own_writes {
                 return Ok(());
             }
-            let caught_up = stoppable(operation, self.catch_up()).await;
+            let caught_up = stoppable(operation, Box::pin(self.catch_up())).await;
             let caught_up = caught_up.unwrap_or_else(|| Err(stopped(operation)));
             caught_up.map_err(|error| unseen("the write was done", &error))
         })

@@ -183,7 +183,7 @@ impl State {
         if spool.is_empty() {
             return Ok(done);
         }
-        if spool.len() % size != 0 {
+        if !spool.len().is_multiple_of(size) {
             return Err(senseless());
         }
         let amount = |bytes: &[u8]| u32::try_from(bytes.len() / size).unwrap_or(u32::MAX);

@@ -65,17 +65,15 @@ fn is_new(path: &Path) -> Result<bool> {
     }
     let note = Note::read(path)?;
     if size(path) > 0 {
-        return match note {
-            Some(_) => Ok(false),
-            None => {
-                let message = format!(
-                    "{} is a database, but no replica: sync_url needs a file that does not exist yet, or one that was \
-                     synced before",
-                    path.display()
-                );
-                Err(Error::operational(message))
-            }
-        };
+        if note.is_some() {
+            return Ok(false);
+        }
+        let message = format!(
+            "{} is a database, but no replica: sync_url needs a file that does not exist yet, or one that was \
+             synced before",
+            path.display()
+        );
+        return Err(Error::operational(message));
     }
     if size(&beside(path, "-wal")) > 0 || size(&beside(path, "-journal")) > 0 {
         let message = format!(
