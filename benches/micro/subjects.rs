@@ -243,7 +243,6 @@ fn execute(sql: &Arc<str>, key: Option<i64>) -> Action {
         rows: Arc::<RowStream>::default(),
         amount: Amount::All,
         wants_decltypes: false,
-        is_timed: false,
     })
 }
 
@@ -260,6 +259,7 @@ fn round_trip(count: usize) -> Duration {
         cached_statements: 8,
         pins: Pins::default(),
         foreign_keys: false,
+        keeps_log: false,
         switches: Vec::new(),
         pragmas: Vec::new(),
         mode: TransactionMode::Autocommit { manual_end: true },

@@ -154,7 +154,10 @@ impl Router {
                 let error = if command.operation.stop().is_some() {
                     error
                 } else {
-                    unseen("the write before this read was done", &error)
+                    unseen(
+                        "the write before this read was done, or may have been",
+                        &error,
+                    )
                 };
                 finish(&command.operation, Err(error));
                 command.operation.leave();
@@ -422,8 +425,12 @@ impl Detour for Router {
         Box::pin(async move {
             if self.is_behind() {
                 let caught_up = self.catch_up().await;
-                caught_up
-                    .map_err(|error| unseen("the write before this block was done", &error))?;
+                caught_up.map_err(|error| {
+                    unseen(
+                        "the write before this block was done, or may have been",
+                        &error,
+                    )
+                })?;
             }
             let undo = leave(block, false);
             ask(&self.local, Action::Enter(Arc::clone(block)), Some(undo)).await?;
