@@ -140,7 +140,9 @@ def test_text_search_finds_the_pages_that_are_about_it(tmp_path: Path) -> None:
     for question, distance, _, title in best:
         assert title in expected[question]
         assert float(distance) < 0.95
-    assert "\n".join(shown("text_search.py")[:2]) in printed
+    # Distances change with each word that is written in the documentation.
+    said = "\n".join(shown("text_search.py")[:2])
+    assert re.sub(r"0\.\d+", "0.6", said) in re.sub(r"0\.\d+", "0.6", printed)
     distances = [float(distance) for distance in re.findall(r"^  (\S+)", printed, re.MULTILINE)]
     assert len(distances) == 9
     for question in range(3):
