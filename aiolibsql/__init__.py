@@ -44,6 +44,13 @@ from aiolibsql._pool import ConnectionPool, create_pool
 from aiolibsql._pool_stats import PoolStats
 from aiolibsql._replicas import SyncResult, SyncStats
 from aiolibsql._retries import transaction_retry, transaction_with_timeout
+from aiolibsql._row_factories import (
+    class_row,
+    dict_row,
+    namedtuple_row,
+    scalar_row,
+    tuple_row,
+)
 from aiolibsql._streaming import RowChunks, execute_iter, paginate
 from aiolibsql._vectors import vector32, vector64
 from aiolibsql._version import __version__
@@ -165,20 +172,24 @@ __all__ = [
     "adapters",
     "analyze_query_plan",
     "apilevel",
+    "class_row",
     "complete_statement",
     "connect",
     "connect_memory",
     "converters",
     "create_pool",
+    "dict_row",
     "enable_callback_tracebacks",
     "execute_iter",
     "in_clause_query",
     "log_query",
+    "namedtuple_row",
     "paginate",
     "paramstyle",
     "register_adapter",
     "register_converter",
     "rows_to_dicts",
+    "scalar_row",
     "sqlite_version",
     "sqlite_version_info",
     "suggest_indexes",
@@ -186,6 +197,7 @@ __all__ = [
     "timed_fetch_all",
     "transaction_retry",
     "transaction_with_timeout",
+    "tuple_row",
     "vector32",
     "vector64",
 ]

@@ -986,4 +986,9 @@ ELSEWHERE = {
     "register_adapter": ("test_adapters.py", "register_adapter("),
     "register_converter": ("test_converters.py", "register_converter("),
     "rows_to_dicts": ("test_clauses.py", "rows_to_dicts("),
+    "class_row": ("test_row_factories.py", "class_row("),
+    "dict_row": ("test_row_factories.py", "dict_row"),
+    "namedtuple_row": ("test_row_factories.py", "namedtuple_row"),
+    "scalar_row": ("test_row_factories.py", "scalar_row"),
+    "tuple_row": ("test_row_factories.py", "tuple_row"),
 }

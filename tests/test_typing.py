@@ -41,6 +41,8 @@ async def rows() -> AsyncIterator[tuple[int]]: yield (1,)
 async def hook(conn: Connection[Any]) -> None: ...
 class MyConnection(Connection[Row]): ...
 class MyCursor(Cursor[Row]): ...
+class Point:
+    def __init__(self, x: int, y: int) -> None: ...
 
 async def cases(
     conn: Connection, named: Connection[Row], cursor: Cursor[Row], numbers: list[int],
@@ -54,6 +56,9 @@ INFERRED = {
     'connect(":memory:", row_factory=Row)': "Connection[Row]",
     'connect(":memory:", row_factory=sqlite3.Row)': "Connection[Row]",
     'connect(":memory:", row_factory=as_dict)': "Connection[dict[str, Any]]",
+    'connect(":memory:", row_factory=aiolibsql.dict_row)': "Connection[dict[str, Any]]",
+    'connect(":memory:", row_factory=aiolibsql.tuple_row)': "Connection[Tuple]",
+    'connect(":memory:", row_factory=aiolibsql.class_row(Point))': "Connection[Point]",
     'connect(":memory:", row_factory=lambda cursor, row: len(row))': "Connection[int]",
     'connect(":memory:", factory=MyConnection)': "MyConnection",
     'connect(b"x", 1, None, pragmas={"user_version": 1}, init_hook=hook)': "Connection[Tuple]",
