@@ -161,7 +161,7 @@ def docs(session: nox.Session) -> None:
     """Build the site, check its links, its spelling, and that it has every public name."""
     if MAIN_PYTHON == "3.10":
         session.skip("the theme needs Python 3.11")
-    install(session, "docs")
+    install(session, "docs", "runtimes")  # the benches, whose pages are compared, import these
     session.run("codespell")
     folder = Path(session.create_tmp(), "site").resolve()
     session.run(
