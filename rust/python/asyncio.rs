@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -329,14 +329,30 @@ pub fn current_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
         return Ok(port);
     }
     let port = Py::new(py, LoopPort::of_asyncio(&event_loop)?)?;
-    let drain = port.getattr(py, interned!(py, "drain"))?;
-    event_loop.call_method1(interned!(py, "add_reader"), (port.get().fd(), drain))?;
+    watch(&event_loop, &port)?;
     let replaced = ports()
         .get_or_insert_default()
         .insert(key, port.clone_ref(py));
     drop(replaced);
     forget_dead_loops(py)?;
     Ok(port)
+}
+
+/// Has a loop drain its port whenever the descriptor is readable.
+fn watch(event_loop: &Bound<'_, PyAny>, port: &Py<LoopPort>) -> PyResult<()> {
+    let py = event_loop.py();
+    let drain = port.getattr(py, interned!(py, "drain"))?;
+    let reader = (port.get().fd(), drain);
+    let added = event_loop.call_method1(interned!(py, "add_reader"), &reader);
+    match added {
+        Err(error) if error.is_instance_of::<PyNotImplementedError>(py) => {
+            let (descriptor, drain) = reader;
+            let pump = py.import(interned!(py, "aiolibsql._pump"))?;
+            pump.call_method1(interned!(py, "listen"), (event_loop, descriptor, drain))?;
+            Ok(())
+        }
+        added => added.map(drop),
+    }
 }
 
 /// Takes the ports out that belong to the parent of this process.
