@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backends import Backend
+    from sqld import Sqld
 
 SCRIPT = """
 CREATE TABLE t (a INTEGER PRIMARY KEY, b);
@@ -107,3 +109,25 @@ def test_names_of_attached_databases_are_shown(tmp_path: Path) -> None:
     )
     shown = output(tmp_path, stdin=script)
     assert shown == "other.t\nu\nv\nother.t\nCREATE TABLE t (a);\n"
+
+
+def test_replica_is_synced_read_and_written_through(server: Sqld, tmp_path: Path) -> None:
+    name = server.create_namespace()
+    url = f"http://127.0.0.1:{server.port}"
+    place = ("--sync-url", url, "--namespace", name)
+    primary = (url, "--namespace", name)
+    output(tmp_path, *primary, stdin="CREATE TABLE t (a); INSERT INTO t VALUES (1), (2);")
+    script = (
+        "SELECT count(*) FROM t; INSERT INTO t VALUES (3); SELECT count(*) FROM t;\n"
+        ".sync\n.tables\n.backup copy.db\n"
+    )
+    done = run(tmp_path, "copy-of-it.db", *place, "--csv", stdin=script)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^\d+$", done.stdout, re.MULTILINE) == ["2", "3"]
+    assert re.search(r"synced in \d\.\d s: \d+ frames came, 0 went", done.stderr)
+    assert output(tmp_path, *primary, "--csv", "-c", "SELECT sum(a) FROM t").split()[-1] == "6"
+    # Without the server's address it is a file as any other.
+    read_only = ("--read-only", "--csv", "-c", "SELECT sum(a) FROM t")
+    assert output(tmp_path, "copy-of-it.db", *read_only).split()[-1] == "6"
+    assert output(tmp_path, "copy.db", "--csv", "-c", "SELECT sum(a) FROM t").split()[-1] == "6"
+    server.remove_namespace(name)

@@ -145,11 +145,13 @@ async def _copy_statements(session: Session, target: aiolibsql.Connection[Any], 
 async def sync(session: Session, words: Words) -> None:
     """Bring a replica up to date."""
     words.end()
-    synchronise: Any = getattr(session.conn, "sync", None)
-    if synchronise is None or not session.database.is_replica:
+    if not session.database.is_replica:
         raise UsageError(
             "this is no replica: .sync is for a file that was opened with --sync-url URL"
         )
     with Bar(session.err.stream, "syncing", unit="") as bar:
-        found = await synchronise()
-    session.say(f"synced in {bar.seconds:.1f} s: {found}")
+        found = await session.conn.sync()
+    session.say(
+        f"synced in {bar.seconds:.1f} s: {found.frames} frames came, {found.pushed} went; "
+        f"the last change is number {found.replication_index}"
+    )

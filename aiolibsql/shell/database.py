@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import inspect
 import os
 import re
 from dataclasses import dataclass, field
@@ -106,11 +105,6 @@ class Database:
             if error.sqlite_errorname == "SQLITE_NOTADB" and self.path is not None:
                 raise KeyWantedError(str(error)) from error
             raise
-
-
-def has_replicas() -> bool:
-    """Tell whether the library can keep copies of a server's database."""
-    return "sync_url" in inspect.signature(aiolibsql.Connection).parameters
 
 
 def ask_for_key(path: object, is_new: bool) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiolibsql
-from aiolibsql.shell.database import Database, KeyWantedError, ask_for_key, has_replicas, tries
+from aiolibsql.shell.database import Database, KeyWantedError, ask_for_key, tries
 from aiolibsql.shell.errors import Failure, Leave, message_of
 from aiolibsql.shell.escapes import visible
 from aiolibsql.shell.interrupts import Interrupted, Interrupts
@@ -164,8 +164,6 @@ def _database(arguments: argparse.Namespace) -> Database:
     if arguments.read_only and database.path is None:
         raise _StopError(MISUSED, "--read-only: only the path of a file can be opened so")
     if arguments.sync_url is not None:
-        if not has_replicas():
-            raise _StopError(MISUSED, "--sync-url: this version has no replicas")
         options["sync_url"] = arguments.sync_url
     if arguments.namespace is not None:
         options["namespace"] = arguments.namespace
