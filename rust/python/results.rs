@@ -109,7 +109,9 @@ impl State {
 
     /// In a child: what a worker thread shared may be locked for ever.
     pub fn leave_to_parent(&mut self) {
-        std::mem::forget((self.rows.take(), self.ahead.take(), self.report.take()));
+        let shared = (self.rows.take(), self.ahead.take(), self.report.take());
+        let fetched = (self.current.take(), std::mem::take(&mut self.taken_back));
+        std::mem::forget((shared, fetched));
     }
 
     /// Takes the next rows that are there, at most `most` of them. As in sqlite3 the last one is held back until it is

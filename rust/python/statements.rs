@@ -32,6 +32,8 @@ pub const SLICE: Duration = Duration::from_micros(200);
 #[derive(Default)]
 pub struct Pending {
     shared: Option<Shared>,
+    /// The transaction that the last one began, which has ended.
+    began: Option<u64>,
 }
 
 impl Pending {
@@ -92,6 +94,7 @@ impl Pending {
             Poll::Ready(Event::Progress) => Poll::Ready(Ok(None)),
             Poll::Ready(Event::Finished(result)) => {
                 self.shared = None;
+                self.began = result.as_ref().ok().and_then(|outcome| outcome.began);
                 Poll::Ready(
                     result
                         .map(Some)
@@ -101,16 +104,15 @@ impl Pending {
         }
     }
 
-    /// Lets go of the command, and undoes a transaction that it began.
+    /// Lets go of the command, and undoes a transaction that it began. Its end may be known already: the caller was
+    /// cancelled before he got the value.
     pub fn abandon(&mut self, link: &Link) {
-        let Some(shared) = self.shared.take() else {
-            return;
+        let began = match self.shared.take().map(|shared| shared.abandon()) {
+            Some(Cancelled::Undelivered(Ok(outcome))) => outcome.began,
+            Some(_) => None,
+            None => self.began.take(),
         };
-        if let Cancelled::Undelivered(Ok(Outcome {
-            began: Some(serial),
-            ..
-        })) = shared.abandon()
-        {
+        if let Some(serial) = began {
             drop(link.submit(Action::UndoBegin(serial), None));
         }
     }
