@@ -59,6 +59,7 @@ def test_control_c_cancels_the_statement_and_keeps_the_session(tmp_path: Path) -
         insert = ENDLESS.replace("SELECT count(*)", "INSERT INTO t SELECT i")
         terminal.enter(f"SELECT 'now' AS a; {insert}")
         terminal.expect("(1 row)")
+        _wait_for_spill(tmp_path)
         terminal.interrupt()
         terminal.expect("The transaction was rolled back.")
         terminal.expect("Interrupted.")
@@ -71,6 +72,14 @@ def test_control_c_cancels_the_statement_and_keeps_the_session(tmp_path: Path) -
         terminal.enter("SELECT 'still' || ' there';")
         terminal.expect("still there")
         assert terminal.leave() == 0
+
+
+def _wait_for_spill(folder: Path) -> None:
+    """Wait until a transaction has written more than its page cache holds, so that it surely writes."""
+    deadline = time.monotonic() + 30
+    while sum(file.stat().st_size for file in folder.iterdir()) < 4_000_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_transaction_that_is_left_open_is_told_of(tmp_path: Path) -> None:
