@@ -62,6 +62,7 @@ impl Building {
     /// Converts rows that are there, until there are `size` of them.
     pub fn take(&mut self, py: Python<'_>, cursor: &Cursor, size: usize) -> PyResult<Built> {
         let started = Instant::now();
+        let _pause = self.maker.pause_collector(py);
         while self.length < size {
             let most = ROWS_PER_LOOK.min(size - self.length);
             let taken = cursor.take(py, most, |batch, rows| Piece {

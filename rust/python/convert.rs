@@ -14,7 +14,7 @@ use crate::core::{Cell, Error, RowBatch, Span};
 use super::converters;
 use super::exceptions;
 use super::factories::{RowFactory, TextFactory};
-use super::ffi::{self, Elements};
+use super::ffi::{self, CollectorPause, Elements};
 use super::row::Row;
 
 /// Makes the rows of one cursor.
@@ -31,11 +31,7 @@ impl RowMaker {
     /// The object for one row.
     pub fn make(&self, py: Python<'_>, batch: &RowBatch, index: usize) -> PyResult<Py<PyAny>> {
         let cells = batch.row(index);
-        // A text factory and converters may make anything.
-        let elements = match (&self.texts, &self.converters) {
-            (TextFactory::Call(_), _) | (_, Some(_)) => Elements::Any,
-            _ => Elements::Atoms,
-        };
+        let elements = self.elements();
         let tuple = ffi::tuple(py, elements, cells.len(), |column| {
             let cell = cells[column];
             match self.converter(py, column) {
@@ -53,6 +49,20 @@ impl RowMaker {
             RowFactory::Call(callable) => {
                 ffi::call(callable.bind(py), (&self.cursor, tuple)).map(Bound::unbind)
             }
+        }
+    }
+
+    /// To be held for a slice of rows at most. Nothing where their making runs the application's code.
+    pub fn pause_collector(&self, py: Python<'_>) -> Option<CollectorPause> {
+        let ours = self.elements() == Elements::Atoms && !matches!(self.rows, RowFactory::Call(_));
+        ours.then(|| CollectorPause::new(py))
+    }
+
+    /// What the tuples hold. A text factory and converters may make anything.
+    const fn elements(&self) -> Elements {
+        match (&self.texts, &self.converters) {
+            (TextFactory::Call(_), _) | (_, Some(_)) => Elements::Any,
+            _ => Elements::Atoms,
         }
     }
 

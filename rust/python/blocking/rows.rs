@@ -124,6 +124,7 @@ impl Cursor {
             match this.look(py, wanted)? {
                 Look::Rows(piece) => {
                     rows.reserve(piece.end - piece.next);
+                    let _pause = maker.pause_collector(py);
                     for index in piece.next..piece.end {
                         match maker.make(py, &piece.batch, index) {
                             Ok(row) => rows.push(row),

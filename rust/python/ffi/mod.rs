@@ -9,5 +9,5 @@ mod objects;
 mod slots;
 
 pub use call::{call, call_all_in, call_in, call_with, copy_context, next, send};
-pub use objects::{Elements, NewList, ascii, tuple};
+pub use objects::{CollectorPause, Elements, NewList, ascii, tuple};
 pub use slots::{Coroutine, Sent, Steps, install, install_iteration};

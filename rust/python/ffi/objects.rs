@@ -16,6 +16,29 @@ pub enum Elements {
     Any,
 }
 
+/// While it lives the cyclic collector does not start by itself. Each row counts as an object made, though the collector
+/// need not see it; thousands of them would have it walk the application's objects for nothing.
+pub struct CollectorPause {
+    was_enabled: bool,
+}
+
+impl CollectorPause {
+    pub fn new(_py: Python<'_>) -> Self {
+        // SAFETY: attached.
+        let was_enabled = unsafe { ffi::PyGC_Disable() } != 0;
+        Self { was_enabled }
+    }
+}
+
+impl Drop for CollectorPause {
+    fn drop(&mut self) {
+        if self.was_enabled {
+            // SAFETY: attached still: nobody detaches while rows are made.
+            unsafe { ffi::PyGC_Enable() };
+        }
+    }
+}
+
 /// A tuple, element by element.
 ///
 /// # Errors
