@@ -136,9 +136,9 @@ def _new(row: BigRow) -> Sink:
 
 
 async def load(bench: Bench) -> tuple[Sample, int, BigRow]:
-    """Load objects by one query, several times; return how many each time and the last one's row, too.
+    """Load objects by one query, several times; return how many, and the last one's row, too.
 
-    Half of a load may be a full pass of the collector, which comes in most loads, but not in each of them.
+    Half of a load may be a full pass of the collector: it comes in most loads, but not in each.
     """
     count = min(LOADED, bench.size)
     query = sa.select(Big).limit(count)

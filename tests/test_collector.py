@@ -47,10 +47,10 @@ async def test_fetches_leave_the_collector_as_it_was(
 async def test_factories_find_the_collector_as_it_was(
     conn: aiolibsql.Connection[Any], enabled: bool
 ) -> None:
-    def text(data: bytes) -> bool:
+    def text(_data: bytes) -> bool:
         return gc.isenabled()
 
-    def row(_cursor: object, values: tuple[Any, ...]) -> bool:
+    def row(_cursor: object, _values: tuple[Any, ...]) -> bool:
         return gc.isenabled()
 
     conn.text_factory = text

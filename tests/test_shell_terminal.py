@@ -75,7 +75,7 @@ def test_control_c_cancels_the_statement_and_keeps_the_session(tmp_path: Path) -
 
 
 def _wait_for_spill(folder: Path) -> None:
-    """Wait until a transaction has written more than its page cache holds, so that it surely writes."""
+    """Wait until a transaction that writes has outgrown its page cache."""
     deadline = time.monotonic() + 30
     while sum(file.stat().st_size for file in folder.iterdir()) < 4_000_000:
         assert time.monotonic() < deadline
