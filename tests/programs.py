@@ -36,7 +36,7 @@ def run(script: Path, *args: str, cwd: Path, **env: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
+    assert done.stderr == "", done.stderr
     return done.stdout
 
 

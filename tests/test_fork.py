@@ -214,6 +214,32 @@ def test_inherited_object_raises_at_once_and_dies_in_silence(tmp_path: Path, use
     run_script(tmp_path, INHERITED_OBJECTS.replace("{use}", body))
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_child_that_goes_on_in_the_loop_of_its_parent(tmp_path: Path, debug: bool) -> None:
+    script = """
+    async def main(debug):
+        asyncio.get_running_loop().set_debug(debug)
+        asyncio.get_running_loop().slow_callback_duration = 60
+        conn = await opened()
+        for turns in range(3):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if not (pid := os.fork()):
+                try:
+                    await fails(conn.execute("SELECT 1"), "opened before a fork")
+                    await fails(conn.close(), "opened before a fork")
+                    os._exit(0)
+                except BaseException as error:
+                    print(repr(error), flush=True)
+                    os._exit(1)
+            assert os.waitpid(pid, 0)[1] == 0
+        await conn.close()
+
+    asyncio.run(main(DEBUG))
+    """
+    run_script(tmp_path, script.replace("DEBUG", str(debug)))
+
+
 def test_fork_with_a_callback_in_flight(tmp_path: Path) -> None:
     script = """
     go = asyncio.Event()

@@ -13,10 +13,12 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
+use crate::core::Error;
 use crate::wakeup::Ticket;
 
 use super::cached::{cached_attribute, interned};
 use super::event_loop::LoopPort;
+use super::exceptions;
 use super::ffi;
 use super::suspension::Held;
 
@@ -308,11 +310,7 @@ fn ports() -> MutexGuard<'static, Option<HashMap<usize, Py<LoopPort>>>> {
 /// # Errors
 /// `RuntimeError` where no loop runs, or where the loop can't watch a descriptor.
 pub fn current_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
-    let event_loop = running_loop(py)?.ok_or_else(|| {
-        PyRuntimeError::new_err(
-            "no running event loop: await this under asyncio, uvloop, trio or anyio",
-        )
-    })?;
+    let event_loop = running_loop(py)?.ok_or_else(|| no_loop(py))?;
     let key = event_loop.as_ptr() as usize;
     let known = ports()
         .as_ref()
@@ -338,6 +336,21 @@ pub fn current_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
     Ok(port)
 }
 
+/// asyncio does not let a child go on with a loop that ran when it was forked, so what is awaited there is the parent's.
+fn no_loop(py: Python<'_>) -> PyErr {
+    let is_copy = |port: &Py<LoopPort>| {
+        let event_loop = port.get().event_loop(py)?;
+        let running = event_loop.call_method0(interned!(py, "is_running")).ok()?;
+        running.is_truthy().ok()
+    };
+    if inherited(py).iter().any(|port| is_copy(port) == Some(true)) {
+        return exceptions::to_python(py, Error::inherited());
+    }
+    PyRuntimeError::new_err(
+        "no running event loop: await this under asyncio, uvloop, trio or anyio",
+    )
+}
+
 /// Has a loop drain its port whenever the descriptor is readable.
 fn watch(event_loop: &Bound<'_, PyAny>, port: &Py<LoopPort>) -> PyResult<()> {
     let py = event_loop.py();
@@ -355,17 +368,14 @@ fn watch(event_loop: &Bound<'_, PyAny>, port: &Py<LoopPort>) -> PyResult<()> {
     }
 }
 
-/// Takes the ports out that belong to the parent of this process.
-pub fn take_inherited() -> Vec<Py<LoopPort>> {
-    let mut ports = ports();
-    let Some(ports) = &mut *ports else {
-        return Vec::new();
-    };
-    let (theirs, ours): (HashMap<_, _>, _) = std::mem::take(ports)
-        .into_iter()
-        .partition(|(_, port)| port.get().is_inherited());
-    *ports = ours;
-    theirs.into_values().collect()
+/// The ports that belong to the parent of this process.
+pub fn inherited(py: Python<'_>) -> Vec<Py<LoopPort>> {
+    ports()
+        .iter()
+        .flatten()
+        .filter(|(_, port)| port.get().is_inherited())
+        .map(|(_, port)| port.clone_ref(py))
+        .collect()
 }
 
 /// Closes the descriptors of loops that will not run again.

@@ -26,7 +26,7 @@ pub fn watch(py: Python<'_>) -> PyResult<()> {
 
 #[pyfunction]
 fn after_in_child(py: Python<'_>) {
-    for port in asyncio::take_inherited()
+    for port in asyncio::inherited(py)
         .into_iter()
         .chain(trio::take_inherited())
     {
