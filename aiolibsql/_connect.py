@@ -95,6 +95,7 @@ def connect(
     sync_interval: float | None = None,
     read_your_writes: bool | None = None,
     offline: bool = False,
+    inline_budget: int = 0,
     _check_same_thread: bool = True,
     _uri: bool = False,
 ) -> Connection[Any]:
@@ -163,6 +164,12 @@ def connect(
         offline: Whether a replica is written offline: all of it is the file's, writes and
             transactions too, and syncs exchange changes with the server. Only Turso's cloud serves
             that.
+        inline_budget: Steps of SQLite's virtual machine, some 4000 of which take a tenth of a
+            millisecond, that a read may take on the thread that awaits it, instead of a worker
+            thread; 0 for none. Only reads that were quick the last time are run so, outside of
+            transactions, on a connection that does nothing else, and without waiting for the disk
+            or a lock: a worker executes what would have to wait. It needs Linux and a file system
+            that can tell; elsewhere it has no effect.
         _check_same_thread: The same as `check_same_thread`.
         _uri: The same as `uri`.
 
@@ -226,6 +233,7 @@ def connect(
         sync_interval=sync_interval,
         read_your_writes=read_your_writes,
         offline=offline,
+        inline_budget=inline_budget,
     )
 
 

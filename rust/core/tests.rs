@@ -31,6 +31,7 @@ fn options(mode: TransactionMode) -> Options {
         mode,
         keeps_log: false,
         is_blocking: false,
+        inline_budget: 0,
     }
 }
 
