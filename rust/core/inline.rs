@@ -134,3 +134,102 @@ impl Session {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+    use super::super::tests::{execute, options, wait};
+    use super::*;
+    use crate::core::{Action, Backend as _, Cell, Command, Options, RowBatch};
+    use crate::sqlite::{AtFork, at_fork};
+
+    const FREE: TransactionMode = TransactionMode::Autocommit { manual_end: true };
+
+    fn run(connection: &Arc<Local>, action: Action) {
+        let command = Command::new(action, Vec::new(), None);
+        let operation = Arc::clone(&command.operation);
+        connection.submit(command);
+        wait(&operation).unwrap();
+    }
+
+    fn opened(budget: u32) -> Arc<Local> {
+        let nothing: fn() = || {};
+        // SQLite's reads are watched from then on.
+        at_fork(AtFork {
+            before: nothing,
+            after_in_parent: nothing,
+            after_in_child: nothing,
+        })
+        .unwrap();
+        let connection = Local::new(Options {
+            inline_budget: budget,
+            ..options(FREE)
+        });
+        run(&connection, Action::Open);
+        connection
+    }
+
+    /// Until a worker was quick enough, and away from the session.
+    fn becomes_known(connection: &Arc<Local>, sql: &Arc<str>, amount: Amount) -> bool {
+        (0..100).any(|_| {
+            run(connection, execute(sql, &Arc::default(), amount));
+            std::thread::sleep(Duration::from_millis(1));
+            connection.runs_here(sql)
+        })
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn query_that_was_quick_runs_on_this_thread() {
+        let connection = opened(1000);
+        let sql: Arc<str> = "SELECT 1 UNION ALL SELECT 2".into();
+        assert!(!connection.runs_here(&sql));
+        for (amount, rows) in [(Amount::All, 2), (Amount::Only(1), 1)] {
+            assert!(becomes_known(&connection, &sql, amount));
+            let mut batch = RowBatch::default();
+            let attempt = connection.attempt_here(&sql, amount).unwrap();
+            assert!(attempt.run(&mut batch).unwrap().is_some());
+            assert_eq!(batch.len(), rows);
+            assert_eq!(batch.row(0), [Cell::Integer(1)]);
+        }
+        run(&connection, Action::Close);
+        assert!(!connection.runs_here(&sql));
+    }
+
+    #[test]
+    fn without_a_budget_or_beyond_it_nothing_does() {
+        let long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 60) SELECT count(*) FROM n";
+        for (budget, sql) in [(0, "SELECT 1"), (100, long), (4000, "PRAGMA user_version")] {
+            let connection = opened(budget);
+            let sql = Arc::from(sql);
+            for _ in 0..10 {
+                run(&connection, execute(&sql, &Arc::default(), Amount::All));
+                assert!(connection.attempt_here(&sql, Amount::All).is_none());
+            }
+            run(&connection, Action::Close);
+        }
+    }
+
+    #[test]
+    fn commands_that_come_during_an_attempt_are_run_after_it() {
+        let connection = opened(1000);
+        let sql: Arc<str> = "SELECT 1".into();
+        if !becomes_known(&connection, &sql, Amount::All) {
+            // The system has no reads that don't wait.
+            return;
+        }
+        for _ in 0..20 {
+            let attempt = connection.attempt_here(&sql, Amount::All);
+            let rows = Arc::default();
+            let command = Command::new(execute("SELECT 2", &rows, Amount::All), Vec::new(), None);
+            let operation = Arc::clone(&command.operation);
+            connection.submit(command);
+            assert!(attempt.is_none() || !operation.is_done());
+            drop(attempt);
+            wait(&operation).unwrap();
+            assert!(becomes_known(&connection, &sql, Amount::All));
+        }
+        run(&connection, Action::Close);
+    }
+}

@@ -16,7 +16,7 @@ use super::{
     RowStream, Shared, TransactionMode, end_at,
 };
 
-fn options(mode: TransactionMode) -> Options {
+pub(super) fn options(mode: TransactionMode) -> Options {
     Options {
         filename: CString::new(":memory:").unwrap(),
         uri: false,
@@ -50,7 +50,7 @@ pub(super) fn execute(sql: &str, rows: &Arc<RowStream>, amount: Amount) -> Actio
     })
 }
 
-fn wait(operation: &Shared) -> Result<Outcome> {
+pub(super) fn wait(operation: &Shared) -> Result<Outcome> {
     let limit = Instant::now() + Duration::from_secs(20);
     while Instant::now() < limit {
         match operation.poll(&mut Context::from_waker(Waker::noop())) {

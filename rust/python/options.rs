@@ -240,7 +240,9 @@ fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(Optio
 
 fn steps(budget: i64) -> PyResult<u32> {
     u32::try_from(budget).map_err(|_| {
-        PyValueError::new_err("inline_budget must be a number of steps, 0 or more and less than 2**32")
+        PyValueError::new_err(
+            "inline_budget must be a number of steps, 0 or more and less than 2**32",
+        )
     })
 }
 

@@ -142,7 +142,9 @@ impl Request {
             {
                 let parameters = parameters.as_ref().map(|tuple| tuple.bind(py).as_any());
                 let attempt = local.attempt_here(text, amount);
-                run(py, link, attempt, parameters, |attempt, rows| attempt.run(rows))
+                run(py, link, attempt, parameters, |attempt, rows| {
+                    attempt.run(rows)
+                })
             }
             _ => Ok(None),
         }

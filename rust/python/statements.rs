@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::core::{
-    Action, Amount, Block, Cancelled, Event, Execute as Statement, Outcome, RowStream,
-    Shared, Shield,
+    Action, Amount, Block, Cancelled, Event, Execute as Statement, Outcome, RowStream, Shared,
+    Shield,
 };
 
 use super::connection::Connection;

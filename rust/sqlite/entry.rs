@@ -152,7 +152,8 @@ impl Entry {
             // SAFETY: as above; column 1 is the name of the instruction.
             let opcode = unsafe { ffi::sqlite3_column_text(copy, 1) };
             // SAFETY: null, or ends with NUL and lives until the next step.
-            found |= !opcode.is_null() && is_it(unsafe { CStr::from_ptr(opcode.cast()) }.to_bytes());
+            found |=
+                !opcode.is_null() && is_it(unsafe { CStr::from_ptr(opcode.cast()) }.to_bytes());
         }
         // SAFETY: made above, not used after this; null is ignored.
         unsafe { ffi::sqlite3_finalize(copy) };

@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use libsql::ffi;
 use rustix::fs::{FileType, Stat};
 
-use super::{nowait, read_errors};
+use super::nowait;
 
 pub(super) type SystemCall = unsafe extern "C" fn();
 type Open = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
@@ -114,7 +114,6 @@ pub(super) fn watch() {
         replace(vfs, c"lstat", lstat);
     }
     nowait::watch(vfs);
-    read_errors::watch(vfs);
 }
 
 pub(super) fn system_call(vfs: *mut ffi::sqlite3_vfs, name: &CStr) -> Option<SystemCall> {

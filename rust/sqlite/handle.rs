@@ -30,6 +30,7 @@ use super::key::Key;
 use super::kind::AllowsPragma;
 use super::nowait;
 use super::open_options::OpenOptions;
+use super::read_errors;
 use super::statement::{Statement, StatementId};
 
 /// What [`Handle::prepare`] made of an SQL text.
@@ -97,6 +98,7 @@ impl Handle {
         if rc != ffi::SQLITE_OK {
             return Err(database.error(rc));
         }
+        read_errors::watch(database);
         handle.hooks.install();
         if let Some(key) = &options.key {
             database.set_key(key)?;

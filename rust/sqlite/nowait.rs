@@ -16,9 +16,6 @@ use libsql::ffi;
 
 use super::files::{SystemCall, replace, system_call};
 
-/// Whether the system has reads that don't wait.
-pub(super) const IS_POSSIBLE: bool = cfg!(target_os = "linux");
-
 /// Reads of a statement that must not wait, at most.
 const MOST_READS: u32 = 64;
 
@@ -79,6 +76,11 @@ pub(super) fn without_waiting<T>(work: impl FnOnce() -> T) -> (T, bool) {
     let result = work();
     drop(refusal);
     (result, !HERE.with(|here| here.is_unable.get()))
+}
+
+/// Whether the system has reads that don't wait, and SQLite is watched.
+pub(super) fn is_possible() -> bool {
+    cfg!(target_os = "linux") && ORIGINALS.get().is_some()
 }
 
 /// Whether this thread must not wait now.

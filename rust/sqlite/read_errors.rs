@@ -1,78 +1,48 @@
 //! Errors of reads, which the VFS of SQLite3 Multiple Ciphers loses.
 //!
 //! Its `xRead` calls that of the system's VFS, and unless the answer is a short read goes on as if there were no error: what was
-//! in the buffer before is taken for the page, and kept. So the files that it opens get a table of methods in which `xRead`
-//! looks whether the system has refused a read.
-//! Owns these tables, one for each version of SQLite's. Thread: any.
+//! in the buffer before is taken for the page, and kept. So its tables of methods get an `xRead` that looks whether the system
+//! has refused a read. They are changed where they are, for it knows its files, and itself, by addresses.
+//! Owns nothing but what was in their place. Thread: any.
+//! Invariant: a table is changed before the first file that has it is read.
 //! Must not know: encryption, why reads fail.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
+use std::ptr::{self, fn_addr_eq};
 use std::sync::OnceLock;
 
 use libsql::ffi;
 
+use super::database::Database;
+use super::mutex::is_cipher_vfs;
 use super::nowait;
 
-type Open = unsafe extern "C" fn(
-    *mut ffi::sqlite3_vfs,
-    *const c_char,
-    *mut ffi::sqlite3_file,
-    c_int,
-    *mut c_int,
-) -> c_int;
 type Read = unsafe extern "C" fn(*mut ffi::sqlite3_file, *mut c_void, c_int, i64) -> c_int;
 
-static OPEN: OnceLock<Open> = OnceLock::new();
 static READ: OnceLock<Read> = OnceLock::new();
-static TABLES: [OnceLock<ffi::sqlite3_io_methods>; 4] = [const { OnceLock::new() }; 4];
 
-/// Steps between SQLite and its default VFS. No connection is open yet.
-pub(super) fn watch(vfs: *mut ffi::sqlite3_vfs) {
-    // SAFETY: null, or the default VFS, which stays registered; nobody else uses it yet.
-    let Some(table) = (unsafe { vfs.as_mut() }) else {
+/// Steps between SQLite and the VFS of a database that was just opened.
+pub(super) fn watch(database: Database) {
+    let mut vfs = ptr::null_mut::<ffi::sqlite3_vfs>();
+    // SAFETY: this operation stores a pointer.
+    unsafe { database.control_file(ffi::SQLITE_FCNTL_VFS_POINTER, (&raw mut vfs).cast()) };
+    if !is_cipher_vfs(vfs) {
+        return;
+    }
+    // SAFETY: null, or the file of the database, which is open.
+    let Some(file) = (unsafe { database.file().as_ref() }) else {
         return;
     };
-    if let Some(open) = table.xOpen {
-        OPEN.get_or_init(|| open);
-        table.xOpen = Some(watched_open);
-    }
-}
-
-unsafe extern "C" fn watched_open(
-    vfs: *mut ffi::sqlite3_vfs,
-    name: *const c_char,
-    file: *mut ffi::sqlite3_file,
-    flags: c_int,
-    flags_out: *mut c_int,
-) -> c_int {
-    let Some(open) = OPEN.get() else {
-        return ffi::SQLITE_CANTOPEN;
+    // SAFETY: null, or a table of the cipher VFS's, which lives as long as the process and is not constant. Who else has a
+    // file with it, has been here before, and it stays as it is.
+    let Some(methods) = (unsafe { file.pMethods.cast_mut().as_mut() }) else {
+        return;
     };
-    // SAFETY: SQLite's own arguments.
-    let rc = unsafe { open(vfs, name, file, flags, flags_out) };
-    // SAFETY: SQLite's own, filled in by the VFS.
-    if rc == ffi::SQLITE_OK
-        && let Some(file) = unsafe { file.as_mut() }
-        && let Some(table) = watched(file.pMethods)
-    {
-        file.pMethods = table;
+    let ours: Read = watched_read;
+    let Some(read) = methods.xRead else { return };
+    if !fn_addr_eq(read, ours) && fn_addr_eq(*READ.get_or_init(|| read), read) {
+        methods.xRead = Some(ours);
     }
-    rc
-}
-
-/// The same methods with a `xRead` that loses nothing; `None`: they stay as they are.
-fn watched(methods: *const ffi::sqlite3_io_methods) -> Option<&'static ffi::sqlite3_io_methods> {
-    // SAFETY: null, or a table of the VFS's, which lives as long as the process.
-    let methods = unsafe { methods.as_ref() }?;
-    let read = methods.xRead?;
-    let place = TABLES.get(usize::try_from(methods.iVersion).ok()?)?;
-    let is_ours = std::ptr::fn_addr_eq(*READ.get_or_init(|| read), read);
-    is_ours.then(|| {
-        place.get_or_init(|| ffi::sqlite3_io_methods {
-            xRead: Some(watched_read),
-            ..*methods
-        })
-    })
 }
 
 unsafe extern "C" fn watched_read(

@@ -13,7 +13,6 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -66,21 +65,12 @@ impl Handle {
 
     /// Whether file systems can tell what a read without a wait for the disk needs to know; there may be no file.
     pub fn reads_without_waiting(&self) -> bool {
-        nowait::IS_POSSIBLE && nowait::without_waiting(|| self.beginning()).1
+        nowait::is_possible() && nowait::without_waiting(|| self.beginning()).1
     }
 
     /// The first bytes of the file, by SQLite's own descriptor: to close another would let go of its locks.
     fn beginning(&self) -> Option<[u8; PLAIN.len()]> {
-        let mut file = ptr::null_mut::<ffi::sqlite3_file>();
-        // SAFETY: the handle is open, the name ends with NUL, and this operation stores a pointer.
-        unsafe {
-            ffi::sqlite3_file_control(
-                self.database.as_ptr(),
-                c"main".as_ptr(),
-                ffi::SQLITE_FCNTL_FILE_POINTER,
-                (&raw mut file).cast(),
-            )
-        };
+        let file = self.database.file();
         // SAFETY: null, or the handle's file, which stays where it is while the handle is open.
         let methods = (unsafe { file.as_ref() })?.pMethods;
         // SAFETY: null, or the table of its VFS.

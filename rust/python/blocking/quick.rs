@@ -38,9 +38,13 @@ pub fn run(
         return Ok(None);
     }
     let _inside = exit::enter(py)?;
-    quick::run(py, link, local.attempt(&sql), parameters, |attempt, rows| {
-        py.detach(|| attempt.run(rows))
-    })
+    quick::run(
+        py,
+        link,
+        local.attempt(&sql),
+        parameters,
+        |attempt, rows| py.detach(|| attempt.run(rows)),
+    )
 }
 
 /// The next row, if it is there and becomes a tuple. `None`: that is not so.
