@@ -40,9 +40,7 @@ BUDGET = 4000
 READ = "SELECT v FROM t WHERE k = ?"
 # Quick as long as the parameter is false.
 MAYBE_ENDLESS = f"SELECT CASE WHEN ? THEN ({ENDLESS}) ELSE 7 END"
-NUMBERS = (
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {}) SELECT {}"
-)
+NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {}) SELECT {}"
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads that don't wait are Linux's")
 

@@ -21,7 +21,6 @@ use super::factories::{RowFactory, TextFactory};
 use super::fetch::{FetchAll, FetchMany, FetchOne};
 use super::iterator::RowIterator;
 use super::pool_cursor;
-use super::quick::Done;
 use super::reports::Report;
 use super::results::{Found, Piece, State, describe};
 use super::statements::{CloseCursor, Execute, ExecuteScript};
@@ -123,26 +122,6 @@ impl Cursor {
         }
         drop(state);
         drop(replaced);
-    }
-
-    /// Stores what a statement came to that was run at once, and has all of its rows.
-    pub fn executed_here(&self, done: Done) {
-        let mut state = self.state();
-        let last = state.current.take();
-        let converters = state.converters.take();
-        let replaced = state.begin(None, None);
-        state.fill(done);
-        let report = state.report.take();
-        drop(state);
-        drop((converters, replaced));
-        Report::end(report);
-        self.keep_spare(last);
-    }
-
-    fn keep_spare(&self, last: Option<(Arc<RowBatch>, usize)>) {
-        if let Some((batch, _)) = last {
-            self.connection.get().link().spare().keep(batch);
-        }
     }
 
     /// Looks for rows, and takes at most `most`; `found` sees them. It must not call Python.
@@ -494,7 +473,7 @@ impl Drop for Cursor {
             state.leave_to_parent();
         }
         if let Some((batch, _)) = state.current.take() {
-            link.spare().keep(batch);
+            link.spare.keep(batch);
         }
         let holds_connection = state.holds_connection;
         Report::end(state.report.take());

@@ -56,7 +56,8 @@ pub struct Link {
     pub(super) reported: AtomicBool,
     /// A close was submitted that nobody need wait for.
     pub(super) stopped: AtomicBool,
-    pub(super) spare: Spare,
+    /// Room for the rows of a quick query.
+    pub spare: Spare,
 }
 
 impl Link {
@@ -331,11 +332,6 @@ impl Link {
             && !self.has_modes.load(Ordering::Acquire)
             && !self.own_watch().is_on()
             && !self.status().notes().has_some()
-    }
-
-    /// Room for the rows of a quick query.
-    pub const fn spare(&self) -> &Spare {
-        &self.spare
     }
 
     fn convert_text(&self, sql: &Bound<'_, PyString>) -> PyResult<Arc<str>> {

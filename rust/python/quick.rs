@@ -16,10 +16,12 @@ use crate::core::{self, Amount, Attempt, Bindings, Quick, RowBatch};
 use super::binding;
 use super::connection::Connection;
 use super::converters::Converters;
+use super::cursor::Cursor;
 use super::exceptions;
 use super::home::Home;
 use super::link::Link;
 use super::parameters::Converter;
+use super::reports::Report;
 
 /// Bytes that are kept for the rows of the next quick query.
 const MOST_ROOM: usize = 4096;
@@ -69,7 +71,7 @@ pub fn run(
     if !is_bound {
         return Ok(None);
     }
-    let mut batch = link.spare().take();
+    let mut batch = link.spare.take();
     let Some(rows) = Arc::get_mut(&mut batch) else {
         return Ok(None);
     };
@@ -160,6 +162,24 @@ impl Request {
                 let bindings = Converter::new(Arc::clone(&text), adapters).one(parameters)?;
                 Ok((text, bindings))
             }
+        }
+    }
+}
+
+impl Cursor {
+    /// Stores what a query came to that was run here, and has all of its rows.
+    pub fn executed_here(&self, done: Done) {
+        let mut state = self.state();
+        let last = state.current.take();
+        let converters = state.converters.take();
+        let replaced = state.begin(None, None);
+        state.fill(done);
+        let report = state.report.take();
+        drop(state);
+        drop((converters, replaced));
+        Report::end(report);
+        if let Some((batch, _)) = last {
+            self.connection().get().link().spare.keep(batch);
         }
     }
 }

@@ -151,7 +151,7 @@ impl Connection {
     pub fn keep_spare(&self, batch: Arc<RowBatch>) {
         let link = self.state().as_ref().map(|opened| Arc::clone(&opened.link));
         if let Some(link) = link {
-            link.spare().keep(batch);
+            link.spare.keep(batch);
         }
     }
 
