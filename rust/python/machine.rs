@@ -122,7 +122,6 @@ impl Machine {
             State::Given(value) => Ok(Sent::Return(value)),
             State::Turn { port, turn, value } => {
                 port.get().turned(turn);
-                port.get().woke();
                 self.had_turn = true;
                 match value {
                     Some(value) => Ok(Sent::Return(value)),

@@ -31,7 +31,7 @@ fn filled(path: &str, journal: &str) -> Handle {
         &format!(
             "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {ROWS}) INSERT INTO t SELECT i, format('%0200d', i) FROM n"
         ),
-    ).unwrap().unwrap();
+    ).unwrap();
     handle
 }
 
