@@ -122,6 +122,10 @@ impl Machine {
             State::Given(value) => Ok(Sent::Return(value)),
             State::Turn { port, turn, value } => {
                 port.get().turned(turn);
+                if self.work.will_wait() {
+                    // A statement that is executed here after all; its rows may be taken with it.
+                    port.get().woke();
+                }
                 self.had_turn = true;
                 match value {
                     Some(value) => Ok(Sent::Return(value)),
