@@ -446,6 +446,7 @@ def create_pool(
     Raises:
         ValueError: For a size below 2.
         TypeError: For an unknown keyword.
+        NotSupportedError: For ``offline=True`` and an ``inline_budget``.
 
         Error: From the await, as `connect`; the pool is closed then.
 
