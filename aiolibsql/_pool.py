@@ -100,6 +100,8 @@ class ConnectionPool(PoolStatements):
         self._database = database
         self._is_single = is_in_memory(database)
         self._is_remote = is_remote(database)
+        if options.get("inline_budget"):
+            raise NotSupportedError("inline_budget is not supported by pools: use connect()")
         is_replica = options.get("sync_url") is not None
         if options.get("offline"):
             raise NotSupportedError("offline=True is not supported by pools: use connect()")
@@ -444,6 +446,7 @@ def create_pool(
     Raises:
         ValueError: For a size below 2.
         TypeError: For an unknown keyword.
+        NotSupportedError: For ``offline=True`` and an ``inline_budget``.
 
         Error: From the await, as `connect`; the pool is closed then.
 

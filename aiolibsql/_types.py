@@ -51,5 +51,6 @@ class ConnectOptions(TypedDict, total=False):
     sync_interval: float | None
     read_your_writes: bool | None
     offline: bool
+    inline_budget: int
     _check_same_thread: bool
     _uri: bool

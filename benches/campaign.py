@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import data
 from channel import Failure, Order
-from drivers import BLOCKING, LOCALS, OURS, REPLICA, SYNCED_WITH
+from drivers import BLOCKING, INLINE, LOCALS, OURS, REPLICA, SYNCED_WITH
 from hosts import MissingServerError, Servers
 from pools import POOLS
 from process import Process
@@ -137,7 +137,7 @@ def why_unable(driver: str, setting: Setting) -> str | None:
 def must_repeat(driver: str, case: Case) -> bool:
     """Tell whether one round of a driver is too little, however slow it is: verdicts rest on it."""
     is_measure_of_others = driver == case.reference and case.measures[0] == "time"
-    return driver in (OURS, BLOCKING, REPLICA, case.only) or is_measure_of_others
+    return driver in (OURS, BLOCKING, REPLICA, INLINE, case.only) or is_measure_of_others
 
 
 def is_compared(driver: str, case: Case) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data import big_row, big_rows, value_of
-from drivers import BIG, OURS, REFERENCE, REPLICA, STEPS, Driver, SyncDriver
+from drivers import BIG, INLINE, OURS, REFERENCE, REPLICA, STEPS, Driver, SyncDriver
 from measure import Sample, Stopwatch
 from pools import POOLS
 from replayed import Replayed
@@ -491,6 +491,7 @@ class Case:
 ON_ASYNCIO = ("asyncio", "uvloop")
 ON_TRIO = ("trio",)
 EVERY_REGIME = ("free", "pinned", "saturated")
+WITH_INLINE = frozenset({OURS, INLINE, REFERENCE})
 WITH_SQLALCHEMY = frozenset({OURS, REFERENCE, "aiosqlite"})
 LATENESS = ("p99", "worst", "time", "loop_waited")
 BY_SERVER = ("time", "cpu", "cpu_loop", "cpu_workers")
@@ -621,6 +622,31 @@ _CASES = (
         partial(orm_insert, work="commit"), among=WITH_SQLALCHEMY,
     ),
     Case("insert", 19, "autocommit INSERT, one task", insert, is_scaled=True),
+    Case(
+        "inline-point", 20, "point SELECT on the loop's thread, one task", point,
+        regimes=EVERY_REGIME, is_scaled=True, among=WITH_INLINE,
+    ),
+    Case(
+        "inline-tasks", 20, f"point SELECT on the loop's thread, {TASKS} tasks", tasks,
+        regimes=EVERY_REGIME, is_scaled=True, among=WITH_INLINE,
+    ),
+    Case(
+        "inline-connections", 20, f"on the loop's thread, {CONNECTIONS} connections × 1 task",
+        connections, regimes=EVERY_REGIME, is_scaled=True, among=WITH_INLINE,
+    ),
+    Case(
+        "inline-late-query", 20, "lateness: a query of one second", late_query,
+        measures=LATENESS, is_scaled=True, seconds=1.0, gauge=slow_query, among=WITH_INLINE,
+    ),
+    Case(
+        "inline-streak-point", 20, "lateness: a streak of point SELECTs, one task", streak_point,
+        measures=LATENESS, is_scaled=True, stretch=4, gauge=point, among=WITH_INLINE,
+    ),
+    Case(
+        "inline-streak-tasks", 20, f"lateness: a streak of point SELECTs, {TASKS} tasks",
+        streak_tasks, measures=LATENESS, is_scaled=True, stretch=4, gauge=tasks,
+        among=WITH_INLINE,
+    ),
     Case(
         "cancel", 21, "cancel a running read", cancel, measures=("raised", "usable"),
         is_scaled=True, seconds=0.5, gauge=slow_query,

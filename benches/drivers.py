@@ -283,6 +283,17 @@ class AiolibsqlReplica(Aiolibsql):
         return await module.connect(file, sync_url=url, isolation_level=None)
 
 
+class AiolibsqlInline(Aiolibsql):
+    """This driver, where quick reads run on the loop's thread."""
+
+    name = "aiolibsql-inline"
+
+    async def connect(self, path: str) -> Any:
+        """Open the file, in autocommit mode."""
+        module = importlib.import_module(self.module)
+        return await module.connect(path, isolation_level=None, inline_budget=4000)
+
+
 class Aiosqlite(AsyncDriver):
     """The aiosqlite package."""
 
@@ -417,6 +428,7 @@ class Upstream(AsyncDriver):
 
 OURS = Aiolibsql.name
 REPLICA = AiolibsqlReplica.name
+INLINE = AiolibsqlInline.name
 BLOCKING = Dbapi.name
 REFERENCE = Stdlib.name
 LOCALS: tuple[type[Driver], ...] = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drivers import BLOCKING, OURS, REFERENCE, REPLICA
+from drivers import BLOCKING, INLINE, OURS, REFERENCE, REPLICA
 from remotes import BARE, SUFFIXES
 
 MS = 1e-3
@@ -136,6 +136,13 @@ GOALS = (
     Goal("orm-insert", "time", 0.6, against="aiosqlite", runtimes=ON_ASYNCIO),
     Goal("insert", "time", 2.8),
     Goal("insert", "time", 0.7, against="aiosqlite", runtimes=ON_ASYNCIO),
+    Goal("inline-point", "time", 0.7, runtimes=ON_ASYNCIO, driver=INLINE),
+    Goal("inline-tasks", "time", 1.1, driver=INLINE),
+    Goal("inline-connections", "time", 0.7, driver=INLINE),
+    Goal("inline-late-query", "p99", 3 * MS, against=None, driver=INLINE),
+    Goal("inline-late-query", "worst", 10 * MS, against=None, driver=INLINE),
+    Goal("inline-streak-point", "p99", 1.5 * MS, against=None, driver=INLINE),
+    Goal("inline-streak-tasks", "p99", 1.5 * MS, against=None, driver=INLINE),
     Goal("cancel", "raised", 1 * MS, against=None),
     Goal("cancel", "usable", 1 * MS, against=None),
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import figures as kept
 import report
-from drivers import BLOCKING, OURS, REFERENCE
+from drivers import BLOCKING, INLINE, OURS, REFERENCE
 from honesty import BLOB
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ BEGIN = "<!-- Made by `nox -s bench`; what is written here by hand is lost. -->"
 END = "<!-- The end of what is made. -->"
 RUNTIMES = ("asyncio", "uvloop", "trio")
 # They hold the loop, or are no drivers; they are the measure, not the rivals.
-NO_RIVALS = frozenset({REFERENCE, "apsw", "bare", "bare-ws", "aiolibsql.ungrouped", OURS, BLOCKING})
+NO_RIVALS = frozenset(
+    {REFERENCE, "apsw", "bare", "bare-ws", "aiolibsql.ungrouped", OURS, BLOCKING, INLINE}
+)
 UNEXPLAINED = "Not explained yet."
 LATE = 0.015  # seconds: what row 9 allows at the worst
 LATENESS = """\

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drivers import BLOCKING, OURS, REFERENCE, REPLICA
+from drivers import BLOCKING, INLINE, OURS, REFERENCE, REPLICA
 from goals import GOALS, Goal
 from registry import DRIVERS
 
@@ -168,6 +168,7 @@ def is_passed(outcomes: list[Outcome]) -> bool:
         not outcome.failures.get(OURS)
         and not outcome.failures.get(BLOCKING)
         and not outcome.failures.get(REPLICA)
+        and not outcome.failures.get(INLINE)
         and not outcome.failures.get(REFERENCE)
         and all(verdict.is_held for verdict in verdicts(outcome))
         for outcome in outcomes

@@ -264,6 +264,7 @@ fn round_trip(count: usize) -> Duration {
         pragmas: Vec::new(),
         mode: TransactionMode::Autocommit { manual_end: true },
         is_blocking: false,
+        inline_budget: 0,
     });
     let mut run = |action| {
         wait(&submit(&connection, action), &mut context).expect("it runs");

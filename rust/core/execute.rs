@@ -389,15 +389,19 @@ impl Session {
         if let Some(batch) = batch {
             rows.push(batch);
         }
+        let steps = statement.steps().wrapping_sub(steps_before);
+        let time = started.map(|started| started.elapsed());
         let is_quick = matches!(ended, Ok(true))
             && if is_blocking {
-                let steps = statement.steps().wrapping_sub(steps_before);
                 first && quick::is_quick(&statement, steps, read)
             } else {
-                statement.kind() == StatementKind::Select
-                    && started.is_some_and(|started| started.elapsed() < QUICK)
+                let is_select = statement.kind() == StatementKind::Select;
+                is_select && time.is_some_and(|time| time < QUICK)
             };
         statement.mark(is_quick);
+        let has_ended = ended.as_ref().is_ok_and(|done| *done) || matches!(amount, Amount::Only(_));
+        let is_whole = first && ended.is_ok() && has_ended;
+        self.inline.learn(&statement, is_whole, (steps, read, time));
         self.was_quick = is_quick;
         ended.map(|done| Read { done, rows: read })
     }

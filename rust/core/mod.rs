@@ -24,6 +24,7 @@ mod frame_log;
 mod front;
 mod guest;
 mod here;
+mod inline;
 mod log_files;
 mod lookout;
 mod mailbox;

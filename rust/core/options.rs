@@ -36,6 +36,8 @@ pub struct Options {
     /// Its callers run its commands on their own threads, and it is as forgetful as `sqlite3`: a transaction that
     /// SQLite has rolled back is reported by the error of that statement only.
     pub is_blocking: bool,
+    /// Steps of SQLite's virtual machine that a query may take on the thread that waits for it; 0: none runs there.
+    pub inline_budget: u32,
 }
 
 impl Options {

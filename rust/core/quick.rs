@@ -1,4 +1,5 @@
-//! Quick: a query that needs few steps, run on the thread that waits for it, without a command.
+//! Quick: a query that needs few steps, run on the thread that waits for it, without a command: that of a blocking connection,
+//! or as `inline` allows it.
 //!
 //! A command brings along what is for statements that may take long, wait, change something or call somebody. A query
 //! that is prepared, and took few steps the last time, does none of that, in a connection where nothing else is going on.
@@ -13,18 +14,20 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::sqlite::{self, Statement, StatementId, StatementKind};
 
 use super::batch::RowBatch;
 use super::error::{Error, Result};
+use super::inline::BRIEF;
 use super::mailbox::Database;
 use super::options::TransactionMode;
 use super::session::Session;
 use super::worker::Local;
 
 /// Rows of a quick query, at most.
-const MOST_ROWS: usize = 16;
+pub(super) const MOST_ROWS: usize = 16;
 /// Steps of SQLite's virtual machine; after twice as many the attempt surely ends.
 const MOST_STEPS: u32 = sqlite::HASTE / 2;
 
@@ -37,16 +40,43 @@ pub struct Quick {
 
 /// A session that was claimed for a query, which is prepared and reset.
 pub struct Attempt<'a> {
-    local: &'a Local,
+    local: &'a Arc<Local>,
     sql: &'a Arc<str>,
     id: StatementId,
+    limits: Limits,
     /// Taken out only for the time that it runs.
     session: Option<Box<Session>>,
 }
 
+/// How far an attempt may go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Times `HASTE` of SQLite's steps.
+    pub hastes: u32,
+    /// With so many rows it ends, though there may be more.
+    pub enough: usize,
+    /// It may neither wait for the disk nor compile.
+    pub is_inline: bool,
+}
+
+const ALONE: Limits = Limits {
+    hastes: 1,
+    enough: usize::MAX,
+    is_inline: false,
+};
+
 impl Local {
     /// Claims the session for a query that was quick the last time. `None`: it takes a command.
-    pub fn attempt<'a>(&'a self, sql: &'a Arc<str>) -> Option<Attempt<'a>> {
+    pub fn attempt<'a>(self: &'a Arc<Self>, sql: &'a Arc<str>) -> Option<Attempt<'a>> {
+        self.attempt_within(sql, ALONE, |session| session.find_quick(sql))
+    }
+
+    pub(super) fn attempt_within<'a>(
+        self: &'a Arc<Self>,
+        sql: &'a Arc<str>,
+        limits: Limits,
+        find: impl FnOnce(&mut Session) -> Option<StatementId>,
+    ) -> Option<Attempt<'a>> {
         if self.is_inherited() || self.pool.get().is_some() {
             return None;
         }
@@ -54,12 +84,13 @@ impl Local {
         if !mailbox.queue.is_empty() {
             return None;
         }
-        let id = mailbox.database.session()?.find_quick(sql)?;
+        let id = find(mailbox.database.session()?)?;
         match std::mem::replace(&mut mailbox.database, Database::Claimed) {
             Database::Open(session) => Some(Attempt {
                 local: self,
                 sql,
                 id,
+                limits,
                 session: Some(session),
             }),
             other => {
@@ -69,14 +100,22 @@ impl Local {
         }
     }
 
-    /// The end of an attempt, in which nothing has changed that the mailbox follows. Whether commands have come.
-    fn put_back_quick(&self, database: Database) -> bool {
+    /// The end of an attempt, in which nothing has changed that the mailbox follows. Commands may have come.
+    fn put_back_quick(self: &Arc<Self>, database: Database) {
         let mut mailbox = self.lock();
         mailbox.database = database;
+        if !self.is_blocking() {
+            self.leave_to_worker(mailbox);
+            return;
+        }
         if mailbox.waiting > 0 {
             self.arrived.notify_one();
         }
-        !mailbox.queue.is_empty()
+        let has_commands = !mailbox.queue.is_empty();
+        drop(mailbox);
+        if has_commands {
+            self.settle();
+        }
     }
 }
 
@@ -92,12 +131,12 @@ impl Attempt<'_> {
     /// # Errors
     /// SQLite's, after which it has rolled back the transaction: a command would run outside of that.
     pub fn run(mut self, batch: &mut RowBatch) -> Result<Option<Quick>> {
-        let (local, sql, id) = (self.local, self.sql, self.id);
+        let (local, sql, id, limits) = (self.local, self.sql, self.id, self.limits);
         let Some(mut session) = self.session.take() else {
             return Ok(None);
         };
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            let result = session.run_quick(id, sql, batch);
+            let result = session.run_quick(id, sql, batch, limits);
             (session, result)
         }));
         let (database, result) = match ran {
@@ -105,9 +144,7 @@ impl Attempt<'_> {
             // The command that follows tells it.
             Err(panic) => (local.poisoned(&*panic), Ok(None)),
         };
-        if local.put_back_quick(database) {
-            local.settle();
-        }
+        local.put_back_quick(database);
         result
     }
 }
@@ -123,14 +160,19 @@ impl Drop for Attempt<'_> {
 }
 
 impl Session {
-    fn find_quick(&mut self, sql: &Arc<str>) -> Option<StatementId> {
+    /// Whether nobody has a say in what a query does but itself.
+    pub(super) fn is_plain(&self) -> bool {
         let begins =
             self.transaction.mode == TransactionMode::Always && self.handle.is_autocommit();
         let is_busy = self.observer.is_some()
             || self.has_guests()
             || !self.nest.is_empty()
             || self.transaction.is_lost();
-        if begins || is_busy {
+        !begins && !is_busy
+    }
+
+    fn find_quick(&mut self, sql: &Arc<str>) -> Option<StatementId> {
+        if !self.is_plain() {
             return None;
         }
         let id = self.cache.put_first(&mut self.handle, sql)?;
@@ -142,12 +184,14 @@ impl Session {
         id: StatementId,
         sql: &Arc<str>,
         batch: &mut RowBatch,
+        limits: Limits,
     ) -> Result<Option<Quick>> {
         let was_open = !self.handle.is_autocommit();
+        let started = limits.is_inline.then(Instant::now);
         batch.restart(0);
-        let read = self.handle.hastily(|handle| {
+        let read = self.run_within(limits, |handle| {
             let mut statement = handle.statement(id);
-            while statement.step()? {
+            while batch.len() < limits.enough && statement.step()? {
                 if batch.len() == MOST_ROWS {
                     return Ok(false);
                 }
@@ -168,6 +212,9 @@ impl Session {
         };
         if is_over {
             statement.mark(false);
+        }
+        if is_over || started.is_some_and(|started| started.elapsed() > BRIEF) {
+            statement.set_brief(false);
         }
         let columns = matches!(read, Ok(true)).then(|| statement.column_names());
         if was_open {

@@ -24,6 +24,7 @@ use super::encryption::KeySlot;
 use super::error::{Error, Kind, Result};
 use super::guest::Company;
 use super::here;
+use super::inline::Inline;
 use super::log_files;
 use super::maintenance::Maintenance;
 use super::nest::Nest;
@@ -62,6 +63,7 @@ pub struct Session {
     pub(super) tenure: Tenure,
     /// The last statement was a query that took little time.
     pub(super) was_quick: bool,
+    pub(super) inline: Inline,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -138,11 +140,13 @@ impl Session {
             is_in_memory: false,
             tenure: Tenure::default(),
             was_quick: false,
+            inline: Inline::default(),
         };
         let ready = session.prepare_for(options, operation);
         ready.map_err(|error| {
             log_files::explain_set_up(error, session.handle.filename().as_deref())
         })?;
+        session.inline = Inline::new(options.inline_budget, &session.handle);
         Ok(session)
     }
 

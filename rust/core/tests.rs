@@ -16,7 +16,7 @@ use super::{
     RowStream, Shared, TransactionMode, end_at,
 };
 
-fn options(mode: TransactionMode) -> Options {
+pub(super) fn options(mode: TransactionMode) -> Options {
     Options {
         filename: CString::new(":memory:").unwrap(),
         uri: false,
@@ -31,6 +31,7 @@ fn options(mode: TransactionMode) -> Options {
         mode,
         keeps_log: false,
         is_blocking: false,
+        inline_budget: 0,
     }
 }
 
@@ -49,7 +50,7 @@ pub(super) fn execute(sql: &str, rows: &Arc<RowStream>, amount: Amount) -> Actio
     })
 }
 
-fn wait(operation: &Shared) -> Result<Outcome> {
+pub(super) fn wait(operation: &Shared) -> Result<Outcome> {
     let limit = Instant::now() + Duration::from_secs(20);
     while Instant::now() < limit {
         match operation.poll(&mut Context::from_waker(Waker::noop())) {

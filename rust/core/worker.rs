@@ -81,6 +81,11 @@ impl Local {
         })
     }
 
+    /// Steps that a query may take on the thread that waits for it; 0: none runs there.
+    pub const fn inline_budget(&self) -> u32 {
+        self.options.inline_budget
+    }
+
     /// The lent worker has commands.
     pub(super) fn wake(&self) {
         self.arrived.notify_one();

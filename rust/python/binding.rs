@@ -22,6 +22,21 @@ pub fn bind(statement: &mut Statement<'_>, parameters: Option<&Bound<'_, PyAny>>
     parameters.len() == wanted && values.all(|(value, index)| bind_one(statement, index, &value))
 }
 
+/// Whether they are a tuple of what `bind` binds, which nobody can change.
+pub fn is_plain(parameters: &Bound<'_, PyAny>) -> bool {
+    let Ok(parameters) = parameters.cast_exact::<PyTuple>() else {
+        return false;
+    };
+    parameters.iter_borrowed().all(|value| {
+        value.is_exact_instance_of::<PyInt>()
+            || value.is_exact_instance_of::<PyString>()
+            || value.is_exact_instance_of::<PyFloat>()
+            || value.is_none()
+            || value.is_exact_instance_of::<PyBytes>()
+            || value.is_exact_instance_of::<PyBool>()
+    })
+}
+
 /// Values of other classes, and of theirs, may have adapters.
 fn bind_one(statement: &mut Statement<'_>, index: usize, value: &Bound<'_, PyAny>) -> bool {
     let bound = if let Ok(integer) = value.cast_exact::<PyInt>() {

@@ -63,7 +63,7 @@ impl Connection {
         database, timeout=5.0, isolation_level=Level::implicit(), *, autocommit=Autocommit::Legacy, cached_statements=128, uri=false,
         encryption_key=None, foreign_keys=false, row_factory=None, text_factory=None, iter_chunk_size=64, pragmas=None, init_hook=None,
         detect_types=0, trusted_schema=None, defensive=None, auth_token=None, tls=None, namespace=None, request_timeout=None,
-        connect_timeout=None, sync_url=None, sync_interval=None, read_your_writes=None, offline=false,
+        connect_timeout=None, sync_url=None, sync_interval=None, read_your_writes=None, offline=false, inline_budget=0,
     ))]
     #[allow(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
@@ -92,6 +92,7 @@ impl Connection {
         sync_interval: Option<f64>,
         read_your_writes: Option<bool>,
         offline: bool,
+        inline_budget: i64,
     ) -> PyResult<Self> {
         let control = Control::new(isolation_level, autocommit);
         let arguments = Arguments {
@@ -113,6 +114,7 @@ impl Connection {
                 follow: Follow::new(sync_url, sync_interval, read_your_writes, offline)?,
             },
             is_blocking: false,
+            inline_budget,
         };
         let factories = (row_factory, text_factory);
         let settings = Settings::new(factories, detect_types, control, iter_chunk_size)?;

@@ -472,6 +472,9 @@ impl Drop for Cursor {
         if link.is_inherited() {
             state.leave_to_parent();
         }
+        if let Some((batch, _)) = state.current.take() {
+            link.spare.keep(batch);
+        }
         let holds_connection = state.holds_connection;
         Report::end(state.report.take());
         if let Some(rows) = state.close() {

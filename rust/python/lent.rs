@@ -13,6 +13,7 @@ use crate::core::{Action, Block, Command, Loan, Shared};
 
 use super::connection::Connection;
 use super::link::Link;
+use super::quick::Spare;
 use super::settings::Settings;
 use super::texts::Texts;
 
@@ -50,6 +51,7 @@ impl Link {
             common: self.common.clone(),
             reported: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            spare: Spare::default(),
         })
     }
 

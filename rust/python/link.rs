@@ -28,6 +28,7 @@ use super::logs::{self, Area, Severity};
 use super::memory::SharedMemory;
 use super::options::Control;
 use super::parameters;
+use super::quick::Spare;
 use super::reentrancy::Reentrancy;
 use super::scope;
 use super::settings::Settings;
@@ -55,6 +56,8 @@ pub struct Link {
     pub(super) reported: AtomicBool,
     /// A close was submitted that nobody need wait for.
     pub(super) stopped: AtomicBool,
+    /// Room for the rows of a quick query.
+    pub spare: Spare,
 }
 
 impl Link {
@@ -114,6 +117,7 @@ impl Link {
             common: OnceLock::new(),
             reported: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            spare: Spare::default(),
         }
     }
 
@@ -314,15 +318,20 @@ impl Link {
             return None;
         };
         let settings = self.settings();
-        let is_plain = settings.adapters.are_plain()
+        let is_plain = self.is_plain(&settings);
+        let text = settings.texts.get(sql).filter(|_| is_plain)?;
+        Some((Arc::clone(text), local))
+    }
+
+    /// Whether nothing of Python's, and no other connection, has a say in what a statement does.
+    pub fn is_plain(&self, settings: &Settings) -> bool {
+        settings.adapters.are_plain()
             && settings.converters.is_none()
             && self.guest.is_none()
             && !self.callbacks.were_used()
             && !self.has_modes.load(Ordering::Acquire)
             && !self.own_watch().is_on()
-            && !self.status().notes().has_some();
-        let text = settings.texts.get(sql).filter(|_| is_plain)?;
-        Some((Arc::clone(text), local))
+            && !self.status().notes().has_some()
     }
 
     fn convert_text(&self, sql: &Bound<'_, PyString>) -> PyResult<Arc<str>> {

@@ -122,6 +122,10 @@ impl Machine {
             State::Given(value) => Ok(Sent::Return(value)),
             State::Turn { port, turn, value } => {
                 port.get().turned(turn);
+                if self.work.will_wait() {
+                    // A statement that is executed here after all; its rows may be taken with it.
+                    port.get().woke();
+                }
                 self.had_turn = true;
                 match value {
                     Some(value) => Ok(Sent::Return(value)),
@@ -243,7 +247,8 @@ impl Machine {
 
     /// Polls the Work until it has to wait, or is through. `None`: the operation asks something.
     fn poll_on(&mut self, py: Python<'_>, port: &Py<LoopPort>) -> PyResult<Option<Sent>> {
-        let waits = self.work.will_wait();
+        // What had its turn first was likely to be there at once.
+        let waits = !self.had_turn && self.work.will_wait();
         let looks_out = match waits.then(|| port.get().may_look_out(py)).transpose() {
             Ok(looks_out) => looks_out.unwrap_or(false),
             Err(error) => {

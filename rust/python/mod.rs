@@ -58,6 +58,7 @@ mod pragmas;
 mod prepared;
 mod process;
 mod queries;
+mod quick;
 mod reentrancy;
 mod replica;
 mod reports;

@@ -38,6 +38,7 @@ pub struct Arguments<'a, 'py> {
     pub defensive: Option<Truth>,
     pub companions: Companions<'a, 'py>,
     pub is_blocking: bool,
+    pub inline_budget: i64,
 }
 
 /// The transaction attributes of a connection.
@@ -232,8 +233,17 @@ fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(Optio
         mode,
         keeps_log: false,
         is_blocking: arguments.is_blocking,
+        inline_budget: steps(arguments.inline_budget)?,
     };
     Ok((options, label))
+}
+
+fn steps(budget: i64) -> PyResult<u32> {
+    u32::try_from(budget).map_err(|_| {
+        PyValueError::new_err(
+            "inline_budget must be a number of steps, 0 or more and less than 2**32",
+        )
+    })
 }
 
 fn switches(arguments: &Arguments<'_, '_>) -> Vec<(Switch, bool)> {

@@ -103,6 +103,10 @@ impl Companions<'_, '_> {
             );
             return Err(exceptions::programming(py, message));
         }
+        if arguments.inline_budget != 0 {
+            let message = "inline_budget can't be combined with sync_url";
+            return Err(exceptions::programming(py, message));
+        }
         if self.follow.offline && arguments.encryption_key.is_some() {
             let message = "encryption_key together with offline=True is not supported: the server gets the file's pages as they are";
             return Err(exceptions::not_supported(py, message));

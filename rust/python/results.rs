@@ -12,6 +12,7 @@ use pyo3::types::{PyString, PyTuple};
 use crate::core::{Block, Error, Next, RowBatch, RowStream, Shared};
 
 use super::factories::RowFactory;
+use super::quick::Done;
 use super::reports::Report;
 
 /// What a cursor knows of its last execution.
@@ -96,6 +97,13 @@ impl State {
         self.rowcount = -1;
         self.block = block;
         std::mem::replace(&mut self.rows, rows)
+    }
+
+    /// Rows that are all there are, of an execution that has begun.
+    pub fn fill(&mut self, (quick, batch): Done) {
+        self.current = Some((batch, 0));
+        self.columns = Some(quick.columns);
+        self.lastrowid = Some(quick.lastrowid);
     }
 
     /// Ends it for good; what it did can still be asked (as sqlite3). Returns the rows that the backend has to end.

@@ -156,6 +156,7 @@ fn refuse_local(py: Python<'_>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
         ("pragmas", arguments.pragmas.is_some()),
         ("trusted_schema", arguments.trusted_schema.is_some()),
         ("defensive", arguments.defensive.is_some()),
+        ("inline_budget", arguments.inline_budget != 0),
     ];
     match given.iter().find(|(_, is_given)| *is_given) {
         Some((name, _)) => {

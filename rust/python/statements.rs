@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::core::{
-    Action, Amount, Bindings, Block, Cancelled, Event, Execute as Statement, Outcome, RowStream,
-    Shared, Shield,
+    Action, Amount, Block, Cancelled, Event, Execute as Statement, Outcome, RowStream, Shared,
+    Shield,
 };
 
 use super::connection::Connection;
@@ -21,7 +21,8 @@ use super::converters::Converters;
 use super::cursor::Cursor;
 use super::exceptions;
 use super::link::Link;
-use super::parameters::{self, Converter};
+use super::parameters;
+use super::quick::Request;
 use super::reports::Report;
 use super::work::{Step, Work};
 
@@ -133,8 +134,8 @@ impl Drop for Pending {
 pub struct Execute {
     name: &'static str,
     cursor: Py<Cursor>,
-    request: Option<(Arc<str>, Bindings)>,
-    rows: Arc<RowStream>,
+    request: Option<Request>,
+    rows: Option<Arc<RowStream>>,
     amount: Amount,
     timeout: Option<Duration>,
     converters: Converters,
@@ -153,23 +154,51 @@ impl Execute {
         amount: Amount,
     ) -> PyResult<Self> {
         let link = cursor.get().connection().get().link();
-        let (sql, adapters, converters) = link.request(sql)?;
-        let bindings = Converter::new(Arc::clone(&sql), adapters).one(parameters)?;
+        let (request, converters) = Request::new(link, sql, parameters, timeout.is_some())?;
         let timeout = timeout
             .map(|timeout| parameters::seconds(timeout, "timeout"))
             .transpose()?;
-        let rows = Arc::new(RowStream::default());
         Ok(Self {
             name,
             cursor,
-            request: Some((sql, bindings)),
-            rows,
+            request: Some(request),
+            rows: None,
             amount,
             timeout,
             converters,
             pending: Pending::default(),
             report: None,
         })
+    }
+
+    fn submit(&mut self, py: Python<'_>, request: Request) -> PyResult<()> {
+        let cursor = self.cursor.get();
+        let connection = cursor.connection().get();
+        let link = connection.link();
+        let (sql, parameters) = request.convert(py, link)?;
+        if link.watch().is_on() && !cursor.is_plain() {
+            self.report = link.watch().statement(&sql);
+        }
+        let rows = Report::stream(self.report.as_deref());
+        self.rows = Some(Arc::clone(&rows));
+        let statement = Statement {
+            sql,
+            parameters,
+            rows: Arc::clone(&rows),
+            amount: self.amount,
+            wants_decltypes: self.converters.want_decltypes(),
+        };
+        let block = connection.membership(py)?;
+        cursor.begin(Some(rows), block.clone());
+        let action = Action::Execute(statement);
+        self.pending
+            .submit_in(py, link, action, self.timeout, block)
+    }
+
+    fn discard(&self) {
+        if let Some(rows) = &self.rows {
+            self.cursor.get().discard(rows);
+        }
     }
 }
 
@@ -180,34 +209,15 @@ impl Work for Execute {
 
     fn poll(&mut self, py: Python<'_>, context: &mut Context<'_>) -> PyResult<Step> {
         let cursor = self.cursor.get();
-        if let Some((sql, parameters)) = self.request.take() {
+        if let Some(request) = self.request.take() {
             cursor.check(py)?;
-            let watch = cursor.connection().get().link().watch();
-            if watch.is_on() && !cursor.is_plain() {
-                self.report = watch.statement(&sql);
-                if self.report.is_some() {
-                    self.rows = Report::stream(self.report.as_deref());
-                }
+            if let Some(done) = request.run_here(py, cursor.connection().get(), self.amount)? {
+                cursor.executed_here(done);
+                return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
             }
-            let rows = Arc::clone(&self.rows);
-            let statement = Statement {
-                sql,
-                parameters,
-                rows,
-                amount: self.amount,
-                wants_decltypes: self.converters.want_decltypes(),
-            };
-            let connection = cursor.connection().get();
-            let block = connection.membership(py)?;
-            cursor.begin(Some(Arc::clone(&self.rows)), block.clone());
-            self.pending.submit_in(
-                py,
-                connection.link(),
-                Action::Execute(statement),
-                self.timeout,
-                block,
-            )?;
+            self.submit(py, request)?;
         }
+        let cursor = self.cursor.get();
         loop {
             match self.pending.poll(py, context) {
                 Poll::Pending => return Ok(Step::Pending),
@@ -221,7 +231,7 @@ impl Work for Execute {
                     return Ok(Step::Ready(self.cursor.clone_ref(py).into_any()));
                 }
                 Poll::Ready(Err(error)) => {
-                    cursor.discard(&self.rows);
+                    self.discard();
                     let link = cursor.connection().get().link();
                     let error = link.watch().named(py, error);
                     Report::fail(&mut self.report, py, &error);
@@ -245,7 +255,7 @@ impl Work for Execute {
         }
         let cursor = self.cursor.get();
         self.pending.abandon(cursor.connection().get().link());
-        cursor.discard(&self.rows);
+        self.discard();
         Report::abandon(&mut self.report, py);
     }
 
@@ -260,6 +270,12 @@ impl Work for Execute {
 
     fn will_wait(&self) -> bool {
         self.request.is_some()
+    }
+
+    fn takes_at_once(&self) -> bool {
+        let connection = self.cursor.get().connection().get();
+        let request = self.request.as_ref();
+        request.is_some_and(|request| request.runs_here(connection))
     }
 
     fn on_exit(&self, py: Python<'_>, _value: &Py<PyAny>) -> Option<Box<dyn Work>> {

@@ -255,6 +255,10 @@ impl Work for Then {
     fn will_wait(&self) -> bool {
         !self.at_second && self.first.will_wait()
     }
+
+    fn takes_at_once(&self) -> bool {
+        !self.at_second && self.first.takes_at_once()
+    }
 }
 
 /// The rowid of the row that a cursor's statement has inserted, in a tuple.

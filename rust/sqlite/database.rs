@@ -61,6 +61,26 @@ impl Database {
         current
     }
 
+    /// An operation on the file of the main database.
+    ///
+    /// # Safety
+    ///
+    /// What the operation does with its argument is sound.
+    pub(super) unsafe fn control_file(self, operation: c_int, argument: *mut c_void) {
+        // SAFETY: the handle is open, the name ends with NUL; the rest is the caller's promise.
+        unsafe {
+            ffi::sqlite3_file_control(self.as_ptr(), c"main".as_ptr(), operation, argument);
+        }
+    }
+
+    /// The file of the main database, which stays where it is while the handle is open; null if it has none.
+    pub(super) fn file(self) -> *mut ffi::sqlite3_file {
+        let mut file = ptr::null_mut::<ffi::sqlite3_file>();
+        // SAFETY: this operation stores a pointer.
+        unsafe { self.control_file(ffi::SQLITE_FCNTL_FILE_POINTER, (&raw mut file).cast()) };
+        file
+    }
+
     /// The error that a call which answered `rc` has left in the handle.
     pub(super) fn error(self, rc: c_int) -> Error {
         if rc & 0xff == ffi::SQLITE_NOTADB {

@@ -21,13 +21,15 @@ pub(super) struct Entry {
     kind: StatementKind,
     recording: Recording,
     pub(super) is_marked: Cell<bool>,
+    pub(super) is_brief: Cell<bool>,
     columns: Cell<Option<Columns>>,
 }
 
-/// What was read of a statement's columns, and how often it had been compiled again by then.
+/// What was read of a statement's columns and tables, and how often it had been compiled again by then.
 #[derive(Default)]
 struct Columns {
     compiled: c_int,
+    has_virtual_tables: Option<bool>,
     names: Option<Arc<[Box<str>]>>,
     decltypes: Option<Arc<[Option<Box<str>>]>>,
 }
@@ -55,9 +57,12 @@ impl Entry {
             kind,
             recording,
             is_marked: Cell::new(false),
+            is_brief: Cell::new(false),
             columns: Cell::new(None),
         };
-        if kind == StatementKind::Vacuum && !entry.compiles_to_vacuum() {
+        // VACUUM asks the authorizer nothing, and so do a few that find nothing to do, such as DROP … IF EXISTS. In doubt it
+        // is a VACUUM, of which more care is taken.
+        if kind == StatementKind::Vacuum && !entry.has_instruction(|name| name == b"Vacuum") {
             entry.kind = StatementKind::Ddl;
         }
         entry
@@ -98,6 +103,16 @@ impl Entry {
         decltypes
     }
 
+    /// Whether it asks virtual tables, which do in one step whatever they like.
+    pub(super) fn has_virtual_tables(&self) -> bool {
+        let mut known = self.known_columns();
+        let has = *known
+            .has_virtual_tables
+            .get_or_insert_with(|| self.has_instruction(|name| name == b"VOpen"));
+        self.columns.set(Some(known));
+        has
+    }
+
     /// Takes out what was read since the statement was last compiled.
     fn known_columns(&self) -> Columns {
         let which = ffi::SQLITE_STMTSTATUS_REPREPARE;
@@ -116,11 +131,8 @@ impl Entry {
         unsafe { ffi::sqlite3_stmt_busy(self.raw.as_ptr()) != 0 }
     }
 
-    /// Looks into the program of the statement, of which a second copy is made for that.
-    ///
-    /// VACUUM asks the authorizer nothing, and so do a few that find nothing to do, such as
-    /// DROP … IF EXISTS. In doubt it is a VACUUM, of which more care is taken.
-    fn compiles_to_vacuum(&self) -> bool {
+    /// Looks for an instruction in the program of the statement, of which a second copy is made for that. In doubt it has it.
+    fn has_instruction(&self, is_it: impl Fn(&[u8]) -> bool) -> bool {
         // SAFETY: the statement exists.
         let db = unsafe { ffi::sqlite3_db_handle(self.raw.as_ptr()) };
         // SAFETY: the statement exists.
@@ -140,7 +152,8 @@ impl Entry {
             // SAFETY: as above; column 1 is the name of the instruction.
             let opcode = unsafe { ffi::sqlite3_column_text(copy, 1) };
             // SAFETY: null, or ends with NUL and lives until the next step.
-            found |= !opcode.is_null() && unsafe { CStr::from_ptr(opcode.cast()) } == c"Vacuum";
+            found |=
+                !opcode.is_null() && is_it(unsafe { CStr::from_ptr(opcode.cast()) }.to_bytes());
         }
         // SAFETY: made above, not used after this; null is ignored.
         unsafe { ffi::sqlite3_finalize(copy) };

@@ -20,7 +20,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use libsql::ffi;
 use rustix::fs::{FileType, Stat};
 
-type SystemCall = unsafe extern "C" fn();
+use super::nowait;
+
+pub(super) type SystemCall = unsafe extern "C" fn();
 type Open = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
 type Close = unsafe extern "C" fn(c_int) -> c_int;
 type Look = unsafe extern "C" fn(*const c_char, *mut c_void) -> c_int;
@@ -111,16 +113,17 @@ pub(super) fn watch() {
         let lstat = unsafe { transmute::<Look, SystemCall>(guarded_lstat) };
         replace(vfs, c"lstat", lstat);
     }
+    nowait::watch(vfs);
 }
 
-fn system_call(vfs: *mut ffi::sqlite3_vfs, name: &CStr) -> Option<SystemCall> {
+pub(super) fn system_call(vfs: *mut ffi::sqlite3_vfs, name: &CStr) -> Option<SystemCall> {
     // SAFETY: the default VFS, which is registered.
     let get = unsafe { (*vfs).xGetSystemCall }?;
     // SAFETY: the name ends with NUL.
     unsafe { get(vfs, name.as_ptr()) }
 }
 
-fn replace(vfs: *mut ffi::sqlite3_vfs, name: &CStr, by: SystemCall) {
+pub(super) fn replace(vfs: *mut ffi::sqlite3_vfs, name: &CStr, by: SystemCall) {
     // SAFETY: the default VFS, which is registered.
     if let Some(set) = unsafe { (*vfs).xSetSystemCall } {
         // SAFETY: the name ends with NUL, and the function has the type that SQLite calls under it.
@@ -132,6 +135,9 @@ unsafe extern "C" fn guarded_open(path: *const c_char, flags: c_int, mode: c_int
     let Some(originals) = ORIGINALS.get() else {
         return refuse();
     };
+    if nowait::is_on() {
+        return nowait::refuse();
+    }
     // SAFETY: SQLite's own arguments.
     let descriptor = unsafe { (originals.open)(path, flags, mode) };
     if descriptor < 0 {

@@ -28,7 +28,9 @@ use super::hook::{
 use super::init::initialize;
 use super::key::Key;
 use super::kind::AllowsPragma;
+use super::nowait;
 use super::open_options::OpenOptions;
+use super::read_errors;
 use super::statement::{Statement, StatementId};
 
 /// What [`Handle::prepare`] made of an SQL text.
@@ -48,6 +50,8 @@ pub struct Handle {
     pub(super) backups: Backups,
     next_serial: u32,
     pub(super) hooks: Hooks,
+    /// Something may wait that nobody could tell it not to: a memory map, another file, a library's code.
+    may_wait: bool,
     is_closed: bool,
 }
 
@@ -88,11 +92,13 @@ impl Handle {
             backups: Backups::default(),
             next_serial: 0,
             hooks: Hooks::new(database),
+            may_wait: options.shares_cache(),
             is_closed: false,
         };
         if rc != ffi::SQLITE_OK {
             return Err(database.error(rc));
         }
+        read_errors::watch(database);
         handle.hooks.install();
         if let Some(key) = &options.key {
             database.set_key(key)?;
@@ -138,6 +144,7 @@ impl Handle {
         if recording.is_wal_autocheckpoint() {
             self.hooks.keep_wal_hook();
         }
+        self.may_wait |= recording.brings_waits();
         let entry = NonNull::new(raw).map(|raw| {
             // SAFETY: SQLite has just made it; the slab is emptied before the connection is closed.
             let entry = || unsafe { Entry::new(raw, self.next_serial, recording) };
@@ -288,14 +295,33 @@ impl Handle {
         self.hooks.set_progress_handler(every, handler);
     }
 
-    /// Runs something in which a statement ends with `SQLITE_INTERRUPT` that needs more than [`HASTE`](super::HASTE) steps, and
-    /// with `SQLITE_BUSY` at a lock that is held. No callback of the user's may be installed.
-    pub fn hastily<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+    /// Runs something in which a statement ends with `SQLITE_INTERRUPT` that needs more than so many times
+    /// [`HASTE`](super::HASTE) steps, and with `SQLITE_BUSY` at a lock that is held. No callback of the user's may be installed.
+    pub fn hastily<T>(&mut self, hastes: u32, work: impl FnOnce(&mut Self) -> T) -> T {
         // SQLite counts on from the statement's last execution, so the first look may come at once.
-        self.hooks.haste.set(Some(1));
+        self.hooks.haste.set(Some(hastes));
         let result = self.impatiently(work);
         self.hooks.haste.set(None);
         result
+    }
+
+    /// As `hastily`; it fails also where it would have to wait for the disk, or to compile. `false`: a file system can't
+    /// tell whether it would.
+    pub fn at_once<T>(&mut self, hastes: u32, work: impl FnOnce(&mut Self) -> T) -> (T, bool) {
+        self.hooks.compiles_nothing.set(true);
+        let result = nowait::without_waiting(|| self.hastily(hastes, work));
+        self.hooks.compiles_nothing.set(false);
+        result
+    }
+
+    /// Whether `at_once` keeps its word, as far as can be told without trying a statement.
+    pub fn can_read_at_once(&self) -> bool {
+        !self.may_wait
+    }
+
+    /// Something was done that may make it wait from now on.
+    pub(super) fn set_may_wait(&mut self) {
+        self.may_wait = true;
     }
 
     /// Says who waits for locks. Without a policy and a user's handler a lock that is held is an

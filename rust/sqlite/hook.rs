@@ -92,6 +92,8 @@ pub(super) struct HookState {
     pub(super) is_impatient: Cell<bool>,
     /// The statement that runs has to end with the next look at it but so many.
     pub(super) haste: Cell<Option<u32>>,
+    /// What SQLite would have to compile again, or read the schema for, fails.
+    pub(super) compiles_nothing: Cell<bool>,
     /// Until then even who is impatient waits.
     pub(super) waits_until: Cell<Option<Instant>>,
     pub(super) recorder: Recorder,
@@ -168,7 +170,7 @@ impl HookState {
     }
 
     pub(super) fn on_authorize(&self, action: &AuthorizerAction<'_>) -> c_int {
-        if !self.recorder.note(action) {
+        if self.compiles_nothing.get() || !self.recorder.note(action) {
             return ffi::SQLITE_DENY;
         }
         if self.is_muted.get() {
@@ -262,6 +264,7 @@ impl Hooks {
             is_muted: Cell::new(false),
             is_impatient: Cell::new(false),
             haste: Cell::new(None),
+            compiles_nothing: Cell::new(false),
             waits_until: Cell::new(None),
             recorder: Recorder::default(),
             wal: Wal::default(),

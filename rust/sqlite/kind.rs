@@ -136,6 +136,11 @@ impl Recording {
         self.pragma_name() == Some("wal_autocheckpoint")
     }
 
+    /// Whether reads go to a memory map from then on, or to another file.
+    pub(super) fn brings_waits(&self) -> bool {
+        self.pragma_name() == Some("mmap_size") || self.events.has(Events::ATTACH)
+    }
+
     pub(super) fn busy_timeout_argument(&self) -> Option<&str> {
         self.pragma.as_ref()?.busy_timeout.as_deref()
     }

@@ -112,7 +112,7 @@ impl Mutexes {
 }
 
 /// By its name: the version of `libsql-ffi` that brings it is fixed.
-fn is_cipher_vfs(vfs: *mut ffi::sqlite3_vfs) -> bool {
+pub(super) fn is_cipher_vfs(vfs: *mut ffi::sqlite3_vfs) -> bool {
     if vfs.is_null() {
         return false;
     }

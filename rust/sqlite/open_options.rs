@@ -39,6 +39,12 @@ impl OpenOptions {
         access | uri | ffi::SQLITE_OPEN_NOMUTEX | ffi::SQLITE_OPEN_EXRESCODE
     }
 
+    /// Whether other connections' statements may keep it waiting, as those with whom it shares its pages.
+    pub(super) fn shares_cache(&self) -> bool {
+        let name = self.filename.as_bytes();
+        self.uri && name.windows(6).any(|part| part == b"cache=")
+    }
+
     /// libSQL is compiled to take every name that begins with `file:` for a URI; without `uri` it
     /// means a file of that name.
     pub(super) fn literal_filename(&self) -> CString {

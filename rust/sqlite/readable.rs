@@ -13,7 +13,6 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use libsql::ffi;
 use super::error::{Error, code};
 use super::handle::Handle;
 use super::journal;
+use super::nowait;
 use super::open_options::OpenOptions;
 
 /// A page that is read past its lock may be half written, but not for long.
@@ -58,32 +58,28 @@ impl Handle {
         }
     }
 
-    /// Whether the file begins as one that is not encrypted does, by SQLite's own descriptor: to close another would
-    /// let go of its locks.
+    /// Whether the file begins as one that is not encrypted does.
     fn begins_plainly(&self) -> bool {
-        let mut file = ptr::null_mut::<ffi::sqlite3_file>();
-        // SAFETY: the handle is open, the name ends with NUL, and this operation stores a pointer.
-        unsafe {
-            ffi::sqlite3_file_control(
-                self.database.as_ptr(),
-                c"main".as_ptr(),
-                ffi::SQLITE_FCNTL_FILE_POINTER,
-                (&raw mut file).cast(),
-            )
-        };
+        self.beginning().is_some_and(|begin| begin == *PLAIN)
+    }
+
+    /// Whether file systems can tell what a read without a wait for the disk needs to know; there may be no file.
+    pub fn reads_without_waiting(&self) -> bool {
+        nowait::is_possible() && nowait::without_waiting(|| self.beginning()).1
+    }
+
+    /// The first bytes of the file, by SQLite's own descriptor: to close another would let go of its locks.
+    fn beginning(&self) -> Option<[u8; PLAIN.len()]> {
+        let file = self.database.file();
         // SAFETY: null, or the handle's file, which stays where it is while the handle is open.
-        let Some(methods) = (unsafe { file.as_ref() }).map(|file| file.pMethods) else {
-            return false;
-        };
+        let methods = (unsafe { file.as_ref() })?.pMethods;
         // SAFETY: null, or the table of its VFS.
-        let Some(read) = (unsafe { methods.as_ref() }).and_then(|methods| methods.xRead) else {
-            return false;
-        };
+        let read = (unsafe { methods.as_ref() })?.xRead?;
         let mut begin = [0; PLAIN.len()];
         let length = PLAIN.len().try_into().unwrap_or(0);
         // SAFETY: the buffer has that length.
         let rc = unsafe { read(file, begin.as_mut_ptr().cast(), length, 0) };
-        rc == ffi::SQLITE_OK && begin == PLAIN
+        (rc == ffi::SQLITE_OK).then_some(begin)
     }
 
     /// Whether it has read any page of the main database.

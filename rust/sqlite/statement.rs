@@ -216,6 +216,21 @@ impl Statement<'_> {
         self.entry.is_marked.set(is_marked);
     }
 
+    /// Whether the caller knows that it may be run at once. A new statement may not.
+    pub fn is_brief(&self) -> bool {
+        self.entry.is_brief.get()
+    }
+
+    /// Sets or clears that.
+    pub fn set_brief(&self, is_brief: bool) {
+        self.entry.is_brief.set(is_brief);
+    }
+
+    /// Whether it asks virtual tables, as far as is known of what it was compiled to last.
+    pub fn has_virtual_tables(&self) -> bool {
+        self.hooks.untraced(|| self.entry.has_virtual_tables())
+    }
+
     /// The name of a column, counted from 0; empty if there is no such column.
     pub fn column_name(&self, index: usize) -> String {
         let Ok(index) = c_int::try_from(index) else {

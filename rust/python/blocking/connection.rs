@@ -35,16 +35,12 @@ use super::{quick, runner};
 /// SQLITE_MAX_SQL_LENGTH as compiled.
 const LONGEST_SQL: usize = 1_000_000_000;
 
-/// Bytes that are kept for the rows of the next quick query.
-const MOST_ROOM: usize = 4096;
-
 /// A connection to a database, for code that blocks.
 #[pyclass(frozen, subclass, weakref, module = "aiolibsql.dbapi")]
 pub struct Connection {
     state: Mutex<Option<Opened>>,
     /// SQLITE_LIMIT_SQL_LENGTH.
     longest_sql: AtomicUsize,
-    spare: Mutex<Option<Arc<RowBatch>>>,
 }
 
 struct Opened {
@@ -151,21 +147,12 @@ impl Connection {
             && matches!(opened.link.settings().text_factory, TextFactory::Str)
     }
 
-    /// Room for the rows of a quick query.
-    pub fn take_spare(&self) -> Arc<RowBatch> {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.take().unwrap_or_default()
-    }
-
-    /// Keeps rows that are done with for their room, if nobody else has them.
+    /// Keeps the room of rows that are done with.
     pub fn keep_spare(&self, batch: Arc<RowBatch>) {
-        if batch.room() > MOST_ROOM || Arc::strong_count(&batch) > 1 {
-            return;
+        let link = self.state().as_ref().map(|opened| Arc::clone(&opened.link));
+        if let Some(link) = link {
+            link.spare.keep(batch);
         }
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = spare.replace(batch);
-        drop(spare);
-        drop(before);
     }
 
     /// The link of an open connection, for what any thread may do.
@@ -260,7 +247,6 @@ impl Connection {
         Self {
             state: Mutex::new(None),
             longest_sql: AtomicUsize::new(LONGEST_SQL),
-            spare: Mutex::new(None),
         }
     }
 

@@ -20,11 +20,12 @@ use crate::python::exceptions;
 use crate::python::factories::RowFactory;
 use crate::python::link::Link;
 use crate::python::parameters::Converter;
+use crate::python::quick::Done;
 use crate::python::reports::Report;
 use crate::python::results::{State, describe};
 
 use super::connection::{Connection, check_not_closed};
-use super::quick::{self, Done};
+use super::quick;
 use super::runner;
 
 /// Rows that an execution brings along.
@@ -44,15 +45,6 @@ pub struct Results {
     /// The database that the rows come from.
     pub(super) source: Option<Arc<Link>>,
     pub(super) state: State,
-}
-
-impl Results {
-    /// Rows that are all there are, of a cursor without any.
-    fn fill(&mut self, (quick, batch): Done) {
-        self.state.current = Some((batch, 0));
-        self.state.columns = Some(quick.columns);
-        self.state.lastrowid = Some(quick.lastrowid);
-    }
 }
 
 /// While it lives, no other method of the cursor may work.
@@ -83,7 +75,8 @@ impl Cursor {
     pub fn with(connection: &Bound<'_, Connection>, link: &Link, done: Done) -> Self {
         let mut cursor = Self::of(connection, link);
         let results = cursor.state.get_mut();
-        results.unwrap_or_else(PoisonError::into_inner).fill(done);
+        let results = results.unwrap_or_else(PoisonError::into_inner);
+        results.state.fill(done);
         cursor
     }
 
@@ -198,7 +191,7 @@ impl Cursor {
         let source = results.source.take();
         let converters = results.state.converters.take();
         let replaced = results.state.begin(None, None);
-        results.fill(done);
+        results.state.fill(done);
         drop(results);
         drop((source, converters, replaced));
         if let Some((batch, _)) = last {

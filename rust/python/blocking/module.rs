@@ -44,6 +44,7 @@ impl Inner {
             defensive: None,
             companions,
             is_blocking: true,
+            inline_budget: 0,
         };
         let settings = Settings::new((None, None), detect_types, control, 1)?;
         Ok(Self {

@@ -1,10 +1,7 @@
 //! Quick: the short way of a cursor to the rows of a query that needs few steps, and to a row that is there.
 //!
-//! What `runner` and `rows` do for everything, without what a plain query in a plain connection does not need: `core/quick.rs`
-//! says what that is for SQLite's part. Left to them are, on this side, parameters other than a tuple of exact None, bool,
-//! int, float, str and bytes; adapters for these; converters; callbacks, once there were any; factories; a change of how
-//! transactions begin; rows of the last statement that were not read; hooks that are told of statements; notes to be
-//! logged; and every error.
+//! What `runner` and `rows` do for everything, without what a plain query in a plain connection does not need:
+//! `python/quick.rs` says what that is. Left to them are also factories, and rows of the last statement that were not read.
 //! Owns nothing. Thread: attached, but for the time that SQLite takes.
 //! Invariant: if it does not succeed, nothing has happened, or a row was taken that is an error.
 
@@ -12,20 +9,16 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::core::{Quick, RowBatch};
-use crate::python::binding;
 use crate::python::convert;
 use crate::python::exceptions;
 use crate::python::exit;
 use crate::python::factories::RowFactory;
 use crate::python::link::Link;
+use crate::python::quick::{self, Done};
 use crate::python::results::Found;
 
 use super::connection::Connection;
 use super::cursor::Cursor;
-
-/// What a query has come to, and all of its rows.
-pub type Done = (Quick, Arc<RowBatch>);
 
 /// Runs a query. `None`: it takes a command.
 ///
@@ -45,22 +38,13 @@ pub fn run(
         return Ok(None);
     }
     let _inside = exit::enter(py)?;
-    let Some(mut attempt) = local.attempt(&sql) else {
-        return Ok(None);
-    };
-    let is_bound = attempt
-        .statement()
-        .is_some_and(|mut statement| binding::bind(&mut statement, parameters));
-    if !is_bound {
-        return Ok(None);
-    }
-    let mut batch = connection.take_spare();
-    let Some(rows) = Arc::get_mut(&mut batch) else {
-        return Ok(None);
-    };
-    let ran = py.detach(|| attempt.run(rows));
-    let quick = ran.map_err(|error| exceptions::to_python(py, error))?;
-    Ok(quick.map(|quick| (quick, batch)))
+    quick::run(
+        py,
+        link,
+        local.attempt(&sql),
+        parameters,
+        |attempt, rows| py.detach(|| attempt.run(rows)),
+    )
 }
 
 /// The next row, if it is there and becomes a tuple. `None`: that is not so.

@@ -8,6 +8,7 @@ mod functions;
 mod hooks;
 mod kinds;
 mod lifecycle;
+mod reads;
 mod values;
 mod wals;
 
