@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use libsql::ffi;
 
 use super::database::Database;
+use super::files::Files;
 use super::mutex::is_cipher_vfs;
 use super::nowait;
 
@@ -33,6 +34,8 @@ pub(super) fn watch(database: Database) {
     let Some(file) = (unsafe { database.file().as_ref() }) else {
         return;
     };
+    // One thread after the other: whoever has a file of a table later finds it changed. That lock is held over forks.
+    let _changing = Files::lock();
     // SAFETY: null, or a table of the cipher VFS's, which lives as long as the process and is not constant. Who else has a
     // file with it, has been here before, and it stays as it is.
     let Some(methods) = (unsafe { file.pMethods.cast_mut().as_mut() }) else {
