@@ -9,12 +9,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::core::{
-    Action, Backend, Birth, Block, Channel, Command, Error, Guest, Loan, Look, Membership,
-    ModeChange, Outcome, Phase, Queue, Result, Shared, Status, TransactionMode, runtime,
-    wait_for_end,
+    Action, Backend, Birth, Block, Channel, Command, Error, Guest, Loan, Membership, ModeChange,
+    Outcome, Phase, Queue, Result, Shared, Status, TransactionMode, runtime,
 };
 use crate::remote::Remote;
 
@@ -23,9 +22,6 @@ use super::errand::Errand;
 use super::options::Options;
 use super::serving::Serving;
 use super::session::Session;
-
-/// So long a thread waits before it looks whether it must stop.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Bytes of a statement with its parameters that its caller's thread may send.
 const SMALL: usize = 4 << 10;
@@ -449,27 +445,6 @@ impl Backend for Arc<Hosted> {
 
     fn is_blocking(&self) -> bool {
         self.is_blocking
-    }
-
-    fn run_now(&self, command: Command, look: Look) -> bool {
-        let operation = Arc::clone(&command.operation);
-        self.submit(command);
-        self.serve_here(&operation, look)
-    }
-
-    fn serve_here(&self, operation: &Shared, look: Look) -> bool {
-        while !wait_for_end(operation, Instant::now() + LOOK) {
-            if look() {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn settle(&self) {}
-
-    fn is_claimed_here(&self) -> bool {
-        false
     }
 }
 
