@@ -171,9 +171,15 @@ impl Hosted {
             let mut too_large = Box::pin(group).await;
             drop(self.channel.end());
             while let Some((operation, execute)) = too_large.pop() {
+                if let State::Open(session) = &mut state {
+                    session.streams_rows = true;
+                }
                 let action = Action::Execute(execute);
                 let again = self.run_claimed(state, &operation, action, &[], None, None);
                 state = Box::pin(again).await;
+                if let State::Open(session) = &mut state {
+                    session.streams_rows = false;
+                }
             }
         }
         for command in alone {

@@ -38,10 +38,14 @@ impl Reading {
         self.is_in_transaction
     }
 
-    /// Nothing more will come of it.
-    pub fn end(self, why: Error) {
+    /// Nothing more will come of it. If it has the session's own stream, its task gives that back.
+    pub fn end(self, why: Error) -> Option<JoinHandle<Stream>> {
         self.rows.end(Err(why));
+        if self.is_in_transaction {
+            return Some(self.task);
+        }
         self.task.abort();
+        None
     }
 
     /// Takes portions until `enough`. `false`: there are no more.
@@ -153,7 +157,7 @@ impl Session {
         let Some(reading) = self.readings.get_mut(&id) else {
             return;
         };
-        // Its task notices with the next portion.
+        // By this its task knows.
         reading.portions.close();
         if reading.is_in_transaction {
             while reading.portions.recv().await.is_some() {}
@@ -230,7 +234,10 @@ async fn pass_on(
 ) -> remote::Result<()> {
     let mut cursor = stream.cursor(batch, continuity).await?;
     loop {
-        let events = cursor.next().await?;
+        let events = tokio::select! {
+            events = cursor.next() => events?,
+            () = portions.closed() => return Ok(()),
+        };
         if events.is_empty() {
             return Ok(());
         }

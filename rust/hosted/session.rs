@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -21,6 +21,7 @@ use crate::core::{
 };
 use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream, Transport};
 
+use super::closing::say_goodbye;
 use super::counts::Counts;
 use super::detour::{Detour, Standing};
 use super::group::MOST_OVER_HTTP;
@@ -29,9 +30,6 @@ use super::outbox::Outbox;
 use super::pace::Pace;
 use super::reading::Reading;
 use super::statement::Statement;
-
-/// A close waits so long for the server, at most.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What was written, for whoever follows the database.
 #[derive(Default)]
@@ -69,6 +67,8 @@ pub struct Session {
     pub(super) is_unsettled: bool,
     pub(super) counts: Arc<Counts>,
     pub(super) readings: HashMap<u64, Reading>,
+    /// The answer to what runs now is known to be too large for one piece.
+    pub(super) streams_rows: bool,
     pub(super) pace: Pace,
     /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
     pub(super) opens: u64,
@@ -111,6 +111,7 @@ impl Session {
             is_unsettled: false,
             counts: Arc::default(),
             readings: HashMap::new(),
+            streams_rows: false,
             pace: Pace::new(MOST_OVER_HTTP),
             opens: 1,
             tenure: Tenure::default(),
@@ -335,7 +336,9 @@ impl Session {
             .readings
             .extract_if(|_, reading| reading.is_in_transaction())
         {
-            reading.end(Error::rolled_back("its stream is gone"));
+            if let Some(reader) = reading.end(Error::rolled_back("its stream is gone")) {
+                drop(tokio::spawn(say_goodbye(None, Some(reader))));
+            }
         }
         self.is_open = false;
         self.outbox.clear();
@@ -404,26 +407,6 @@ impl Session {
     pub fn publish(&self, status: &Status) {
         let is_in_block = !self.nest.is_empty();
         status.publish(self.is_in_transaction(), self.counts.changes(), is_in_block);
-    }
-
-    /// Ends it; an open transaction is rolled back. Nothing that a server does can keep it from that.
-    pub async fn close(mut self, status: &Status) {
-        if self.is_open && self.has_written {
-            status.set_discarded();
-        }
-        for (_, reading) in self.readings.drain() {
-            reading.end(Error::closed());
-        }
-        let Some(mut stream) = self.stream.take() else {
-            return;
-        };
-        let goodbye = async move { drop(tokio::time::timeout(GOODBYE, stream.close()).await) };
-        if status.is_hurried() {
-            // Nobody waits, but others may wait for its locks.
-            drop(tokio::spawn(goodbye));
-        } else {
-            goodbye.await;
-        }
     }
 }
 
