@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -196,6 +197,57 @@ async def test_write_that_returns_too_much_says_so_and_harms_nobody(conn: Connec
         assert conn.in_transaction
         await conn.execute("DELETE FROM t")
     await assert_healthy(conn)
+
+
+async def test_nothing_slips_out_of_a_transaction_whose_rows_outlive_it(
+    database: Backend, proxy_of_frugal: Proxy, transport: str
+) -> None:
+    rows = "SELECT i, printf('%01400d', i) FROM n LIMIT 80"
+    async with database.through(proxy_of_frugal).connect(isolation_level=None) as conn:
+        await conn.execute("CREATE TABLE t (a UNIQUE, b)")
+        await conn.execute("BEGIN")
+        await conn.execute("INSERT INTO t (a) VALUES (1)")
+        cursor = await conn.execute(f"{NUMBERS} {rows}")
+        await anyio.sleep(0.2)  # until the rest is here
+        proxy_of_frugal.close_connections()
+        await anyio.sleep(0.05)
+        try:
+            await conn.execute("INSERT INTO t (a) VALUES (2)")
+        except aiolibsql.StreamExpiredError:
+            assert transport == "ws"
+            assert not conn.in_transaction
+        else:
+            # Over HTTP it is known by its baton, whatever connection brings that.
+            assert transport == "http"
+            assert conn.in_transaction
+        assert len(await cursor.fetchall()) == 80
+        await conn.rollback()
+        assert await rows_of(conn) == []
+        await assert_healthy(conn)
+
+
+@pytest.mark.parametrize("is_truncated", [False, True], ids=["reset", "truncated"])
+async def test_rows_that_are_cut_leave_no_lock(
+    database: Backend, proxy_of_frugal: Proxy, is_truncated: bool
+) -> None:
+    rows = f"{NUMBERS.replace(str(COUNT), '100000')} SELECT i, printf('%060d', i) FROM n"
+    async with (
+        database.connect(isolation_level=None) as other,
+        database.through(proxy_of_frugal).connect(isolation_level=None) as conn,
+    ):
+        await other.execute("CREATE TABLE t (a UNIQUE, b)")
+        await conn.execute("BEGIN IMMEDIATE")
+        cursor = await conn.execute(rows)
+        proxy_of_frugal.cut(after=1000, truncate=is_truncated)
+        with pytest.raises(aiolibsql.ConnectError):
+            await cursor.fetchall()
+        await conn.rollback()
+        began = time.monotonic()
+        await other.execute("INSERT INTO t (a) VALUES (1)")
+        # A server steals a lock after five seconds.
+        assert time.monotonic() - began < 2.5
+        assert await rows_of(conn) == [1]
+        await assert_healthy(conn)
 
 
 # Ours, of 64 MB. SQLite's own zeroblobs cost a server little.

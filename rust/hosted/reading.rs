@@ -162,17 +162,11 @@ impl Session {
         if reading.is_in_transaction {
             while reading.portions.recv().await.is_some() {}
             if let Ok(stream) = (&mut reading.task).await {
-                self.note_stream(stream);
+                // If it is gone, whatever needs it next says so: nothing may run outside of its transaction unseen.
+                self.stream = Some(stream);
             }
         }
         self.readings.remove(&id);
-    }
-
-    fn note_stream(&mut self, stream: Stream) {
-        if stream.is_lost() {
-            self.is_open = false;
-        }
-        self.stream = Some(stream);
     }
 
     /// Gets the session's stream from the reading that has it, whose rest is read before.
@@ -213,10 +207,8 @@ async fn read(
     portions: Sender<Result<RowBatch>>,
 ) -> Stream {
     let mut columns = Some(columns);
+    // The stream may be there still, with its transaction, though the rows are not.
     if let Err(error) = pass_on(&mut stream, &batch, continuity, &mut columns, &portions).await {
-        if error.fate == remote::Fate::Unknown {
-            stream.reset();
-        }
         match columns {
             Some(columns) => drop(columns.send(Err(error.into()))),
             None => drop(portions.send(Err(error.into())).await),
