@@ -272,7 +272,9 @@ impl Hosted {
                 if let Some(detour) = &self.detour {
                     detour.undo_open().await;
                 }
-                state = State::Unopened;
+                if let State::Open(session) = std::mem::replace(&mut state, State::Unopened) {
+                    session.close(&self.status).await;
+                }
             } else if let State::Open(session) = &mut state {
                 Box::pin(session.undo()).await;
                 if self.pool.get().is_some() {
@@ -348,8 +350,9 @@ impl Hosted {
             (State::Open(session), Action::UndoOpen) if session.opens > 1 => {
                 (State::Open(session), nothing)
             }
-            (State::Open(_), Action::UndoOpen) => {
+            (State::Open(session), Action::UndoOpen) => {
                 self.set_unopened();
+                session.close(&self.status).await;
                 if let Some(detour) = &self.detour {
                     detour.undo_open().await;
                 }

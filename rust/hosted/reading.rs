@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::core::{Amount, Error, Result, RowBatch, RowStream};
 use crate::remote::{self, Batch, Column, Continuity, CursorEvent, Statement, Stream};
 
+use super::closing::say_goodbye;
 use super::session::Session;
 
 /// Portions that wait to be fetched.
@@ -27,8 +28,8 @@ pub struct Reading {
     rows: Arc<RowStream>,
     sql: Arc<str>,
     portions: Receiver<Result<RowBatch>>,
-    /// It gives the stream back.
-    task: JoinHandle<Stream>,
+    /// It gives the session's stream back, and closes its own.
+    task: JoinHandle<Option<Stream>>,
     is_in_transaction: bool,
 }
 
@@ -39,13 +40,9 @@ impl Reading {
     }
 
     /// Nothing more will come of it. If it has the session's own stream, its task gives that back.
-    pub fn end(self, why: Error) -> Option<JoinHandle<Stream>> {
+    pub fn end(self, why: Error) -> Option<JoinHandle<Option<Stream>>> {
         self.rows.end(Err(why));
-        if self.is_in_transaction {
-            return Some(self.task);
-        }
-        self.task.abort();
-        None
+        self.is_in_transaction.then_some(self.task)
     }
 
     /// Takes portions until `enough`. `false`: there are no more.
@@ -97,7 +94,14 @@ impl Session {
         batch.push(None, statement);
         let (sender, portions) = channel(PORTIONS);
         let (columns, has_begun) = tokio::sync::oneshot::channel();
-        let task = tokio::spawn(read(stream, batch, continuity, columns, sender));
+        let task = tokio::spawn(async move {
+            let stream = read(stream, batch, continuity, columns, sender).await;
+            if is_in_transaction {
+                return Some(stream);
+            }
+            say_goodbye(Some(stream), None).await;
+            None
+        });
         let reading = Reading {
             rows: Arc::clone(rows),
             sql: Arc::clone(sql),
@@ -161,7 +165,7 @@ impl Session {
         reading.portions.close();
         if reading.is_in_transaction {
             while reading.portions.recv().await.is_some() {}
-            if let Ok(stream) = (&mut reading.task).await {
+            if let Ok(Some(stream)) = (&mut reading.task).await {
                 // If it is gone, whatever needs it next says so: nothing may run outside of its transaction unseen.
                 self.stream = Some(stream);
             }

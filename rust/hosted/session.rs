@@ -13,15 +13,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
-
 use crate::core::{
     Action, Block, Command, Error, Kind, ModeChange, ModeEffect, Nest, Outcome, Result, Service,
     Shared, Status, Stop, Transaction, TransactionMode, code, timed_out,
 };
 use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream, Transport};
 
-use super::closing::say_goodbye;
+use super::closing::{Outliving, say_goodbye};
 use super::counts::Counts;
 use super::detour::{Detour, Standing};
 use super::group::MOST_OVER_HTTP;
@@ -261,17 +259,22 @@ impl Session {
         }
         let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);
         let was_touched = std::mem::replace(&mut self.traces.is_touched, true);
-        let answered = if asks && self.is_http() {
-            Box::pin(self.run_apart(requests, continuity)).await?
+        let mut stream = self.stream.take().ok_or_else(gone)?;
+        let began = Instant::now();
+        let work = Box::pin(async move {
+            let answered = stream.run(&requests, continuity).await;
+            (stream, answered)
+        });
+        // A write that nobody waits for must not go out late; one of a transaction is rolled back.
+        let (stream, answered) = if self.is_http() && (asks || !self.has_written) {
+            Outliving::new(work, asks).await
         } else {
-            let Some(stream) = &mut self.stream else {
-                return Err(gone());
-            };
-            let began = Instant::now();
-            let answered = Box::pin(stream.run(&requests, continuity)).await;
-            self.pace.learn(1, began.elapsed());
-            answered
+            work.await
         };
+        self.stream = Some(stream);
+        if !asks || !self.is_http() {
+            self.pace.learn(1, began.elapsed());
+        }
         self.is_unsettled = was_unsettled;
         if answered
             .as_ref()
@@ -293,26 +296,6 @@ impl Session {
         Ok(results)
     }
 
-    /// Runs requests in a task of their own. If nobody waits for their end any more, the stream is closed then: over HTTP
-    /// the server would keep the locks of its transaction until it has been idle for long.
-    async fn run_apart(
-        &mut self,
-        requests: Vec<Request>,
-        continuity: Continuity,
-    ) -> Result<remote::Result<Vec<remote::Result<Response>>>> {
-        let mut stream = self.stream.take().ok_or_else(gone)?;
-        let (sender, receiver) = oneshot::channel();
-        tokio::spawn(async move {
-            let answered = Box::pin(stream.run(&requests, continuity)).await;
-            if let Err((mut stream, _)) = sender.send((stream, answered)) {
-                drop(stream.close().await);
-            }
-        });
-        let (stream, answered) = receiver.await.map_err(|_| gone())?;
-        self.stream = Some(stream);
-        Ok(answered)
-    }
-
     pub(super) fn is_http(&self) -> bool {
         self.remote.options().target.transport == Transport::Http
     }
@@ -328,9 +311,10 @@ impl Session {
 
     /// Lets go of the stream, and of the transaction that is open on it.
     pub(super) fn let_go(&mut self) {
-        match &mut self.stream {
-            Some(stream) => stream.reset(),
-            empty @ None => *empty = Some(self.remote.stream()),
+        if let Some(stream) = self.stream.replace(self.remote.stream())
+            && stream.is_open()
+        {
+            drop(tokio::spawn(say_goodbye(Some(stream), None)));
         }
         for (_, reading) in self
             .readings
