@@ -1,7 +1,8 @@
 //! How a session ends at its server, and how streams do that it does not need any more.
 //!
 //! A server keeps a stream over HTTP for ten seconds after its last answer, and has room for some hundred. Only the baton of
-//! that answer closes it. So no stream is dropped that the server has, nor one whose answer is on its way.
+//! that answer closes it. So no stream is dropped that the server has, nor one whose answer is on its way: but for that of a
+//! cancelled write outside of transactions, which must not go out after its caller has gone.
 //! Owns requests whose callers have gone.
 //! Thread: the network runtime's, or that of a caller who may send a first request at once.
 //! Invariant: the end of an open transaction is waited for, though not for long. What holds no locks is not: that the
