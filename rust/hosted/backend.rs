@@ -273,7 +273,7 @@ impl Hosted {
                     detour.undo_open().await;
                 }
                 if let State::Open(session) = std::mem::replace(&mut state, State::Unopened) {
-                    session.close(&self.status).await;
+                    Box::pin(session.close(&self.status)).await;
                 }
             } else if let State::Open(session) = &mut state {
                 Box::pin(session.undo()).await;
@@ -352,7 +352,7 @@ impl Hosted {
             }
             (State::Open(session), Action::UndoOpen) => {
                 self.set_unopened();
-                session.close(&self.status).await;
+                Box::pin(session.close(&self.status)).await;
                 if let Some(detour) = &self.detour {
                     detour.undo_open().await;
                 }

@@ -262,7 +262,8 @@ impl Session {
         let mut stream = self.stream.take().ok_or_else(gone)?;
         let began = Instant::now();
         let work = Box::pin(async move {
-            let answered = stream.run(&requests, continuity).await;
+            // Its state is large: in that of this it would be moved twice.
+            let answered = Box::pin(stream.run(&requests, continuity)).await;
             (stream, answered)
         });
         // A write that nobody waits for must not go out late; one of a transaction is rolled back.
