@@ -43,6 +43,10 @@ pub struct Traces {
 }
 
 /// One open connection at a server.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "they are independent of one another"
+)]
 pub struct Session {
     pub(super) remote: Arc<Remote>,
     /// `None`: a reading inside of a transaction has it.
