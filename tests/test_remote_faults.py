@@ -31,6 +31,8 @@ SLACK = 10.0
 # So long a server keeps a connection that says nothing, and a transaction that others wait for.
 IDLE = 10.0
 STEAL = 5.0
+# So long the close of an open transaction waits for a server.
+GOODBYE = 2.0
 
 
 @pytest.fixture
@@ -79,6 +81,52 @@ async def test_silence_inside_of_a_transaction_ends_it(hosted: Backend, proxy: P
         proxy.is_stalled = False
         await conn.rollback()
         await assert_healthy(conn)
+
+
+async def test_silent_server_does_not_hold_up_a_close(hosted: Backend, proxy: Proxy) -> None:
+    backend = hosted.through(proxy)
+    conn = await backend.connect(isolation_level=None)
+    pool = await backend.create_pool(3)
+    await pool.fetch_scalar("SELECT 1")
+    proxy.is_stalled = True
+    began = time.monotonic()
+    await conn.close()
+    await pool.close()
+    # The server is told, but nothing there has to be waited for.
+    assert time.monotonic() - began < GOODBYE / 2
+
+
+async def test_silent_server_holds_up_the_end_of_a_transaction_for_a_moment(
+    hosted: Backend, proxy: Proxy
+) -> None:
+    conn = await hosted.through(proxy).connect(isolation_level=None)
+    await conn.execute("BEGIN IMMEDIATE")
+    proxy.is_stalled = True
+    began = time.monotonic()
+    await conn.close()
+    assert conn.closed
+    assert GOODBYE / 2 < time.monotonic() - began < SLACK
+
+
+@pytest.mark.parametrize("way", ["closed", "cancelled"])
+async def test_lock_of_a_transaction_whose_rows_are_half_read_goes_with_it(
+    hosted: Backend, way: str
+) -> None:
+    many = f"{NUMBERS} SELECT i, hex(zeroblob(1000)) FROM n LIMIT 20000"
+    async with hosted.connect(isolation_level=None) as other:
+        await other.execute("CREATE TABLE t (a)")
+        conn = await hosted.connect(isolation_level=None)
+        await conn.execute("BEGIN IMMEDIATE")
+        cursor = await conn.execute(many)
+        assert await cursor.fetchone() is not None
+        if way == "cancelled":
+            # Behind the rest of the rows.
+            with anyio.move_on_after(0.01):
+                await conn.execute(f"{NUMBERS} SELECT count(*) FROM n LIMIT 1")
+        await conn.close()
+        began = time.monotonic()
+        await other.execute("INSERT INTO t VALUES (1)")
+        assert time.monotonic() - began < STEAL / 2
 
 
 async def test_paused_server_is_a_timeout_and_then_goes_on(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from backends import Backend
 from healthy import assert_healthy
+from proxy import Proxy
 from sqld import Sqld
 
 import aiolibsql
@@ -34,12 +36,28 @@ def frugal(program: str) -> Iterator[Sqld]:
         yield sqld
 
 
+@pytest.fixture(scope="module")
+def generous(program: str) -> Iterator[Sqld]:
+    """Return a server whose answers may be larger than we take."""
+    assert program
+    sizes = ("--max-response-size", "1GB", "--max-total-response-size", "1GB")
+    with Sqld("--enable-namespaces", *sizes) as sqld:
+        yield sqld
+
+
 @pytest.fixture
 def database(frugal: Sqld, transport: str) -> Iterator[Backend]:
     """Return a fresh database there."""
     name = frugal.create_namespace()
     yield Backend(transport, port=frugal.port, namespace=name)
     frugal.remove_namespace(name)
+
+
+@pytest.fixture
+def proxy_of_frugal(frugal: Sqld) -> Iterator[Proxy]:
+    """Return what stands between the client and that server."""
+    with Proxy(frugal.port) as between:
+        yield between
 
 
 @pytest.fixture
@@ -114,6 +132,30 @@ async def test_executemany_whose_answer_is_too_large_leaves_nothing_open(conn: C
     await assert_healthy(conn)
 
 
+async def test_group_asks_for_what_is_too_large_twice_at_most(
+    database: Backend, proxy_of_frugal: Proxy, transport: str
+) -> None:
+    async with database.through(proxy_of_frugal).connect(isolation_level=None) as conn:
+        for _ in range(8):
+            # By this it learns that statements may share a request over HTTP.
+            await conn.execute("SELECT 1")
+        before = proxy_of_frugal.round_trips
+        found: list[int] = []
+
+        async def ask() -> None:
+            found.append(len(await conn.fetch_all(LARGE)))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(9):
+                tasks.start_soon(ask)
+        assert found == [COUNT] * 9
+        if transport == "http":
+            await anyio.sleep(0.2)  # until all streams are closed
+            # At most one request each for the first answers; the cursors, and the ends of their
+            # streams.
+            assert proxy_of_frugal.round_trips - before <= 3 * 9
+
+
 async def test_group_gives_each_task_what_it_asked_for(conn: Connection) -> None:
     answers: dict[int, Any] = {}
 
@@ -157,6 +199,183 @@ async def test_write_that_returns_too_much_says_so_and_harms_nobody(conn: Connec
         assert conn.in_transaction
         await conn.execute("DELETE FROM t")
     await assert_healthy(conn)
+
+
+async def test_nothing_slips_out_of_a_transaction_whose_rows_outlive_it(
+    database: Backend, proxy_of_frugal: Proxy, transport: str
+) -> None:
+    rows = "SELECT i, printf('%01400d', i) FROM n LIMIT 80"
+    async with database.through(proxy_of_frugal).connect(isolation_level=None) as conn:
+        await conn.execute("CREATE TABLE t (a UNIQUE, b)")
+        await conn.execute("BEGIN")
+        await conn.execute("INSERT INTO t (a) VALUES (1)")
+        cursor = await conn.execute(f"{NUMBERS} {rows}")
+        await anyio.sleep(0.2)  # until the rest is here
+        proxy_of_frugal.close_connections()
+        await anyio.sleep(0.05)
+        try:
+            await conn.execute("INSERT INTO t (a) VALUES (2)")
+        except aiolibsql.StreamExpiredError:
+            assert transport == "ws"
+            assert not conn.in_transaction
+        else:
+            # Over HTTP it is known by its baton, whatever connection brings that.
+            assert transport == "http"
+            assert conn.in_transaction
+        assert len(await cursor.fetchall()) == 80
+        await conn.rollback()
+        assert await rows_of(conn) == []
+        await assert_healthy(conn)
+
+
+@pytest.mark.parametrize("is_truncated", [False, True], ids=["reset", "truncated"])
+async def test_rows_that_are_cut_leave_no_lock(
+    database: Backend, proxy_of_frugal: Proxy, is_truncated: bool
+) -> None:
+    rows = f"{NUMBERS.replace(str(COUNT), '100000')} SELECT i, printf('%060d', i) FROM n"
+    async with (
+        database.connect(isolation_level=None) as other,
+        database.through(proxy_of_frugal).connect(isolation_level=None) as conn,
+    ):
+        await other.execute("CREATE TABLE t (a UNIQUE, b)")
+        await conn.execute("BEGIN IMMEDIATE")
+        cursor = await conn.execute(rows)
+        proxy_of_frugal.cut(after=1000, truncate=is_truncated)
+        with pytest.raises(aiolibsql.ConnectError):
+            await cursor.fetchall()
+        await conn.rollback()
+        began = time.monotonic()
+        await other.execute("INSERT INTO t (a) VALUES (1)")
+        # A server steals a lock after five seconds.
+        assert time.monotonic() - began < 2.5
+        assert await rows_of(conn) == [1]
+        await assert_healthy(conn)
+
+
+# A server keeps a stream over HTTP for ten seconds, unless it is told that nobody needs it.
+FEW = 20
+
+
+@pytest.fixture(scope="module")
+def small(program: str) -> Iterator[Sqld]:
+    """Return a server that has room for few streams."""
+    assert program
+    sizes = ("--max-response-size", "100KB", "--max-concurrent-connections", str(FEW))
+    with Sqld("--enable-namespaces", *sizes) as sqld:
+        yield sqld
+
+
+@pytest.mark.parametrize("work", ["rows", "half of the rows", "statement", "group", "open"])
+async def test_streams_that_nobody_needs_take_no_room_at_the_server(
+    small: Sqld, transport: str, work: str
+) -> None:
+    name = small.create_namespace()
+    backend = Backend(transport, port=small.port, namespace=name)
+    async with backend.connect(isolation_level=None) as conn:
+        for _ in range(8):
+            # By this it learns that statements may share a request over HTTP.
+            await conn.execute("SELECT 1")
+
+        async def run() -> None:
+            if work == "rows":
+                assert len(await conn.fetch_all(LARGE)) == COUNT
+            elif work == "half of the rows":
+                async with conn.execute(LARGE) as cursor:
+                    assert await cursor.fetchone()
+            elif work == "statement":
+                await conn.fetch_scalar("SELECT 1")
+            elif work == "group":
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(6):
+                        tasks.start_soon(conn.fetch_scalar, "SELECT 1")
+            else:
+                opening = backend.connect()
+                try:
+                    await opening
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await opening.close()
+
+        for number in range(5 * FEW):
+            if work in {"statement", "group", "open"}:
+                # At any moment of it.
+                with anyio.move_on_after(number % 20 * 0.0002):
+                    await run()
+                await anyio.sleep(0.005)
+            else:
+                await run()
+    async with backend.connect() as other:
+        await assert_healthy(other)
+    small.remove_namespace(name)
+
+
+# Ours, of 64 MB. SQLite's own zeroblobs cost a server little.
+HUGE = f"{NUMBERS} SELECT zeroblob(1000000) FROM n LIMIT 70"
+HUGE_RETURNING = f"INSERT INTO t (b) {HUGE} RETURNING b"
+
+
+@pytest.fixture
+async def huge(generous: Sqld, transport: str) -> AsyncIterator[Connection]:
+    """Return a connection to a server that answers with whatever there is."""
+    name = generous.create_namespace()
+    backend = Backend(transport, port=generous.port, namespace=name)
+    async with backend.connect(isolation_level=None) as conn:
+        await conn.execute("CREATE TABLE t (a UNIQUE, b)")
+        yield conn
+    generous.remove_namespace(name)
+
+
+async def test_answer_that_we_do_not_take_is_streamed_beside_others(huge: Connection) -> None:
+    answers: list[Any] = []
+
+    async def ask(number: int) -> None:
+        if number == 2:
+            rows = await huge.fetch_all(HUGE)
+            assert {len(value) for (value,) in rows} == {1000000}
+            answers.append(len(rows))
+        elif number % 2:
+            await huge.execute("INSERT INTO t (a) VALUES (?)", (number,))
+        else:
+            answers.append(await huge.fetch_scalar("SELECT ?", (number,)))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(10):
+            tasks.start_soon(ask, number)
+    assert sorted(answers) == [0, 4, 6, 8, 70]
+    assert await rows_of(huge) == [1, 3, 5, 7, 9]
+    await assert_healthy(huge)
+
+
+async def test_answer_that_we_do_not_take_inside_of_a_transaction(
+    huge: Connection, transport: str
+) -> None:
+    async def block() -> None:
+        async with huge.transaction():
+            await huge.execute("INSERT INTO t (a) VALUES (1)")
+            assert len(await huge.fetch_all(HUGE)) == 70
+            assert await rows_of(huge) == [1]
+
+    if transport == "ws":
+        await block()
+        assert await rows_of(huge) == [1]
+    else:
+        # What names the transaction was in the answer.
+        with pytest.raises(aiolibsql.OperationalError, match="larger than the limit"):
+            await block()
+        assert await rows_of(huge) == []
+    await assert_healthy(huge)
+
+
+async def test_write_whose_answer_we_do_not_take_says_what_it_may_have_done(
+    huge: Connection,
+) -> None:
+    for work in (huge.execute(HUGE_RETURNING), huge.batch([HUGE_RETURNING])):
+        with pytest.raises(aiolibsql.OperationalError, match="may have been carried out") as caught:
+            await work
+        assert caught.value.server_code == "ANSWER_TOO_LARGE"
+        assert not huge.in_transaction
+    assert await huge.fetch_scalar("SELECT count(*) FROM t") == 140
+    await assert_healthy(huge)
 
 
 async def test_batch_of_a_client(database: Backend) -> None:

@@ -313,6 +313,15 @@ async def test_closing_waits_for_what_is_lent(hosted: Backend) -> None:
     assert pool.stats().size == 0
 
 
+@pytest.mark.parametrize("sql", ["BEGIN", "ATTACH 'x' AS y", "SELECT changes()", "SELECT 1"])
+async def test_closed_pool_says_so_whatever_it_is_asked(hosted: Backend, sql: str) -> None:
+    pool = await hosted.create_pool(2)
+    await pool.close()
+    for work in (pool.execute(sql), pool.fetch_all(sql), pool.batch([sql])):
+        with pytest.raises(aiolibsql.PoolClosed):
+            await work
+
+
 async def test_terminate_ends_what_runs(hosted: Backend) -> None:
     pool = await hosted.create_pool(2)
 

@@ -1,15 +1,21 @@
 //! Backend: where a connection's data lives, as Connection and Cursor see it.
 //!
-//! Owns the trait only. The local worker implements it over SQLite; remotes and replicas over the network.
+//! Owns the trait, and what is the same in all backends that run their commands on other threads than the callers'. The
+//! local worker implements it over SQLite; remotes and replicas over the network.
 //! Must not know: Python, any backend.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::command::{Command, Shared};
 use super::guest::Guest;
 use super::here::Look;
 use super::process::Birth;
 use super::status::Status;
+use super::wait::wait_for_end;
+
+/// So long a thread waits before it looks whether it must stop.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs commands in the order in which they were submitted.
 pub trait Backend: Send + Sync {
@@ -29,13 +35,26 @@ pub trait Backend: Send + Sync {
     /// Whether its callers wait for its commands on their own threads.
     fn is_blocking(&self) -> bool;
     /// Runs a command to its end, seen from this thread. `false`: `look` says that this thread must stop before.
-    fn run_now(&self, command: Command, look: Look) -> bool;
+    fn run_now(&self, command: Command, look: Look) -> bool {
+        let operation = Arc::clone(&command.operation);
+        self.submit(command);
+        self.serve_here(&operation, look)
+    }
     /// As `run_now`, for a command that was submitted.
-    fn serve_here(&self, operation: &Shared, look: Look) -> bool;
+    fn serve_here(&self, operation: &Shared, look: Look) -> bool {
+        while !wait_for_end(operation, Instant::now() + LOOK) {
+            if look() {
+                return false;
+            }
+        }
+        true
+    }
     /// Runs what nobody waits for, if it is run on callers' threads.
-    fn settle(&self);
+    fn settle(&self) {}
     /// Whether this thread runs a command of it, and is in a callback.
-    fn is_claimed_here(&self) -> bool;
+    fn is_claimed_here(&self) -> bool {
+        false
+    }
 
     /// Whether it was used before this process was forked. Until its first command nobody shares it.
     fn is_inherited(&self) -> bool {

@@ -9,12 +9,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::core::{
-    Action, Backend, Birth, Block, Channel, Command, Error, Guest, Loan, Look, Membership,
-    ModeChange, Outcome, Phase, Queue, Result, Shared, Status, TransactionMode, runtime,
-    wait_for_end,
+    Action, Backend, Birth, Block, Channel, Command, Error, Guest, Loan, Membership, ModeChange,
+    Outcome, Phase, Queue, Result, Shared, Status, TransactionMode, runtime,
 };
 use crate::remote::Remote;
 
@@ -23,9 +22,6 @@ use super::errand::Errand;
 use super::options::Options;
 use super::serving::Serving;
 use super::session::Session;
-
-/// So long a thread waits before it looks whether it must stop.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Bytes of a statement with its parameters that its caller's thread may send.
 const SMALL: usize = 4 << 10;
@@ -175,9 +171,15 @@ impl Hosted {
             let mut too_large = Box::pin(group).await;
             drop(self.channel.end());
             while let Some((operation, execute)) = too_large.pop() {
+                if let State::Open(session) = &mut state {
+                    session.streams_rows = true;
+                }
                 let action = Action::Execute(execute);
                 let again = self.run_claimed(state, &operation, action, &[], None, None);
                 state = Box::pin(again).await;
+                if let State::Open(session) = &mut state {
+                    session.streams_rows = false;
+                }
             }
         }
         for command in alone {
@@ -270,7 +272,9 @@ impl Hosted {
                 if let Some(detour) = &self.detour {
                     detour.undo_open().await;
                 }
-                state = State::Unopened;
+                if let State::Open(session) = std::mem::replace(&mut state, State::Unopened) {
+                    Box::pin(session.close(&self.status)).await;
+                }
             } else if let State::Open(session) = &mut state {
                 Box::pin(session.undo()).await;
                 if self.pool.get().is_some() {
@@ -346,8 +350,9 @@ impl Hosted {
             (State::Open(session), Action::UndoOpen) if session.opens > 1 => {
                 (State::Open(session), nothing)
             }
-            (State::Open(_), Action::UndoOpen) => {
+            (State::Open(session), Action::UndoOpen) => {
                 self.set_unopened();
+                Box::pin(session.close(&self.status)).await;
                 if let Some(detour) = &self.detour {
                     detour.undo_open().await;
                 }
@@ -449,27 +454,6 @@ impl Backend for Arc<Hosted> {
 
     fn is_blocking(&self) -> bool {
         self.is_blocking
-    }
-
-    fn run_now(&self, command: Command, look: Look) -> bool {
-        let operation = Arc::clone(&command.operation);
-        self.submit(command);
-        self.serve_here(&operation, look)
-    }
-
-    fn serve_here(&self, operation: &Shared, look: Look) -> bool {
-        while !wait_for_end(operation, Instant::now() + LOOK) {
-            if look() {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn settle(&self) {}
-
-    fn is_claimed_here(&self) -> bool {
-        false
     }
 }
 

@@ -8,12 +8,14 @@
 use std::sync::Arc;
 
 use crate::core::{Begin, Error, Execute, Nest, Outcome, Reply, Result, is_trivial};
-use crate::remote::{self, Batch, BatchResult, CursorEvent, Request, Response, StatementResult};
+use crate::remote::{
+    self, ANSWER_TOO_LARGE, Batch, BatchResult, CursorEvent, Request, Response, StatementResult,
+};
 
 use super::outbox::{Chain, Frame};
 use super::session::Session;
 use super::statement::Statement;
-use super::statements::{bound, no_statement};
+use super::statements::{bound, no_statement, of_a_write};
 use super::transaction::mismatch;
 
 /// A statement of a batch.
@@ -63,12 +65,11 @@ impl Session {
         match answered.map(|results| results.into_iter().next()) {
             Ok(Some(Ok(Response::Batch(result)))) => self.outcomes(&members, &places, result),
             Ok(Some(Err(error))) if error.kind == remote::Kind::TooLarge => {
-                let error = Error::from(error);
                 Box::pin(self.read_batch(&members, frame, error)).await
             }
             Ok(Some(Err(error))) => Box::pin(self.refused(frame, was_open, error.into())).await,
             Ok(_) => Err(self.broken(mismatch())),
-            Err(error) => Err(error),
+            Err(error) => Err(of_a_write(error)),
         }
     }
 
@@ -125,13 +126,14 @@ impl Session {
         &mut self,
         members: &[Member<'_>],
         frame: &Frame,
-        too_large: Error,
+        too_large: remote::Error,
     ) -> Result<Arc<[Outcome]>> {
-        if self.is_open {
+        let was_stopped = too_large.code.as_deref() != Some(ANSWER_TOO_LARGE);
+        if self.is_open && was_stopped {
             self.undo_frame(frame).await?;
         } else if members.iter().any(|member| !member.read.is_readonly) {
-            // The COMMIT may have been what there was no room for.
-            return Err(too_large);
+            // It was carried out to its end, or the COMMIT was what there was no room for.
+            return Err(of_a_write(too_large.into()));
         }
         let (batch, places) = framed(self.outbox.begin_batch(), members, frame);
         let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);

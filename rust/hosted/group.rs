@@ -16,11 +16,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
+use tokio::sync::oneshot;
+
 use crate::core::{
     Action, Command, Error, Execute, Outcome, Route, Shared, StatementKind, Status, TransactionMode,
 };
 use crate::remote::{self, Continuity, Fate, Request, Response, Stream};
 
+use super::closing::say_goodbye;
 use super::counts::Counts;
 use super::session::{Session, stopped};
 use super::statement::Statement;
@@ -157,9 +160,16 @@ impl Session {
         let stream = self.stream.take();
         let stream = stream.unwrap_or_else(|| self.remote.stream());
         let (sent, began) = (members.len(), Instant::now());
-        let mut task = pin!(tokio::spawn(answers.hear(stream, requests)));
+        let (sender, receiver) = oneshot::channel();
+        drop(tokio::spawn(async move {
+            let heard = answers.hear(stream, requests).await;
+            if let Err((stream, _)) = sender.send(heard) {
+                say_goodbye(Some(stream), None).await;
+            }
+        }));
+        let mut receiver = pin!(receiver);
         let ended = poll_fn(|context| {
-            if let Poll::Ready(ended) = task.as_mut().poll(context) {
+            if let Poll::Ready(ended) = receiver.as_mut().poll(context) {
                 return Poll::Ready(ended.ok());
             }
             // Each of them has to know whom to wake.

@@ -8,6 +8,7 @@
 mod backend;
 mod batch;
 mod blocks;
+mod closing;
 mod counts;
 mod detour;
 mod errand;

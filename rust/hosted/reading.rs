@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::core::{Amount, Error, Result, RowBatch, RowStream};
 use crate::remote::{self, Batch, Column, Continuity, CursorEvent, Statement, Stream};
 
+use super::closing::say_goodbye;
 use super::session::Session;
 
 /// Portions that wait to be fetched.
@@ -27,8 +28,8 @@ pub struct Reading {
     rows: Arc<RowStream>,
     sql: Arc<str>,
     portions: Receiver<Result<RowBatch>>,
-    /// It gives the stream back.
-    task: JoinHandle<Stream>,
+    /// It gives the session's stream back, and closes its own.
+    task: JoinHandle<Option<Stream>>,
     is_in_transaction: bool,
 }
 
@@ -38,10 +39,10 @@ impl Reading {
         self.is_in_transaction
     }
 
-    /// Nothing more will come of it.
-    pub fn end(self, why: Error) {
+    /// Nothing more will come of it. If it has the session's own stream, its task gives that back.
+    pub fn end(self, why: Error) -> Option<JoinHandle<Option<Stream>>> {
         self.rows.end(Err(why));
-        self.task.abort();
+        self.is_in_transaction.then_some(self.task)
     }
 
     /// Takes portions until `enough`. `false`: there are no more.
@@ -93,7 +94,14 @@ impl Session {
         batch.push(None, statement);
         let (sender, portions) = channel(PORTIONS);
         let (columns, has_begun) = tokio::sync::oneshot::channel();
-        let task = tokio::spawn(read(stream, batch, continuity, columns, sender));
+        let task = tokio::spawn(async move {
+            let stream = read(stream, batch, continuity, columns, sender).await;
+            if is_in_transaction {
+                return Some(stream);
+            }
+            say_goodbye(Some(stream), None).await;
+            None
+        });
         let reading = Reading {
             rows: Arc::clone(rows),
             sql: Arc::clone(sql),
@@ -153,22 +161,16 @@ impl Session {
         let Some(reading) = self.readings.get_mut(&id) else {
             return;
         };
-        // Its task notices with the next portion.
+        // By this its task knows.
         reading.portions.close();
         if reading.is_in_transaction {
             while reading.portions.recv().await.is_some() {}
-            if let Ok(stream) = (&mut reading.task).await {
-                self.note_stream(stream);
+            if let Ok(Some(stream)) = (&mut reading.task).await {
+                // If it is gone, whatever needs it next says so: nothing may run outside of its transaction unseen.
+                self.stream = Some(stream);
             }
         }
         self.readings.remove(&id);
-    }
-
-    fn note_stream(&mut self, stream: Stream) {
-        if stream.is_lost() {
-            self.is_open = false;
-        }
-        self.stream = Some(stream);
     }
 
     /// Gets the session's stream from the reading that has it, whose rest is read before.
@@ -209,10 +211,8 @@ async fn read(
     portions: Sender<Result<RowBatch>>,
 ) -> Stream {
     let mut columns = Some(columns);
+    // The stream may be there still, with its transaction, though the rows are not.
     if let Err(error) = pass_on(&mut stream, &batch, continuity, &mut columns, &portions).await {
-        if error.fate == remote::Fate::Unknown {
-            stream.reset();
-        }
         match columns {
             Some(columns) => drop(columns.send(Err(error.into()))),
             None => drop(portions.send(Err(error.into())).await),
@@ -230,7 +230,10 @@ async fn pass_on(
 ) -> remote::Result<()> {
     let mut cursor = stream.cursor(batch, continuity).await?;
     loop {
-        let events = cursor.next().await?;
+        let events = tokio::select! {
+            events = cursor.next() => events?,
+            () = portions.closed() => return Ok(()),
+        };
         if events.is_empty() {
             return Ok(());
         }

@@ -11,9 +11,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
+use std::time::Instant;
 
 use crate::core::{
     Action, Block, Command, Error, Kind, ModeChange, ModeEffect, Nest, Outcome, Result, Service,
@@ -21,6 +19,7 @@ use crate::core::{
 };
 use crate::remote::{self, Continuity, Fate, Remote, Request, Response, Stream, Transport};
 
+use super::closing::{Outliving, say_goodbye};
 use super::counts::Counts;
 use super::detour::{Detour, Standing};
 use super::group::MOST_OVER_HTTP;
@@ -29,9 +28,6 @@ use super::outbox::Outbox;
 use super::pace::Pace;
 use super::reading::Reading;
 use super::statement::Statement;
-
-/// A close waits so long for the server, at most.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What was written, for whoever follows the database.
 #[derive(Default)]
@@ -47,6 +43,10 @@ pub struct Traces {
 }
 
 /// One open connection at a server.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "they are independent of one another"
+)]
 pub struct Session {
     pub(super) remote: Arc<Remote>,
     /// `None`: a reading inside of a transaction has it.
@@ -69,6 +69,8 @@ pub struct Session {
     pub(super) is_unsettled: bool,
     pub(super) counts: Arc<Counts>,
     pub(super) readings: HashMap<u64, Reading>,
+    /// The answer to what runs now is known to be too large for one piece.
+    pub(super) streams_rows: bool,
     pub(super) pace: Pace,
     /// How often it was opened: an open that nobody heard of is undone only if it was the only one.
     pub(super) opens: u64,
@@ -111,6 +113,7 @@ impl Session {
             is_unsettled: false,
             counts: Arc::default(),
             readings: HashMap::new(),
+            streams_rows: false,
             pace: Pace::new(MOST_OVER_HTTP),
             opens: 1,
             tenure: Tenure::default(),
@@ -260,17 +263,23 @@ impl Session {
         }
         let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);
         let was_touched = std::mem::replace(&mut self.traces.is_touched, true);
-        let answered = if asks && self.is_http() {
-            Box::pin(self.run_apart(requests, continuity)).await?
-        } else {
-            let Some(stream) = &mut self.stream else {
-                return Err(gone());
-            };
-            let began = Instant::now();
+        let mut stream = self.stream.take().ok_or_else(gone)?;
+        let began = Instant::now();
+        let work = Box::pin(async move {
+            // Its state is large: in that of this it would be moved twice.
             let answered = Box::pin(stream.run(&requests, continuity)).await;
-            self.pace.learn(1, began.elapsed());
-            answered
+            (stream, answered)
+        });
+        // A write that nobody waits for must not go out late; one of a transaction is rolled back.
+        let (stream, answered) = if self.is_http() && (asks || !self.has_written) {
+            Outliving::new(work, asks).await
+        } else {
+            work.await
         };
+        self.stream = Some(stream);
+        if !asks || !self.is_http() {
+            self.pace.learn(1, began.elapsed());
+        }
         self.is_unsettled = was_unsettled;
         if answered
             .as_ref()
@@ -292,26 +301,6 @@ impl Session {
         Ok(results)
     }
 
-    /// Runs requests in a task of their own. If nobody waits for their end any more, the stream is closed then: over HTTP
-    /// the server would keep the locks of its transaction until it has been idle for long.
-    async fn run_apart(
-        &mut self,
-        requests: Vec<Request>,
-        continuity: Continuity,
-    ) -> Result<remote::Result<Vec<remote::Result<Response>>>> {
-        let mut stream = self.stream.take().ok_or_else(gone)?;
-        let (sender, receiver) = oneshot::channel();
-        tokio::spawn(async move {
-            let answered = Box::pin(stream.run(&requests, continuity)).await;
-            if let Err((mut stream, _)) = sender.send((stream, answered)) {
-                drop(stream.close().await);
-            }
-        });
-        let (stream, answered) = receiver.await.map_err(|_| gone())?;
-        self.stream = Some(stream);
-        Ok(answered)
-    }
-
     pub(super) fn is_http(&self) -> bool {
         self.remote.options().target.transport == Transport::Http
     }
@@ -327,15 +316,18 @@ impl Session {
 
     /// Lets go of the stream, and of the transaction that is open on it.
     pub(super) fn let_go(&mut self) {
-        match &mut self.stream {
-            Some(stream) => stream.reset(),
-            empty @ None => *empty = Some(self.remote.stream()),
+        if let Some(stream) = self.stream.replace(self.remote.stream())
+            && stream.is_open()
+        {
+            drop(tokio::spawn(say_goodbye(Some(stream), None)));
         }
         for (_, reading) in self
             .readings
             .extract_if(|_, reading| reading.is_in_transaction())
         {
-            reading.end(Error::rolled_back("its stream is gone"));
+            if let Some(reader) = reading.end(Error::rolled_back("its stream is gone")) {
+                drop(tokio::spawn(say_goodbye(None, Some(reader))));
+            }
         }
         self.is_open = false;
         self.outbox.clear();
@@ -404,26 +396,6 @@ impl Session {
     pub fn publish(&self, status: &Status) {
         let is_in_block = !self.nest.is_empty();
         status.publish(self.is_in_transaction(), self.counts.changes(), is_in_block);
-    }
-
-    /// Ends it; an open transaction is rolled back. Nothing that a server does can keep it from that.
-    pub async fn close(mut self, status: &Status) {
-        if self.is_open && self.has_written {
-            status.set_discarded();
-        }
-        for (_, reading) in self.readings.drain() {
-            reading.end(Error::closed());
-        }
-        let Some(mut stream) = self.stream.take() else {
-            return;
-        };
-        let goodbye = async move { drop(tokio::time::timeout(GOODBYE, stream.close()).await) };
-        if status.is_hurried() {
-            // Nobody waits, but others may wait for its locks.
-            drop(tokio::spawn(goodbye));
-        } else {
-            goodbye.await;
-        }
     }
 }
 

@@ -9,14 +9,14 @@ use crate::core::{
     Bindings, Error, Execute, Outcome, Result, RowBatch, RowStream, StatementKind, TransactionMode,
     is_trivial,
 };
-use crate::remote::{self, NamedValue, Request, Response, Value};
+use crate::remote::{self, ANSWER_TOO_LARGE, NamedValue, Request, Response, Value};
 
 use super::session::Session;
 use super::statement::Statement;
 use super::transaction::mismatch;
 
-/// What a server, or we, call an answer that is too large for one piece.
-pub(super) const TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
+/// What a server calls an answer that is too large for one piece, whose statement it stopped.
+const TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
 
 impl Session {
     pub(super) async fn execute(&mut self, execute: &Execute) -> Result<Outcome> {
@@ -62,19 +62,35 @@ impl Session {
             0,
         )?;
         let may_stream = read.kind == StatementKind::Select;
+        if may_stream && self.streams_rows {
+            return Box::pin(self.stream_rows(execute, statement)).await;
+        }
         let again = may_stream.then(|| statement.clone());
+        let was_in_transaction = self.is_in_transaction();
         let answered = self.send(statement, read.may_end_transaction()).await;
         let result = match (answered, again) {
-            (Err(error), Some(again)) if error.code.as_deref() == Some(TOO_LARGE) => {
-                let (rows, amount) = (&execute.rows, execute.amount);
-                let reading = self.start_reading(&execute.sql, again, rows, amount);
-                let columns = Box::pin(reading).await?;
-                return Ok(self.counts.outcome(&columns, None, execute.wants_decltypes));
+            // Not without the transaction that it belongs to.
+            (Err(error), Some(again))
+                if is_too_large(&error) && (self.is_open || !was_in_transaction) =>
+            {
+                return Box::pin(self.stream_rows(execute, again)).await;
             }
             (Err(error), None) if read.is_dml() => return Err(of_a_write(error)),
             (answered, _) => answered?,
         };
         Ok(self.counts.take(execute, read, result))
+    }
+
+    /// Executes a query whose answer is too large for one piece.
+    async fn stream_rows(
+        &mut self,
+        execute: &Execute,
+        statement: remote::Statement,
+    ) -> Result<Outcome> {
+        let Execute { sql, rows, .. } = execute;
+        let columns = self.start_reading(sql, statement, rows, execute.amount);
+        let columns = columns.await?;
+        Ok(self.counts.outcome(&columns, None, execute.wants_decltypes))
     }
 
     /// Whether a transaction begins with this statement that nobody asked for by name.
@@ -122,9 +138,15 @@ fn is_of_the_text(error: &Error) -> bool {
     )
 }
 
-/// What a write returns may be too large, which the server notices when the write is done.
+/// Whether an answer was too large for one piece.
+fn is_too_large(error: &Error) -> bool {
+    let code = error.code.as_deref();
+    matches!(code, Some(TOO_LARGE | ANSWER_TOO_LARGE))
+}
+
+/// What a write returns may be too large, which is noticed when the write is done.
 pub(super) fn of_a_write(error: Error) -> Error {
-    if error.code.as_deref() != Some(TOO_LARGE) {
+    if !is_too_large(&error) {
         return error;
     }
     Error {

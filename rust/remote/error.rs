@@ -58,6 +58,9 @@ pub enum Fate {
     Unknown,
 }
 
+/// Our code for an answer that is larger than we take.
+pub const ANSWER_TOO_LARGE: &str = "ANSWER_TOO_LARGE";
+
 /// The remote client's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -107,6 +110,12 @@ impl Error {
         Self::new(Kind::Protocol, Fate::Unknown, message)
     }
 
+    /// An answer that we did not take; the request may have been carried out.
+    pub fn answer_too_large(limit: usize) -> Self {
+        let message = format!("the answer is larger than the limit of {limit} bytes");
+        Self::new(Kind::TooLarge, Fate::Unknown, message).with_code(ANSWER_TOO_LARGE)
+    }
+
     /// What this server can't do.
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::new(Kind::Unsupported, Fate::NeverSent, message)
@@ -145,7 +154,7 @@ impl Error {
                 | "BATON_STREAM_CLOSED"
                 | "STREAM_NOT_OPEN",
             ) => Kind::Expired,
-            Some("RESPONSE_TOO_LARGE") => Kind::TooLarge,
+            Some("RESPONSE_TOO_LARGE" | ANSWER_TOO_LARGE) => Kind::TooLarge,
             Some(code) if code.starts_with("AUTH_") => Kind::Auth,
             _ => Kind::Sql,
         };

@@ -25,7 +25,7 @@ mod tests;
 
 pub use auth::{Attendance, Credentials, Secret, TokenFuture, TokenSource};
 pub use connect::Socket;
-pub use error::{Error, Fate, Kind, Result};
+pub use error::{ANSWER_TOO_LARGE, Error, Fate, Kind, Result};
 pub use http::{Answer, Messenger};
 pub use object::Object;
 pub use options::{Options, Token};

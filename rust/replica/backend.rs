@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::core::{
-    self, Action, Backend, Birth, Channel, Command, Guest, Lifetimes, Limits, Local, Look, Pool,
-    Role, Service, Shared, Status, TransactionMode,
+    self, Action, Backend, Birth, Channel, Command, Guest, Lifetimes, Limits, Local, Pool, Role,
+    Service, Status, TransactionMode,
 };
 use crate::hosted::{self, Hosted, Standing};
 use crate::remote::{self, Remote};
@@ -183,21 +183,5 @@ impl Backend for Arc<Replica> {
 
     fn is_blocking(&self) -> bool {
         self.hosted.is_blocking()
-    }
-
-    fn run_now(&self, command: Command, look: Look) -> bool {
-        let operation = Arc::clone(&command.operation);
-        self.submit(command);
-        self.serve_here(&operation, look)
-    }
-
-    fn serve_here(&self, operation: &Shared, look: Look) -> bool {
-        self.hosted.serve_here(operation, look)
-    }
-
-    fn settle(&self) {}
-
-    fn is_claimed_here(&self) -> bool {
-        false
     }
 }

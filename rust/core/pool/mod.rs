@@ -115,7 +115,10 @@ impl Pool {
                 Some(route)
             });
             if let Some(Route::Refused(why)) = route {
-                queue::end(&command, Err(Route::refusal(why)));
+                // A pool that takes no commands says that of every one.
+                let closed = self.writer.refusal();
+                let refusal = closed.unwrap_or_else(|| Route::refusal(why));
+                queue::end(&command, Err(refusal));
                 return;
             }
             // At a server there is no callback but the one for tokens, which any caller may be asked for.

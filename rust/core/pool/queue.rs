@@ -64,6 +64,14 @@ impl PoolQueue {
         self.birth.mark();
     }
 
+    /// Why it takes no commands, if it takes none.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        if self.birth.is_inherited() {
+            return Some(Error::inherited());
+        }
+        self.lock().refuses.clone()
+    }
+
     /// Queues a command for the next handle that is free.
     pub fn submit(&self, command: Command, limits: Limits) {
         if self.birth.is_inherited() {

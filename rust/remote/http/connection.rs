@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 
 use super::super::auth::Proof;
 use super::super::connect::{Socket, connect};
-use super::super::error::{Error, Fate, Kind, Result};
+use super::super::error::{Error, Result};
 use super::super::native::Native;
 use super::super::options::Options;
 use super::super::proto::Encoding;
@@ -176,8 +176,7 @@ pub(super) async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes>
             continue;
         };
         if first.len() + rest.len() + piece.len() > limit {
-            let message = format!("the answer is larger than the limit of {limit} bytes");
-            return Err(Error::new(Kind::TooLarge, Fate::Unknown, message));
+            return Err(Error::answer_too_large(limit));
         }
         if first.is_empty() && rest.is_empty() {
             first = piece;

@@ -49,6 +49,10 @@ pub(super) fn refusal(
             "the stream does not exist any more: the server was restarted, or forgot it",
         );
     }
+    let message = match fate {
+        Fate::Unknown => format!("{message}; whether it was carried out is unknown"),
+        _ => message,
+    };
     let code = code.unwrap_or_else(|| format!("HTTP_{}", status.as_u16()));
     Error::new(kind, fate, message).with_code(code)
 }

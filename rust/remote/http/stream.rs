@@ -200,9 +200,11 @@ impl HttpStream {
     /// The request failed, and with it the stream, except where the server never had it.
     fn failed(&mut self, before: State, error: Error) -> Error {
         self.state = match (error.fate, error.kind) {
-            (Fate::NeverSent, _) | (Fate::Refused, Kind::Auth) => before,
+            (Fate::NeverSent, _) => before,
             (_, Kind::Expired) => State::Fresh,
-            _ => State::Lost,
+            // Whoever refuses a request for what it is need not have looked at the baton.
+            (Fate::Refused, _) => before,
+            (Fate::Unknown, _) => State::Lost,
         };
         error
     }

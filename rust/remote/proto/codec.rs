@@ -123,6 +123,14 @@ impl Encoding {
         .map_err(refuse)
     }
 
+    /// Which request is answered by a message that begins so; `None`: it does not say.
+    pub fn request_of(self, front: &[u8]) -> Option<i32> {
+        match self {
+            Self::Protobuf => protobuf::request_of(front),
+            Self::Json => json::request_of(front),
+        }
+    }
+
     /// # Errors
     /// `Protocol` for what can't be.
     pub fn read_answer(self, message: &[u8]) -> Result<Response> {

@@ -437,6 +437,15 @@ pub fn decode_message(message: &[u8]) -> Result<ServerMessage, Fault> {
     })
 }
 
+/// Which request is answered by a message that begins so.
+pub fn request_of(front: &[u8]) -> Option<i32> {
+    const NAME: &[u8] = b"\"request_id\":";
+    let place = front.windows(NAME.len()).position(|part| part == NAME)?;
+    let number = front[place + NAME.len()..].trim_ascii_start();
+    let end = number.iter().position(|byte| !byte.is_ascii_digit())?;
+    std::str::from_utf8(&number[..end]).ok()?.parse().ok()
+}
+
 #[derive(Deserialize)]
 struct JsonAnswer<'a> {
     #[serde(borrow)]

@@ -4,7 +4,7 @@
 //! Must not know: transports.
 
 use prost::Message as _;
-use prost::encoding::{bytes, int32, message, string, uint32};
+use prost::encoding::{WireType, bytes, decode_key, decode_varint, int32, message, string, uint32};
 
 use crate::core::ValueRef;
 
@@ -29,7 +29,7 @@ fn nested(number: u32, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn put_text(number: u32, text: &str, out: &mut Vec<u8>) {
-    prost::encoding::encode_key(number, prost::encoding::WireType::LengthDelimited, out);
+    prost::encoding::encode_key(number, WireType::LengthDelimited, out);
     prost::encoding::encode_varint(text.len() as u64, out);
     out.extend_from_slice(text.as_bytes());
 }
@@ -298,6 +298,20 @@ pub fn decode_message(message: &[u8]) -> Result<ServerMessage, Fault> {
         Ok(())
     })?;
     found.ok_or(EMPTY)
+}
+
+/// Which request is answered by a message that begins so.
+pub fn request_of(mut front: &[u8]) -> Option<i32> {
+    let (number, _) = decode_key(&mut front).ok()?;
+    decode_varint(&mut front).ok()?;
+    if !matches!(number, 3 | 4) {
+        return None;
+    }
+    // Proto3 leaves out what is zero.
+    match decode_key(&mut front).ok()? {
+        (1, WireType::Varint) => i32::try_from(decode_varint(&mut front).ok()?).ok(),
+        _ => Some(0),
+    }
 }
 
 fn decode_response(kind: Kind, bytes: &[u8]) -> Result<Response, Fault> {

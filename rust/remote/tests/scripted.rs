@@ -213,6 +213,31 @@ fn an_expired_stream_is_reopened_unless_it_has_to_be_the_same() {
 }
 
 #[test]
+fn a_stream_is_there_still_after_a_request_that_was_refused_for_what_it_is() {
+    run(async {
+        let server = Server::start(|_, mut socket| async move {
+            while let Some(request) = next_pipeline(&mut socket).await {
+                let statement = request.json()["requests"][0]["stmt"]["sql"].clone();
+                if statement == "select 1" {
+                    answer(&mut socket, "200 OK", &pipeline(Some("b"))).await;
+                } else {
+                    // As what stands before a server does.
+                    answer(&mut socket, "413 Payload Too Large", "").await;
+                }
+            }
+        })
+        .await;
+        let mut stream = server.remote("http").stream();
+        assert_eq!(select(&mut stream, Continuity::Any).await, Ok(1));
+        let large = Statement::new("select 'large'");
+        let error = stream.execute(large, Continuity::Same).await.unwrap_err();
+        assert_eq!((error.kind, error.fate), (Kind::Server, Fate::Refused));
+        assert_eq!(select(&mut stream, Continuity::Same).await, Ok(1));
+        assert_eq!(server.connections(), 1);
+    });
+}
+
+#[test]
 fn a_status_says_what_became_of_the_request() {
     run(async {
         let cases = [

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::super::*;
 use super::real::run;
-use super::server::{Server, accept, agree, greet, receive, send};
+use super::server::{Server, accept, agree, greet, one, receive, send};
 
 /// A limit that is reached.
 const SHORT: Duration = Duration::from_millis(300);
@@ -135,6 +135,62 @@ fn a_caller_that_vanishes_leaves_the_socket_usable() {
         }
         for _ in 0..5 {
             assert_eq!(select(&mut stream, Continuity::Same).await, Ok(1));
+        }
+        assert_eq!(server.connections(), 1);
+    });
+}
+
+#[test]
+fn an_answer_beyond_the_limit_is_the_error_of_its_request_alone() {
+    run(async {
+        let server = Server::start(|_, socket| async move {
+            let mut web = greet(socket).await;
+            let mut waiting = Vec::new();
+            while let Some(message) = receive(&mut web).await {
+                if waiting.len() == 6 {
+                    agree(&mut web, &message).await;
+                    continue;
+                }
+                waiting.push(message);
+                if waiting.len() < 6 {
+                    continue;
+                }
+                for (number, message) in waiting.iter().enumerate() {
+                    // One of the statements is answered with too much.
+                    if number == 3 {
+                        let mut response = one();
+                        response["result"]["cols"][0]["name"] = json!("x".repeat(100_000));
+                        let id = &message["request_id"];
+                        let answer =
+                            json!({"request_id": id, "response": response, "type": "response_ok"});
+                        send(&mut web, &answer).await;
+                    } else {
+                        agree(&mut web, message).await;
+                    }
+                }
+            }
+        })
+        .await;
+        let remote = server.remote_with("ws", |options| options.largest_answer = 50_000);
+        let mut streams: Vec<_> = (0..3).map(|_| remote.stream()).collect();
+        let selects = streams
+            .iter_mut()
+            .map(|stream| select(stream, Continuity::Any));
+        let results = futures::future::join_all(selects).await;
+        let mut errors = 0;
+        for result in results {
+            match result {
+                Ok(rows) => assert_eq!(rows, 1),
+                Err(error) => {
+                    assert_eq!(error.kind, Kind::TooLarge, "{error:?}");
+                    assert_eq!(error.code.as_deref(), Some(ANSWER_TOO_LARGE));
+                    errors += 1;
+                }
+            }
+        }
+        assert_eq!(errors, 1);
+        for stream in &mut streams {
+            assert_eq!(select(stream, Continuity::Same).await, Ok(1));
         }
         assert_eq!(server.connections(), 1);
     });

@@ -11,6 +11,7 @@ use super::sqld::Sqld;
 
 both!(many_rows_arrive, many_rows,);
 both!(cursors_stream, cursors,);
+both!(answers_have_a_limit, limited,);
 both!(statements_of_many_streams_run, concurrency,);
 both!(latency, latencies,);
 
@@ -41,6 +42,28 @@ async fn many_rows(server: Sqld, scheme: &str) {
         check(&result.rows, 49_999, 49_999);
     }
     println!("{scheme}: 50,000 rows x 4 in {best:?}");
+}
+
+async fn limited(server: Sqld, scheme: &str) {
+    let mut options = Options::new(&server.url(scheme), None, None, None).unwrap();
+    options.largest_answer = 100_000;
+    let remote = Remote::new(options);
+    let mut stream = remote.stream();
+    let mut neighbour = remote.stream();
+    for _ in 0..3 {
+        let (large, small) = tokio::join!(
+            execute(&mut stream, NUMBERS),
+            execute(&mut neighbour, "select 1")
+        );
+        let error = large.unwrap_err();
+        assert_eq!(error.kind, Kind::TooLarge, "{error:?}");
+        assert_eq!(error.code.as_deref(), Some(ANSWER_TOO_LARGE));
+        // Over HTTP the baton was in the answer.
+        assert_eq!(stream.is_lost(), scheme == "http");
+        assert_eq!(small.unwrap().rows.len(), 1);
+        assert!(neighbour.is_open());
+    }
+    assert_eq!(scalar(&mut stream, "select 7").await, 7);
 }
 
 async fn cursors(server: Sqld, scheme: &str) {

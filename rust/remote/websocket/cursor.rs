@@ -12,8 +12,12 @@ use super::super::proto::{CursorEvent, Entries, SocketRequest};
 use super::socket::{Posted, Socket};
 use super::stream::SocketStream;
 
-/// Rows in a portion, at most; servers send less when they are large.
-const PORTION: u32 = 1024;
+/// Rows in the first portion, while it is unknown how large they are.
+const FIRST: u32 = 8;
+/// Rows in a portion, at most.
+const MOST: u32 = 1024;
+/// Bytes in a portion, about.
+const ENOUGH: usize = 4 << 20;
 
 /// A cursor that the server has.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct SocketCursor<'a> {
     entries: Entries,
     /// The portion that was asked for.
     ahead: Option<Posted>,
+    /// Rows to ask for.
+    portion: u32,
     state: State,
 }
 
@@ -50,6 +56,7 @@ impl<'a> SocketCursor<'a> {
             opened,
             entries: Entries::default(),
             ahead: None,
+            portion: FIRST,
             state: State::Begun,
         }
     }
@@ -76,12 +83,14 @@ impl<'a> SocketCursor<'a> {
             let message = self.opened.socket.wait(asked, self.opened.limit).await?;
             let message = message.map_err(Error::from)?;
             let encoding = self.opened.socket.protocol().encoding;
-            if encoding.read_fetched(&message, &mut self.entries)? {
+            let is_over = encoding.read_fetched(&message, &mut self.entries)?;
+            let events = self.entries.take().map_err(Error::protocol)?;
+            if is_over {
                 self.state = State::Done;
             } else {
+                self.portion = next_portion(self.portion, rows_in(&events), message.len());
                 self.ahead = Some(self.ask()?);
             }
-            let events = self.entries.take().map_err(Error::protocol)?;
             if !events.is_empty() {
                 return Ok(events);
             }
@@ -92,9 +101,25 @@ impl<'a> SocketCursor<'a> {
     fn ask(&self) -> Result<Posted> {
         self.opened.socket.post(&SocketRequest::FetchCursor {
             cursor: self.opened.number,
-            most: PORTION,
+            most: self.portion,
         })
     }
+}
+
+fn rows_in(events: &[CursorEvent]) -> usize {
+    let rows = events.iter().map(|event| match event {
+        CursorEvent::Rows(rows) => rows.len(),
+        _ => 0,
+    });
+    rows.sum()
+}
+
+/// How many rows to ask for after a portion with so many of them.
+fn next_portion(last: u32, rows: usize, bytes: usize) -> u32 {
+    let fitting = ENOUGH / (bytes / rows.max(1)).max(1);
+    // The next ones may be larger.
+    let most = last.saturating_mul(8).min(MOST);
+    u32::try_from(fitting).map_or(most, |fitting| fitting.clamp(1, most))
 }
 
 impl Drop for SocketCursor<'_> {
@@ -106,5 +131,23 @@ impl Drop for SocketCursor<'_> {
                 .socket
                 .post(&SocketRequest::CloseCursor { cursor }),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FIRST, MOST, next_portion};
+
+    #[test]
+    fn portions_grow_with_what_rows_turn_out_to_be() {
+        let small = |last| next_portion(last, 8, 800);
+        assert_eq!(small(FIRST), 64);
+        assert_eq!(small(small(FIRST)), 512);
+        assert_eq!(small(small(small(FIRST))), MOST);
+        assert_eq!(small(MOST), MOST);
+        assert_eq!(next_portion(64, 8, 8 << 20), 4);
+        assert_eq!(next_portion(4, 4, 400 << 20), 1);
+        assert_eq!(next_portion(1, 1, 100), 8);
+        assert_eq!(next_portion(FIRST, 0, 0), 64);
     }
 }

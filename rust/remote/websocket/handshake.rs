@@ -4,6 +4,8 @@
 //! Invariant: nothing is asked of a server before it accepted who we are.
 //! Must not know: streams.
 
+use std::sync::Arc;
+
 use futures::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -15,13 +17,15 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use hyper::http::{HeaderValue, StatusCode, header};
 
 use super::super::auth::{Proof, Secret};
-use super::super::connect::{Socket, connect};
+use super::super::connect::connect;
 use super::super::error::{Error, Fate, Kind, Result};
 use super::super::options::Options;
 use super::super::proto::{Encoding, Protocol, ServerMessage};
+use super::sieve::Sieve;
+use super::waiting::Waiting;
 
 /// A socket on which requests can be sent.
-pub(super) type Web = WebSocketStream<Box<dyn Socket>>;
+pub(super) type Web = WebSocketStream<Sieve>;
 
 /// Bytes that are read at once. Each read fills as many with zeros first, so more would cost most of a small answer.
 const BUFFER: usize = 16 << 10;
@@ -32,10 +36,15 @@ const OFFERED: &str = "hrana3-protobuf, hrana3, hrana2";
 ///
 /// # Errors
 /// `Connect`, `Auth`, `Server`, `Unsupported`, `Protocol`.
-pub(super) async fn shake_hands(options: &Options, proof: &Proof) -> Result<(Web, Protocol)> {
+pub(super) async fn shake_hands(
+    options: &Options,
+    proof: &Proof,
+    waiting: &Arc<Waiting>,
+) -> Result<(Web, Protocol)> {
     let socket = connect(&options.target, options.connect_timeout).await?;
+    let socket = Sieve::new(socket, options.largest_answer, Arc::clone(waiting));
     let request = upgrade(options, proof)?;
-    // A frame is allocated when its length is known, before it is there.
+    // For messages of several frames, which the sieve lets pass.
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .max_message_size(Some(options.largest_answer))

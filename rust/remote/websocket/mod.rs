@@ -6,6 +6,7 @@
 
 mod cursor;
 mod handshake;
+mod sieve;
 mod socket;
 mod stream;
 mod tasks;

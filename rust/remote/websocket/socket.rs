@@ -46,10 +46,10 @@ impl Socket {
     /// # Errors
     /// Those of the handshake; the caller sets a limit.
     pub async fn connect(options: &Options, proof: &Proof) -> Result<Self> {
-        let (web, protocol) = shake_hands(options, proof)
+        let waiting = Arc::new(Waiting::new(proof.is_read_only()));
+        let (web, protocol) = shake_hands(options, proof, &waiting)
             .await
             .map_err(|error| error.with_fate(Fate::NeverSent))?;
-        let waiting = Arc::new(Waiting::new(proof.is_read_only()));
         let killed = Arc::new(Notify::new());
         let (outgoing, receiver) = mpsc::unbounded_channel();
         start(web, protocol.encoding, &waiting, receiver, &killed);

@@ -78,13 +78,19 @@ impl SocketStream {
                 encoding.message(0, &SocketRequest::On { stream, request })?;
             }
         }
-        let posted: Vec<_> = requests
-            .iter()
-            .map(|request| {
-                let stream = *number;
-                socket.post(&SocketRequest::On { stream, request })
-            })
-            .collect::<Result<_>>()?;
+        let mut posted = Vec::with_capacity(requests.len());
+        for request in requests {
+            let stream = *number;
+            let result = socket.post(&SocketRequest::On { stream, request });
+            posted.push(result.map_err(|error| {
+                // The ones before it may be on their way.
+                if posted.is_empty() {
+                    error
+                } else {
+                    error.with_fate(Fate::Unknown)
+                }
+            })?);
+        }
         if let Some(opening) = opening
             && let Err(error) = is_opened(socket, opening, limit).await
         {

@@ -7,13 +7,13 @@
 //! Must not know: Python.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
 use crate::core::{
-    self, Action, Area, Backend, Birth, Channel, Command, Error, Guest, Kind, Local, Look, Outcome,
-    Phase, Reply, Result, Service, Severity, Shared, Status, runtime, wait_for_end,
+    self, Action, Area, Backend, Birth, Channel, Command, Error, Guest, Kind, Local, Outcome,
+    Phase, Reply, Result, Service, Severity, Status, runtime,
 };
 use crate::hosted::{stoppable, stopped};
 use crate::remote::{self, Remote};
@@ -22,9 +22,6 @@ use super::super::asking::{ask, ask_with, finish};
 use super::super::live::lock;
 use super::super::site::Site;
 use super::live::Live;
-
-/// So long a thread waits before it looks whether it must stop.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// A connection to a file whose changes are exchanged with a server's.
 pub struct Offline {
@@ -338,27 +335,6 @@ impl Backend for Arc<Offline> {
 
     fn is_blocking(&self) -> bool {
         self.is_blocking
-    }
-
-    fn run_now(&self, command: Command, look: Look) -> bool {
-        let operation = Arc::clone(&command.operation);
-        self.submit(command);
-        self.serve_here(&operation, look)
-    }
-
-    fn serve_here(&self, operation: &Shared, look: Look) -> bool {
-        while !wait_for_end(operation, Instant::now() + LOOK) {
-            if look() {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn settle(&self) {}
-
-    fn is_claimed_here(&self) -> bool {
-        false
     }
 }
 
