@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 from pathlib import Path
@@ -29,11 +30,17 @@ MEASURES = ("time", "cpu_loop", "cpu_workers", "memory")
 # What a figure of the driver depends on; pages may differ.
 SOURCES = ("rust", "aiolibsql", "aiolibsql_sqlalchemy", "benches", "Cargo.toml", "Cargo.lock")
 FOUR = 4  # significant digits: no clock of a shared machine has more
+FOLDERS = re.compile(r"(?:/[\w.@+-]+)+/(?=[\w.])")
 
 
 def rounded(value: float) -> float:
     """Return a number without the digits that mean nothing."""
     return float(f"{value:.{FOUR}g}")
+
+
+def without_folders(error: str) -> str:
+    """Return an error without the names of the folders of the machine that it happened on."""
+    return FOLDERS.sub("", error)
 
 
 def spread(found: list[float]) -> list[float]:
@@ -104,7 +111,10 @@ def of_outcome(outcome: Outcome) -> dict[str, Any]:
         "drivers": drivers,
         "versions": {name: ready.version for name, ready in outcome.ready.items()},
         "unable": outcome.unable,
-        "failures": outcome.failures,
+        "failures": {
+            name: [without_folders(error) for error in errors]
+            for name, errors in outcome.failures.items()
+        },
         "once": {name: rounded(took) for name, took in outcome.once.items()},
         "other_load": rounded(statistics.mean(outcome.other_load or [0.0])),
         "goals": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,13 @@ def test_pages_say_the_commit_of_their_figures() -> None:
     for name in ("../performance.md", "rows.md", "scaling.md", "lateness.md"):
         text = (PERFORMANCE / name).read_text(encoding="utf-8")
         assert f"Measured at commit `{commit}`" in text, name
+
+
+def test_figures_name_no_folders_of_the_machine() -> None:
+    figures = (PERFORMANCE / "figures.json").read_text(encoding="utf-8")
+    home = re.compile(r"[\"'( ]/(?:home|mnt|opt|root|srv|tmp|usr|var|work)/")
+    assert home.search("error: '/tmp/file'")
+    assert not home.findall(figures)
 
 
 def test_a_figure_that_was_changed_by_hand_is_found(copy: Path) -> None:
