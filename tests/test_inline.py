@@ -75,25 +75,19 @@ async def runs_here(method: Callable[..., Awaitable[Any]], sql: str, parameters:
     """Tell whether a statement runs on this thread, once it is known to be quick.
 
     A worker that executes it sleeps before the next time. On a busy machine a few go there which
-    need not. Threads that tests before have left may sleep on their own: they do so without a
-    statement, too.
+    need not.
     """
     times = 30
     for _ in range(3):
         await method(sql, parameters)
     await anyio.sleep(0.01)
-
-    async def sleeps(run: Callable[[], Awaitable[Any]]) -> dict[str, int]:
-        before = sleeps_of_workers()
-        for _ in range(times):
-            await run()
-            await anyio.sleep(0.001)
-        # Those of connections before end meanwhile.
-        return {name: count - before.get(name, 0) for name, count in sleeps_of_workers().items()}
-
-    without = await sleeps(anyio.lowlevel.checkpoint)
-    found = await sleeps(lambda: method(sql, parameters))
-    return max((found[name] - without.get(name, 0) for name in found), default=0) < times / 2
+    before = sleeps_of_workers()
+    for _ in range(times):
+        await method(sql, parameters)
+        await anyio.sleep(0.001)
+    # Those of connections before end meanwhile, or sleep for reasons of their own.
+    after = sleeps_of_workers()
+    return max((after[name] - before.get(name, 0) for name in after), default=0) < times / 2
 
 
 @on_linux
