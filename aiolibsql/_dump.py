@@ -67,7 +67,7 @@ class Statements:
         self._pattern = pattern
         self._ready: deque[str] = deque()
         # The rows of the table that is being dumped.
-        self._rows: Cursor[tuple[Any, ...]] | None = None
+        self._rows: Cursor[tuple[str]] | None = None
         # What is still to be done; each step adds statements, rows or further steps.
         self._steps: deque[Callable[[], Awaitable[None]]] = deque([self._begin, self._tables])
         self._sequences: list[str] = []
@@ -90,7 +90,7 @@ class Statements:
             if self._rows is not None:
                 row = await self._rows.fetchone()
                 if row is not None:
-                    return f"{row[0]};"
+                    return row[0]
                 self._rows = None
             elif self._steps:
                 await self._steps.popleft()()
@@ -152,10 +152,10 @@ class Statements:
 
     async def _insert_rows(self, table: str) -> None:
         columns = await self._fetch(f"PRAGMA table_info({table})")
-        # SQLite writes the statements: it quotes each value.
+        # SQLite writes the statements, to the last character: copying one may take long.
         values = "||','||".join(f"quote({_name(str(column[1]))})" for column in columns)
         prefix = _text(f"INSERT INTO {table} VALUES(")
-        sql = f"SELECT {prefix}||{values}||')' FROM {table}"  # noqa: S608 - all of it is quoted
+        sql = f"SELECT {prefix}||{values}||');' FROM {table}"  # noqa: S608 - all of it is quoted
         self._rows = await self._cursor().execute(sql)
 
     async def _end(self) -> None:

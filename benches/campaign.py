@@ -52,17 +52,16 @@ class Plan:
     """Seconds of a round of another driver that is not repeated."""
     is_short: bool
     folder: Path | None
-    has_every_loop: bool = False
-    """Whether a short run has all event loops, too."""
+    is_whole: bool = True
+    """Whether it has every case and every event loop: a short run may."""
 
     def settings(self) -> Iterator[Setting]:
-        """Return the settings of all cases; as a rule a short run takes the first loop of each."""
+        """Return the settings of all cases, or what a short run takes of them."""
         for case in self.cases:
-            if self.is_short and not case.is_in_short:
+            if not self.is_whole and not case.is_in_short:
                 continue
             runtimes = [name for name in case.runtimes if name in self.runtimes]
-            is_whole = self.has_every_loop or not self.is_short
-            for runtime in runtimes if is_whole else runtimes[:1]:
+            for runtime in runtimes if self.is_whole else runtimes[:1]:
                 for regime in case.regimes:
                     if regime in self.regimes:
                         yield Setting(case, runtime, regime)

@@ -38,7 +38,7 @@ def plans(plan: campaign.Plan, parts: tuple[str, ...]) -> Iterator[campaign.Plan
         else:
             yield replace(
                 plan, cases=DETECTORS, timeout=2 * timeout, processes=1, regimes=CURVE_REGIME,
-                rounds=2 if plan.is_short else plan.rounds, has_every_loop=False,
+                rounds=2 if plan.is_short else plan.rounds, is_whole=not plan.is_short,
             )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--runtime", type=names(RUNTIMES), default=tuple(RUNTIMES), help=", ".join(RUNTIMES))
     add("--regime", type=names(REGIMES), default=REGIMES, help=", ".join(REGIMES))
     add("--short", action="store_true", help="one process, short rounds, one loop for each case")
-    add("--every-loop", action="store_true", help="short, but with every loop of each case")
+    add("--whole", action="store_true", help="short, but with every case and every loop")
     add("--check", action="store_true", help="fail if a goal is missed")
     add("--json", type=Path, metavar="FILE", help="write every sample to a file")
     add("--processes", type=int, help="processes of each driver (3; short: 1)")
@@ -109,7 +109,7 @@ def plan_of(options: argparse.Namespace) -> campaign.Plan:
         patience=0.5 if is_short else 10,
         is_short=is_short,
         folder=options.folder,
-        has_every_loop=options.every_loop,
+        is_whole=options.whole or not is_short,
     )
 
 
@@ -125,10 +125,9 @@ def main(arguments: list[str] | None = None) -> int:
     plan = plan_of(options)
     machine = figures.machine()
     print("Python {python}, {system}, {cores} cores, load {load:.2f}".format(**machine), flush=True)
-    if plan.is_short:
+    if not plan.is_whole:
         out = ", ".join(case.key for case in plan.cases if not case.is_in_short)
-        loops = "" if options.every_loop else "one event loop for each case; "
-        print(f"short: {loops}left out: {out or 'no case'}")
+        print(f"short: one event loop for each case; left out: {out or 'no case'}")
     if len(cores()) == 1:
         print("one core only: the regime free is not free here")
     began = time.monotonic()
