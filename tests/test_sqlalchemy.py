@@ -17,6 +17,7 @@ pytest.importorskip("sqlalchemy", "2.0.45", reason="the dialect is an extra")
 import sqlalchemy as sa
 from sqlalchemy import event, exc, pool
 from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
 
 import aiolibsql
 import aiolibsql.dbapi
@@ -285,6 +286,25 @@ def test_begin_mode_takes_the_lock_at_once(tmp_path: Path) -> None:
         first.exec_driver_sql("SELECT 1")
         with pytest.raises(exc.OperationalError):
             second.exec_driver_sql("SELECT 1")
+    engine.dispose()
+
+
+def test_commit_that_fails_leaves_no_transaction_in_the_pool(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite+aiolibsql:///{tmp_path / 'a.db'}?timeout=0")
+    ITEM.metadata.create_all(engine)
+    with engine.connect() as reader:
+        reader.execute(sa.select(ITEM))
+        with Session(engine) as session:
+            session.execute(sa.insert(ITEM).values(name="a"))
+            with pytest.raises(exc.OperationalError) as caught:
+                session.commit()
+        assert isinstance(caught.value.orig, aiolibsql.TimeoutError)
+        with engine.connect() as conn:
+            assert not conn.connection.in_transaction
+        assert count(engine) == 0
+    with engine.begin() as conn:
+        conn.execute(sa.insert(ITEM).values(name="b"))
+    assert count(engine) == 1
     engine.dispose()
 
 

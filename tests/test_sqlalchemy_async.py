@@ -575,6 +575,30 @@ async def test_lock_that_is_not_free_keeps_the_connection(file_engine: AsyncEngi
     await assert_engine_healthy(file_engine)
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_commit_that_fails_leaves_no_transaction_in_the_pool(
+    file_engine: AsyncEngine, is_cancelled: bool
+) -> None:
+    sessions = async_sessionmaker(file_engine)
+    async with sessions() as reader:
+        (await reader.execute(sa.select(Star))).all()
+        with anyio.CancelScope() as scope:
+            async with sessions() as session:
+                if not is_cancelled:
+                    await session.execute(sa.text("PRAGMA busy_timeout = 1"))
+                session.add(Star(name="Sun"))
+                await session.flush()
+                if is_cancelled:
+                    scope.deadline = anyio.current_time() + 0.1
+                    await session.commit()
+                with pytest.raises(sa.exc.OperationalError):
+                    await session.commit()
+        assert scope.cancelled_caught is is_cancelled
+        async with sessions() as session:
+            assert await session.scalar(sa.select(sa.func.count()).select_from(Star)) == 0
+    await assert_engine_healthy(file_engine)
+
+
 async def test_closed_connection_is_replaced(file_engine: AsyncEngine) -> None:
     async with file_engine.connect() as conn:
         raw = (await conn.get_raw_connection()).driver_connection

@@ -7,6 +7,7 @@ savepoints and what was read earlier no part of it; it is not so here.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,13 @@ class SQLiteDialect_aiolibsql(SQLiteDialect_pysqlite):  # noqa: N801 - as SQLAlc
     def do_commit(self, dbapi_connection: Any) -> None:
         """Commit what was begun."""
         self._end_begin(dbapi_connection)
-        super().do_commit(dbapi_connection)  # type: ignore[no-untyped-call]
+        try:
+            super().do_commit(dbapi_connection)  # type: ignore[no-untyped-call]
+        except BaseException:
+            # SQLAlchemy takes the transaction for ended now, and lends the connection to the next.
+            with contextlib.suppress(aiolibsql.Error):
+                self.do_rollback(dbapi_connection)
+            raise
 
     def do_rollback(self, dbapi_connection: Any) -> None:
         """Undo what was begun."""
