@@ -171,16 +171,13 @@ class ConnectionPool(PoolStatements):
         except GeneratorExit:
             self._closed = True
             self._shut()
-            for connection in self._members():
-                connection.stop()
+            self._stop_all()
             raise
         except BaseException:
             self._closed = True
             self._shut()
-            for connection in self._members():
-                # Each is closed before the next, whatever is raised here meanwhile.
-                with contextlib.suppress(BaseException):
-                    await connection.close()
+            with contextlib.suppress(BaseException):
+                await self._close_all()
             raise
         return self
 
@@ -209,8 +206,8 @@ class ConnectionPool(PoolStatements):
         `ResourceWarning`. Statements that run already are waited for.
 
         Cancellation:
-            What waits is refused all the same. Connections that were not closed by then stay open;
-            it may be called again.
+            It goes on as `terminate`, and the caller waits for that: under trio every wait of a
+            cancelled scope is cancelled, that at the end of ``async with`` too.
         """
         self._closed = True
         self._shut()
@@ -219,6 +216,12 @@ class ConnectionPool(PoolStatements):
             left = 0
         except TimeoutError:
             left = self._borrowed()
+        except GeneratorExit:
+            self._stop_all()
+            raise
+        except BaseException:
+            await self.terminate()
+            raise
         await self._close_all()
         if left:
             message = f"{self!r} was closed with {left} connections lent: was release() forgotten?"
@@ -230,7 +233,7 @@ class ConnectionPool(PoolStatements):
         Connections that are being opened just now are closed by those who open them.
 
         Cancellation:
-            As `close`.
+            The connections are closed all the same, and the caller waits for that.
         """
         self._closed = True
         self._shut()
@@ -239,11 +242,25 @@ class ConnectionPool(PoolStatements):
         await self._close_all()
 
     async def _close_all(self) -> None:
-        # The writer last, whose part it is to remove the log.
+        raised: BaseException | None = None
+        # The writer last, whose part it is to remove the log. Each is closed before the next,
+        # whatever is raised here meanwhile.
         for connection in self._members():
-            await connection.close()
+            try:
+                await connection.close()
+            except GeneratorExit:  # noqa: PERF203
+                self._stop_all()
+                raise
+            except BaseException as error:  # noqa: BLE001 - it is raised when all are closed
+                raised = raised or error
         self._options["encryption_key"] = None
         self._forget_key()
+        if raised is not None:
+            raise raised
+
+    def _stop_all(self) -> None:
+        for connection in self._members():
+            connection.stop()
 
     async def resize(self, size: int, *, min_size: int | None = None) -> None:
         """Change how many connections there may be.

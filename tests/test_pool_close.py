@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import random
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -39,6 +41,12 @@ async def until_closed(task: Callable[[], Awaitable[None]], *, terminates: bool)
     with contextlib.suppress(*expected):
         while True:
             await task()
+
+
+def assert_nothing_is_open(pool: Pool, backend: Backend) -> None:
+    assert pool.stats().size == 0
+    # The last one to close the file has removed it.
+    assert not Path(f"{backend.path}-wal").exists()
 
 
 async def close_under_load(backend: Backend, dice: random.Random, *, terminates: bool) -> None:
@@ -131,6 +139,71 @@ async def test_a_loan_that_is_never_given_back_does_not_keep_a_pool_open(
     assert pool.stats()[:6] == (0, 0, 0, 0, 0, 0)
 
 
+async def test_leaving_in_a_cancelled_scope_closes_it(file_backend: Backend) -> None:
+    with anyio.CancelScope() as scope:
+        async with aiolibsql.create_pool(file_backend.path, 3) as pool:
+            await pool.execute(SCHEMA)
+            scope.cancel()
+            await anyio.sleep(10)
+    assert scope.cancelled_caught
+    assert_nothing_is_open(pool, file_backend)
+
+
+async def test_cancelled_close_closes_what_is_lent(file_backend: Backend) -> None:
+    pool = await aiolibsql.create_pool(file_backend.path, 3)
+    await pool.execute(SCHEMA)
+    connection = await pool.acquire()
+    with anyio.move_on_after(0.05) as scope:
+        await pool.close()
+    assert scope.cancelled_caught
+    with pytest.raises(aiolibsql.ConnectionClosedError):
+        await connection.execute("SELECT 1")
+    await pool.release(connection)
+    assert_nothing_is_open(pool, file_backend)
+
+
+@pytest.mark.parametrize("terminates", [False, True])
+async def test_close_that_is_cancelled_at_any_moment_closes_it(
+    file_backend: Backend, terminates: bool
+) -> None:
+    for turns in range(12):
+        pool = await aiolibsql.create_pool(file_backend.path, 4)
+        # SQLite keeps the log of a file in which nothing was done.
+        await pool.execute("CREATE TABLE IF NOT EXISTS t (x)")
+        async with anyio.create_task_group() as group:
+            group.start_soon(pool.terminate if terminates else pool.close)
+            # It has to have begun.
+            await until(functools.partial(getattr, pool, "closed"))
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        assert_nothing_is_open(pool, file_backend)
+
+
+@pytest.mark.parametrize("terminates", [False, True])
+async def test_close_that_is_dropped_in_the_middle_stops_all(
+    file_backend: Backend, terminates: bool
+) -> None:
+    pool = await aiolibsql.create_pool(file_backend.path, 3)
+    await pool.execute(SCHEMA)
+    connection = await pool.acquire()
+    closing = (pool.terminate if terminates else pool.close)().__await__()
+    next(closing)
+    closing.close()
+    with pytest.raises(aiolibsql.ConnectionClosedError):
+        await connection.execute("SELECT 1")
+    await pool.release(connection)
+    await pool.close()
+    assert pool.stats().size == 0
+
+
+async def test_forgotten_pool_is_named_in_the_warning(file_backend: Backend) -> None:
+    pool = await aiolibsql.create_pool(file_backend.path, 2)
+    with pytest.warns(ResourceWarning, match="of a pool was deleted before being closed"):
+        del pool
+        gc.collect()
+
+
 async def test_many_close_at_once(file_backend: Backend) -> None:
     pool = await aiolibsql.create_pool(file_backend.path, 3)
     await pool.execute(SCHEMA)
@@ -152,7 +225,7 @@ async def test_a_closed_pool_is_not_resized(file_backend: Backend) -> None:
 async def test_nothing_runs_before_the_pool_is_awaited(file_backend: Backend) -> None:
     pool = aiolibsql.create_pool(file_backend.path, 3)
     for use in (pool.acquire, lambda: pool.execute("SELECT 1")):
-        with pytest.raises(aiolibsql.ConnectionClosedError, match="await"):
+        with pytest.raises(aiolibsql.ConnectionClosedError, match="the pool is not open: await it"):
             await use()
     async with pool:
         assert await pool.fetch_scalar("SELECT 1") == 1
