@@ -104,6 +104,13 @@ async def test_use_before_await_says_so(backend: Backend) -> None:
         await assert_healthy(connection)
 
 
+async def test_init_hook_that_is_not_async_is_refused(backend: Backend) -> None:
+    hook: Any = lambda _: None  # noqa: E731
+    for opening in (backend.connect(init_hook=hook), backend.create_pool(2, init=hook)):
+        with pytest.raises(TypeError, match="must be an async callable: this one returned 'None"):
+            await opening
+
+
 async def test_await_after_close_is_refused(backend: Backend) -> None:
     connection = await backend.connect()
     await connection.close()

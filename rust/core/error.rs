@@ -86,6 +86,13 @@ impl Error {
         )
     }
 
+    pub fn pool_not_open() -> Self {
+        Self::new(
+            Kind::Closed,
+            "the pool is not open: await it, or use async with, before using it",
+        )
+    }
+
     pub fn inherited() -> Self {
         let message = "this connection was opened before a fork and can't be used in the child: open one there";
         Self::new(Kind::Operational, message)

@@ -5,11 +5,13 @@
 
 use std::task::{Context, Poll};
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::core::{Action, Cancelled, Outcome, Shared, Shield};
 
+use super::cached::interned;
 use super::connection::Connection;
 use super::delegate;
 use super::exceptions;
@@ -143,6 +145,19 @@ impl Open {
     }
 }
 
+/// What an `init_hook` gave, to be driven.
+fn begin_hook(given: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    let py = given.py();
+    if given.hasattr(interned!(py, "send"))? || given.hasattr(interned!(py, "__await__"))? {
+        return delegate::begin(given);
+    }
+    let kind = given.get_type().qualname()?;
+    let message = format!(
+        "init_hook, or a pool's init, must be an async callable: this one returned '{kind}'"
+    );
+    Err(PyTypeError::new_err(message))
+}
+
 impl Work for Open {
     fn name(&self) -> &'static str {
         self.name
@@ -170,7 +185,7 @@ impl Work for Open {
                 let hook = hook
                     .bind(py)
                     .call1((&self.connection,))
-                    .and_then(delegate::begin);
+                    .and_then(begin_hook);
                 let hook = hook.inspect_err(|_| self.abandon(py))?;
                 match ffi::send(&hook, py.None().bind(py)) {
                     Ok(Sent::Yield(yielded)) => return Ok(Step::Delegate(hook.unbind(), yielded)),

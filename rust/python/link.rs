@@ -449,7 +449,8 @@ impl Link {
         if self.reported.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        self.warn(py, how)
+        let of_pool = self.common.get().map_or("", |_| "of a pool ");
+        self.warn(py, &format!("{of_pool}{how}"))
     }
 
     /// Says that a borrower let go of it without a word.

@@ -48,7 +48,8 @@ impl Connection {
         if self.lease.is_none() {
             return Ok(());
         }
-        let message = "a borrowed connection can't be closed: give it back with release(), or borrow it with 'async with                        pool.read()' or 'pool.write()'";
+        let message = "a borrowed connection can't be closed: give it back with release(), or borrow it with 'async with \
+                       pool.read()' or 'pool.write()'";
         Err(exceptions::programming(py, message))
     }
 

@@ -114,7 +114,7 @@ impl State {
             quick: Vec::new(),
             arriving: Vec::new(),
             prune_at: PRUNED,
-            refuses: Some(Error::not_open()),
+            refuses: Some(Error::pool_not_open()),
             places: Places::from(first),
             asked: 0,
             lent: 0,
