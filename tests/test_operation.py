@@ -6,7 +6,7 @@ import gc
 import inspect
 import sys
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -147,6 +147,26 @@ async def test_operation_awaited_twice_raises_and_runs_once(
     with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
         await operation
     assert (conn.in_transaction, await count(conn)) == (in_transaction, rows)
+
+
+@each_operation
+async def test_loop_over_an_operation_says_that_it_was_not_awaited(
+    conn: aiolibsql.Connection[Any], make: Make
+) -> None:
+    operation = make(conn)
+    with pytest.raises(TypeError, match="was not awaited"):
+        list(operation)  # type: ignore[call-overload]
+    await operation
+
+
+async def test_operation_is_awaited_by_a_generator_of_its_iterator(
+    conn: aiolibsql.Connection[Any],
+) -> None:
+    class Wrapped:
+        def __await__(self) -> Generator[Any, Any, Any]:
+            return (yield from conn.fetch_scalar("SELECT 1").__await__())
+
+    assert await Wrapped() == 1
 
 
 async def test_operation_awaited_after_close_raises(conn: aiolibsql.Connection[Any]) -> None:

@@ -8,7 +8,7 @@
 
 use std::ffi::CString;
 
-use pyo3::exceptions::{PyRuntimeWarning, PyStopIteration, PyValueError};
+use pyo3::exceptions::{PyRuntimeWarning, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
@@ -120,8 +120,18 @@ impl Operation {
         Ok(slf)
     }
 
-    const fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
+    /// For `yield from operation.__await__()`. Any other loop over it would see what it tells the event loop.
+    fn __iter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        let this = slf.borrow();
+        if !this.awaited {
+            let message = format!(
+                "{} was not awaited: an operation is not iterable",
+                this.name
+            );
+            return Err(PyTypeError::new_err(message));
+        }
+        drop(this);
+        Ok(slf)
     }
 
     fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
