@@ -14,6 +14,7 @@ import pytest
 from healthy import assert_healthy
 
 import aiolibsql
+import aiolibsql.dbapi
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,6 +185,19 @@ async def test_negative_timeout_waits_not_at_all(file_backend: Backend) -> None:
 async def test_unknown_keyword_or_type_is_a_type_error(options: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=r"frobnicate|real number|float"):
         await aiolibsql.connect(":memory:", **options)
+
+
+async def test_no_name_is_a_type_error_and_makes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match="not None"):
+        await aiolibsql.connect(None)
+    with pytest.raises(TypeError, match="not None"):
+        aiolibsql.dbapi.connect(None)
+    with pytest.raises(TypeError, match="not None"):
+        await aiolibsql.create_pool(None)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_loop_is_deprecated_and_ignored(backend: Backend) -> None:

@@ -259,6 +259,10 @@ fn switches(arguments: &Arguments<'_, '_>) -> Vec<(Switch, bool)> {
 
 fn path(database: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, String)> {
     let py = database.py();
+    if database.is_none() {
+        // As its text it would name a file: mostly, a setting is missing.
+        return Err(PyTypeError::new_err("database must be a path, not None"));
+    }
     let os = py.import("os")?;
     let is_path = database.is_instance_of::<PyString>()
         || database.is_instance_of::<PyBytes>()
