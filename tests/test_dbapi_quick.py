@@ -295,6 +295,10 @@ def test_what_calls_somebody_calls_him(conn: dbapi.Connection) -> None:
     conn.execute(POINT, (1,))
     conn.set_trace_callback(None)
     assert heard == ["SELECT k, v FROM t WHERE k = 1"]
+    conn.set_progress_handler(lambda: 1, 1)
+    with pytest.raises(dbapi.OperationalError, match="interrupted"):
+        conn.execute(POINT, (1,))
+    conn.set_progress_handler(None, 1)
     conn.create_function("count", 1, lambda _: "mine")
     conn.set_authorizer(lambda *_: dbapi.SQLITE_DENY)
     with pytest.raises(dbapi.DatabaseError, match="not authorized"):
