@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sqlite3
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -294,6 +295,10 @@ def test_what_calls_somebody_calls_him(conn: dbapi.Connection) -> None:
     conn.execute(POINT, (1,))
     conn.set_trace_callback(None)
     assert heard == ["SELECT k, v FROM t WHERE k = 1"]
+    conn.set_progress_handler(lambda: 1, 1)
+    with pytest.raises(dbapi.OperationalError, match="interrupted"):
+        conn.execute(POINT, (1,))
+    conn.set_progress_handler(None, 1)
     conn.create_function("count", 1, lambda _: "mine")
     conn.set_authorizer(lambda *_: dbapi.SQLITE_DENY)
     with pytest.raises(dbapi.DatabaseError, match="not authorized"):
@@ -306,6 +311,77 @@ def test_a_value_of_a_class_of_its_own_is_adapted(conn: dbapi.Connection) -> Non
             return 7
 
     assert conn.execute(POINT, (Key(1),)).fetchone() == (7, "7 " * 300)
+
+
+def test_a_query_that_writes_in_a_transaction_is_a_part_of_it(conn: dbapi.Connection) -> None:
+    merge = "SELECT optimize(words) FROM words LIMIT 1"
+    conn.execute("CREATE VIRTUAL TABLE words USING fts4 (text)")
+    conn.execute("INSERT INTO words VALUES ('one')")
+    for number in range(1, 40):
+        conn.execute("UPDATE t SET v = ? WHERE k = 1", (str(number),))
+        texts = (" ".join(f"{number}w{word}" for word in range(number)) for _ in range(number))
+        conn.executemany("INSERT INTO words VALUES (?)", ((text,) for text in texts))
+        assert conn.execute(merge).fetchone()[0].startswith("Index ")
+        assert conn.in_transaction
+        changes = conn.total_changes
+        assert conn.execute("SELECT total_changes()").fetchone() == (changes,)
+        assert conn.execute(POINT, (1,)).fetchone() == (1, str(number))
+
+
+@pytest.mark.parametrize(
+    "sql", [POINT, "SELECT k FROM t WHERE k >= ?", "UPDATE t SET v = 1 WHERE k > ?"]
+)
+def test_what_a_closed_cursor_has_executed_can_still_be_asked(sql: str) -> None:
+    seen = []
+    for module in (dbapi, sqlite3):
+        with contextlib.closing(module.connect(":memory:")) as conn:
+            conn.execute("CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT)")
+            conn.executemany("INSERT INTO t (k) VALUES (?)", [(k,) for k in range(100)])
+            for _ in range(3):
+                cursor = conn.execute(sql, (1,))
+                cursor.close()
+                seen.append((cursor.description, cursor.rowcount, cursor.lastrowid))
+                with pytest.raises(module.ProgrammingError, match="closed cursor"):
+                    cursor.fetchone()
+            # No statement reads any more.
+            conn.execute("DROP TABLE t")
+    assert seen[:3] == seen[3:]
+
+
+# The first places of SQLite's table of functions, which never change.
+EXTENSION = """
+typedef int (*exec_t)(void *, const char *, void *, void *, void *);
+typedef int (*create_t)(
+    void *, const char *, int, int, void *, void (*)(void *, int, void **), void *, void *
+);
+typedef void (*result_t)(void *, int);
+static void *database, **functions;
+static void fill(void *context, int count, void **arguments) {
+    const char *sql = "INSERT INTO filled WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1"
+        " FROM n LIMIT 2000) SELECT i FROM n";
+    int code = ((exec_t)functions[55])(database, sql, 0, 0, 0);
+    ((result_t)functions[82])(context, code);
+}
+int sqlite3_extension_init(void *db, char **message, void **api) {
+    database = db, functions = api;
+    return ((create_t)api[45])(db, "fill", 0, 1, 0, fill, 0, 0);
+}
+"""
+
+
+def test_a_function_of_an_extension_may_write(conn: dbapi.Connection, tmp_path: Path) -> None:
+    source, library = tmp_path / "fill.c", tmp_path / "fill.so"
+    source.write_text(EXTENSION, encoding="utf-8")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    conn.enable_load_extension(True)
+    conn.load_extension(str(library))
+    conn.execute("CREATE TABLE filled (i)")
+    for times in range(1, 5):
+        conn.execute("UPDATE t SET v = ? WHERE k = 1", (str(times),))
+        assert conn.execute("SELECT fill()").fetchone() == (0,)
+        assert conn.in_transaction
+        assert conn.execute("SELECT count(*) FROM filled").fetchone() == (2000 * times,)
+        assert conn.execute(POINT, (1,)).fetchone() == (1, str(times))
 
 
 def test_a_length_that_is_allowed_no_more_is_refused(conn: dbapi.Connection) -> None:

@@ -168,7 +168,7 @@ impl Session {
             || self.has_guests()
             || !self.nest.is_empty()
             || self.transaction.is_lost();
-        !begins && !is_busy
+        !begins && !is_busy && !self.handle.has_extensions()
     }
 
     fn find_quick(&mut self, sql: &Arc<str>) -> Option<StatementId> {
@@ -238,6 +238,7 @@ impl Session {
 pub(super) fn is_quick(statement: &Statement<'_>, steps: u32, rows: usize) -> bool {
     statement.kind() == StatementKind::Select
         && !statement.leaves_traces()
+        && !statement.may_write()
         && rows <= MOST_ROWS
         && steps <= MOST_STEPS
 }

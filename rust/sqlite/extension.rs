@@ -19,7 +19,7 @@ impl Handle {
     ///
     /// SQLite's: it is not allowed, there is no such file or entry point, or that has failed.
     pub fn load_extension(&mut self, path: &CStr, entry_point: Option<&CStr>) -> Result<(), Error> {
-        self.set_may_wait();
+        self.set_has_extensions();
         let mut message: *mut c_char = ptr::null_mut();
         let entry_point = entry_point.map_or(ptr::null(), CStr::as_ptr);
         // SAFETY: the handle is open; both names end with NUL; what the library does is the caller's

@@ -50,8 +50,9 @@ pub struct Handle {
     pub(super) backups: Backups,
     next_serial: u32,
     pub(super) hooks: Hooks,
-    /// Something may wait that nobody could tell it not to: a memory map, another file, a library's code.
+    /// Something may wait that nobody could tell it not to: a memory map, another file.
     may_wait: bool,
+    has_extensions: bool,
     is_closed: bool,
 }
 
@@ -93,6 +94,7 @@ impl Handle {
             next_serial: 0,
             hooks: Hooks::new(database),
             may_wait: options.shares_cache(),
+            has_extensions: false,
             is_closed: false,
         };
         if rc != ffi::SQLITE_OK {
@@ -319,9 +321,14 @@ impl Handle {
         !self.may_wait
     }
 
-    /// Something was done that may make it wait from now on.
-    pub(super) fn set_may_wait(&mut self) {
-        self.may_wait = true;
+    /// Whether a library's code may be called, which does what it likes: also in what counts as a query.
+    pub fn has_extensions(&self) -> bool {
+        self.has_extensions
+    }
+
+    /// A library is loaded, or at least begun with.
+    pub(super) fn set_has_extensions(&mut self) {
+        self.has_extensions = true;
     }
 
     /// Says who waits for locks. Without a policy and a user's handler a lock that is held is an

@@ -100,6 +100,7 @@ pub(super) struct Recording {
     savepoint: Option<(SavepointAction, Box<str>)>,
     is_tied: bool,
     leaves_traces: bool,
+    may_write: bool,
 }
 
 impl Recording {
@@ -111,6 +112,11 @@ impl Recording {
     /// Whether it makes or drops temporary objects, or loads an extension.
     pub(super) const fn leaves_traces(&self) -> bool {
         self.leaves_traces
+    }
+
+    /// Whether it calls a function that writes, though it counts as a query.
+    pub(super) const fn may_write(&self) -> bool {
+        self.may_write
     }
 
     /// The name of a pragma that was given an argument.
@@ -198,6 +204,7 @@ pub(super) struct Recorder {
     savepoint: RefCell<Option<(SavepointAction, Box<str>)>>,
     is_tied: Cell<bool>,
     leaves_traces: Cell<bool>,
+    may_write: Cell<bool>,
     /// Which PRAGMAs may be compiled, for some act at that; and whether one was refused.
     allows_pragma: Cell<Option<AllowsPragma>>,
     has_refused: Cell<bool>,
@@ -208,6 +215,9 @@ pub type AllowsPragma = fn(&[u8], bool) -> bool;
 
 /// Functions that tell about the connection that they run on.
 const OF_THE_CONNECTION: [&[u8]; 3] = [b"last_insert_rowid", b"changes", b"total_changes"];
+
+/// That of full-text tables of version 3 and 4, which writes in a SELECT.
+const WRITES: &[u8] = b"optimize";
 
 impl Recorder {
     pub(super) fn guard_pragmas(&self, allows: Option<AllowsPragma>) -> bool {
@@ -222,6 +232,7 @@ impl Recorder {
         self.savepoint.replace(None);
         self.is_tied.set(false);
         self.leaves_traces.set(false);
+        self.may_write.set(false);
     }
 
     pub(super) fn finish(&self) -> Recording {
@@ -232,6 +243,7 @@ impl Recorder {
             savepoint: self.savepoint.take(),
             is_tied: self.is_tied.take(),
             leaves_traces: self.leaves_traces.take(),
+            may_write: self.may_write.take(),
         }
     }
 
@@ -275,6 +287,9 @@ impl Recorder {
                 self.is_tied.set(self.is_tied.get() || is_tied);
                 if second.is_some_and(|name| name.eq_ignore_ascii_case(b"load_extension")) {
                     self.leaves_traces.set(true);
+                }
+                if second.is_some_and(|name| name.eq_ignore_ascii_case(WRITES)) {
+                    self.may_write.set(true);
                 }
                 return;
             }

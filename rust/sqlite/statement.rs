@@ -303,6 +303,11 @@ impl Statement<'_> {
         self.entry.recording().leaves_traces()
     }
 
+    /// Whether it calls a function that writes, though it counts as a query.
+    pub fn may_write(&self) -> bool {
+        self.entry.recording().may_write()
+    }
+
     /// The name of a pragma that was given an argument, in lower case.
     pub fn pragma_with_argument(&self) -> Option<&str> {
         self.entry.recording().pragma_with_argument()

@@ -160,6 +160,17 @@ impl Cursor {
         end_rows(replaced, before);
     }
 
+    /// Ends it for good. As in sqlite3 what its last execution did can still be asked.
+    fn end(&self) {
+        let mut results = self.state();
+        let (columns, rowcount) = (results.state.columns.take(), results.state.rowcount);
+        drop(results);
+        self.begin(None);
+        let mut results = self.state();
+        let state = &mut results.state;
+        (state.columns, state.rowcount, state.closed) = (columns, rowcount, true);
+    }
+
     /// Stores what an execution came to.
     pub(super) fn executed(&self, outcome: Outcome, converters: Option<Py<PyTuple>>) {
         let mut results = self.state();
@@ -373,8 +384,7 @@ impl Cursor {
         connection.get().check_thread(py)?;
         check_not_closed(py, &*connection.get().link(py)?)?;
         let taken = this.take(py)?;
-        this.begin(None);
-        this.state().state.closed = true;
+        this.end();
         drop(taken);
         let link = connection.get().link(py)?;
         py.detach(|| link.settle());
