@@ -254,6 +254,8 @@ async def test_rows_that_are_cut_leave_no_lock(
 
 # A server keeps a stream over HTTP for ten seconds, unless it is told that nobody needs it.
 FEW = 20
+# From a transaction that has it for so long, it gives the write lock to who waits for that.
+STEAL = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -306,6 +308,29 @@ async def test_streams_that_nobody_needs_take_no_room_at_the_server(
                 await run()
     async with backend.connect() as other:
         await assert_healthy(other)
+    small.remove_namespace(name)
+
+
+async def test_cancelled_write_takes_no_room_at_the_server(small: Sqld, transport: str) -> None:
+    name = small.create_namespace()
+    backend = Backend(transport, port=small.port, namespace=name)
+    with Proxy(small.port) as proxy:
+        async with backend.through(proxy).connect(isolation_level=None) as conn:
+            await conn.execute("CREATE TABLE t (a)")
+            sent = cancelled = 0
+            while cancelled < 2 * FEW:
+                proxy.delay = 0.3
+                with anyio.move_on_after(0.05) as scope:
+                    await conn.execute("INSERT INTO t VALUES (?)", (sent,))
+                sent += 1
+                # The server has answered, and nobody heard of it.
+                cancelled += scope.cancelled_caught
+                proxy.delay = 0
+                async with backend.connect(isolation_level=None) as other, other.transaction():
+                    with anyio.fail_after(STEAL / 2):
+                        await other.execute("INSERT INTO t VALUES (-1)")
+            written = [a for (a,) in await conn.fetch_all("SELECT a FROM t WHERE a >= 0")]
+        assert written == list(range(sent))
     small.remove_namespace(name)
 
 

@@ -264,17 +264,16 @@ impl Session {
         let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);
         let was_touched = std::mem::replace(&mut self.traces.is_touched, true);
         let mut stream = self.stream.take().ok_or_else(gone)?;
+        let gate = stream.gate().cloned();
         let began = Instant::now();
         let work = Box::pin(async move {
             // Its state is large: in that of this it would be moved twice.
             let answered = Box::pin(stream.run(&requests, continuity)).await;
             (stream, answered)
         });
-        // A write that nobody waits for must not go out late; one of a transaction is rolled back.
-        let (stream, answered) = if self.is_http() && (asks || !self.has_written) {
-            Outliving::new(work, asks).await
-        } else {
-            work.await
+        let (stream, answered) = match gate {
+            Some(gate) => Outliving::new(work, gate, asks).await,
+            None => work.await,
         };
         self.stream = Some(stream);
         if !asks || !self.is_http() {
