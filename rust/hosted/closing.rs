@@ -32,6 +32,7 @@ impl Session {
         if self.is_open && self.has_written {
             status.set_discarded();
         }
+        self.take_last();
         let mut reader = None;
         for (_, reading) in self.readings.drain() {
             reader = reading.end(Error::closed()).or(reader);

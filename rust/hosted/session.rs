@@ -23,6 +23,7 @@ use super::closing::{Outliving, say_goodbye};
 use super::counts::Counts;
 use super::detour::{Detour, Standing};
 use super::group::MOST_OVER_HTTP;
+use super::late::Late;
 use super::lending::Tenure;
 use super::outbox::Outbox;
 use super::pace::Pace;
@@ -69,6 +70,7 @@ pub struct Session {
     pub(super) is_unsettled: bool,
     pub(super) counts: Arc<Counts>,
     pub(super) readings: HashMap<u64, Reading>,
+    pub(super) late: Arc<Late>,
     /// The answer to what runs now is known to be too large for one piece.
     pub(super) streams_rows: bool,
     pub(super) pace: Pace,
@@ -113,6 +115,7 @@ impl Session {
             is_unsettled: false,
             counts: Arc::default(),
             readings: HashMap::new(),
+            late: Arc::default(),
             streams_rows: false,
             pace: Pace::new(MOST_OVER_HTTP),
             opens: 1,
