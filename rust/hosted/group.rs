@@ -247,7 +247,8 @@ impl Answers {
             }
             Err(error) => Err(of_a_write(Error::from(error))),
         };
-        self.status.publish(false, self.counts.changes(), false);
+        // The session may have gone on, into a block.
+        self.status.publish_changes(self.counts.changes());
         member.execute.rows.add_time_since(self.started);
         let place = self.member;
         let result = result
