@@ -201,6 +201,46 @@ async def test_cancelled_neighbour_keeps_nobody_waiting(conn: Connection, proxy:
     await assert_healthy(conn)
 
 
+async def test_answer_that_comes_late_says_nothing_of_a_block(
+    conn: Connection, proxy: Proxy
+) -> None:
+    for _ in range(8):
+        # By this it learns that statements may share a request over HTTP.
+        await conn.execute("SELECT 1")
+    proxy.delay = DELAY
+    has_heard = anyio.Event()
+
+    async def slow(scope: anyio.CancelScope) -> None:
+        with scope:
+            await conn.execute(f"{NUMBERS[:-1]} LIMIT 3000000) SELECT max(i) FROM n")
+
+    async def ask() -> None:
+        assert await conn.fetch_scalar("SELECT 7") == 7
+        has_heard.set()
+
+    scope = anyio.CancelScope()
+    with anyio.fail_after(25):
+        async with anyio.create_task_group() as tasks:
+            # While this is on its way the others come together.
+            tasks.start_soon(conn.execute, "SELECT 1")
+            await anyio.lowlevel.checkpoint()
+            tasks.start_soon(slow, scope)
+            await anyio.lowlevel.checkpoint()
+            tasks.start_soon(ask)
+            await anyio.sleep(0.1)
+            scope.cancel()
+            async with conn.transaction():
+                await conn.execute("INSERT INTO t VALUES (1)")
+                # It is answered behind the one that was cancelled.
+                await has_heard.wait()
+                assert conn.in_transaction
+                # Part of the block: else it would wait for its end.
+                await conn.execute("INSERT INTO t VALUES (2)")
+    proxy.delay = 0
+    assert await conn.fetch_scalar("SELECT count(*) FROM t") == 2
+    await assert_healthy(conn)
+
+
 async def test_time_out_of_one_is_told_at_once(conn: Connection, proxy: Proxy) -> None:
     proxy.delay = DELAY
     heard: list[Any] = []

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from backends import Backend
 from healthy import assert_healthy
@@ -254,6 +255,8 @@ async def test_rows_that_are_cut_leave_no_lock(
 
 # A server keeps a stream over HTTP for ten seconds, unless it is told that nobody needs it.
 FEW = 20
+# From a transaction that has it for so long, it gives the write lock to who waits for that.
+STEAL = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -306,6 +309,29 @@ async def test_streams_that_nobody_needs_take_no_room_at_the_server(
                 await run()
     async with backend.connect() as other:
         await assert_healthy(other)
+    small.remove_namespace(name)
+
+
+async def test_cancelled_write_takes_no_room_at_the_server(small: Sqld, transport: str) -> None:
+    name = small.create_namespace()
+    backend = Backend(transport, port=small.port, namespace=name)
+    with Proxy(small.port) as proxy:
+        async with backend.through(proxy).connect(isolation_level=None) as conn:
+            await conn.execute("CREATE TABLE t (a)")
+            sent = cancelled = 0
+            while cancelled < 2 * FEW:
+                proxy.delay = 0.3
+                with anyio.move_on_after(0.05) as scope:
+                    await conn.execute("INSERT INTO t VALUES (?)", (sent,))
+                sent += 1
+                # The server has answered, and nobody heard of it.
+                cancelled += scope.cancelled_caught
+                proxy.delay = 0
+                async with backend.connect(isolation_level=None) as other, other.transaction():
+                    with anyio.fail_after(STEAL / 2):
+                        await other.execute("INSERT INTO t VALUES (-1)")
+            written = [a for (a,) in await conn.fetch_all("SELECT a FROM t WHERE a >= 0")]
+        assert written == list(range(sent))
     small.remove_namespace(name)
 
 
@@ -375,6 +401,131 @@ async def test_write_whose_answer_we_do_not_take_says_what_it_may_have_done(
         assert caught.value.server_code == "ANSWER_TOO_LARGE"
         assert not huge.in_transaction
     assert await huge.fetch_scalar("SELECT count(*) FROM t") == 140
+    await assert_healthy(huge)
+
+
+# Some hundreds of milliseconds of work.
+SLOW = f"{NUMBERS.replace(str(COUNT), '3000000')} SELECT max(i) FROM n"
+
+
+@pytest.mark.parametrize("size", ["for the server", "for us"])
+async def test_cancelled_neighbour_leaves_large_answers_to_be_asked_for_again(
+    frugal: Sqld, generous: Sqld, transport: str, size: str
+) -> None:
+    server, sql, count = (
+        (frugal, LARGE, COUNT) if size == "for the server" else (generous, HUGE, 70)
+    )
+    name = server.create_namespace()
+    with Proxy(server.port) as proxy:
+        backend = Backend(transport, port=proxy.port, namespace=name)
+        async with backend.connect(isolation_level=None) as conn:
+            for _ in range(8):
+                # By this it learns that statements may share a request over HTTP.
+                await conn.execute("SELECT 1")
+            found: dict[str, int] = {}
+            told: list[str] = []
+
+            async def all_of_it() -> None:
+                found["all"] = len(await conn.fetch_all(sql))
+
+            async def one_by_one() -> None:
+                found["one by one"] = 0
+                async with conn.execute(sql) as cursor:
+                    async for _ in cursor:
+                        found["one by one"] += 1
+
+            async def wrong() -> None:
+                with pytest.raises(aiolibsql.OperationalError, match="no_such"):
+                    await conn.execute("SELECT no_such")
+                told.append("wrong")
+
+            async def slow(scope: anyio.CancelScope) -> None:
+                with scope:
+                    await conn.execute(SLOW)
+                    told.append("slow")
+
+            scope = anyio.CancelScope()
+            async with anyio.create_task_group() as tasks:
+                # While this is on its way the others come together.
+                proxy.delay = 0.01
+                tasks.start_soon(conn.execute, "SELECT 1")
+                await anyio.lowlevel.checkpoint()
+                tasks.start_soon(slow, scope)
+                for work in (all_of_it, one_by_one, wrong):
+                    tasks.start_soon(work)
+                await anyio.sleep(0.2)
+                proxy.delay = 0
+                scope.cancel()
+                # What comes late is no part of a block that began before.
+                async with conn.transaction():
+                    await conn.execute("CREATE TABLE t (a)")
+                    await conn.execute("SELECT 1")
+            assert found == {"all": count, "one by one": count}
+            assert told == ["wrong"]
+            await assert_healthy(conn)
+    server.remove_namespace(name)
+
+
+async def test_connection_that_is_closed_tells_whoever_waits_for_a_large_answer(
+    database: Backend,
+) -> None:
+    outcomes: list[str] = []
+
+    async def large(conn: Connection) -> None:
+        try:
+            await conn.fetch_all(LARGE)
+        except aiolibsql.Error as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append("all")
+
+    async def slow(conn: Connection, scope: anyio.CancelScope) -> None:
+        with scope:
+            await conn.execute(SLOW)
+
+    scope = anyio.CancelScope()
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            conn = await database.connect(isolation_level=None)
+            for _ in range(8):
+                await conn.execute("SELECT 1")
+            tasks.start_soon(conn.execute, "SELECT 1")
+            await anyio.lowlevel.checkpoint()
+            tasks.start_soon(slow, conn, scope)
+            tasks.start_soon(large, conn)
+            await anyio.sleep(0.1)
+            scope.cancel()
+            await conn.close()
+    assert len(outcomes) == 1
+    assert "all" in outcomes or "closed" in outcomes[0]
+
+
+async def test_batch_of_reads_that_we_do_not_take_together_is_read_again(
+    huge: Connection, transport: str
+) -> None:
+    # Each of them we would take.
+    some = f"{NUMBERS} SELECT zeroblob(1000000) FROM n LIMIT 40"
+    cursors = await huge._batch([some, "", "SELECT 1", some])
+    assert [len(await cursor.fetchall()) for cursor in cursors] == [40, 0, 1, 40]
+    assert not huge.in_transaction
+    await assert_healthy(huge)
+
+    async def inside() -> None:
+        async with huge.transaction():
+            await huge.execute("INSERT INTO t (a) VALUES (1)")
+            cursors = await huge._batch([some, some])
+            assert [len(await cursor.fetchall()) for cursor in cursors] == [40, 40]
+
+    if transport == "ws":
+        await inside()
+        assert await rows_of(huge) == [1]
+    else:
+        # What names the transaction was in the answer.
+        with pytest.raises(aiolibsql.OperationalError, match="larger than the limit") as caught:
+            await inside()
+        assert caught.value.server_code == "ANSWER_TOO_LARGE"
+        assert "carried out" not in str(caught.value)
+        assert await rows_of(huge) == []
     await assert_healthy(huge)
 
 

@@ -68,6 +68,11 @@ impl Status {
         self.total_changes.store(total_changes, Ordering::Release);
     }
 
+    /// As `publish`, of a statement that knows nothing of transactions: its connection may have begun one meanwhile.
+    pub fn publish_changes(&self, total_changes: i64) {
+        self.total_changes.store(total_changes, Ordering::Release);
+    }
+
     /// Whether a transaction block is open.
     pub fn in_block(&self) -> bool {
         self.in_block.load(Ordering::Acquire)

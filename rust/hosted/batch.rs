@@ -15,7 +15,7 @@ use crate::remote::{
 use super::outbox::{Chain, Frame};
 use super::session::Session;
 use super::statement::Statement;
-use super::statements::{bound, no_statement, of_a_write};
+use super::statements::{bound, is_too_large, no_statement, of_a_write};
 use super::transaction::mismatch;
 
 /// A statement of a batch.
@@ -59,16 +59,22 @@ impl Session {
         let members = self.read_members(statements)?;
         // They go out together: each takes as long as all of them.
         let _timings: Vec<_> = statements.iter().map(|one| one.rows.timing()).collect();
-        let was_open = self.is_open;
+        let (was_open, was_in_transaction) = (self.is_open, self.is_in_transaction());
+        let only_reads = statements.iter().all(is_read);
         let (batch, places) = framed(self.outbox.begin_batch(), &members, frame);
         let answered = self.exchange(vec![Request::Batch(batch)], true).await;
         match answered.map(|results| results.into_iter().next()) {
             Ok(Some(Ok(Response::Batch(result)))) => self.outcomes(&members, &places, result),
             Ok(Some(Err(error))) if error.kind == remote::Kind::TooLarge => {
-                Box::pin(self.read_batch(&members, frame, error)).await
+                Box::pin(self.read_batch(&members, frame, error.into())).await
             }
             Ok(Some(Err(error))) => Box::pin(self.refused(frame, was_open, error.into())).await,
             Ok(_) => Err(self.broken(mismatch())),
+            // Not without the transaction that they belong to.
+            Err(error) if only_reads && is_too_large(&error) && !was_in_transaction => {
+                Box::pin(self.read_batch(&members, frame, error)).await
+            }
+            Err(error) if only_reads => Err(error),
             Err(error) => Err(of_a_write(error)),
         }
     }
@@ -126,14 +132,14 @@ impl Session {
         &mut self,
         members: &[Member<'_>],
         frame: &Frame,
-        too_large: remote::Error,
+        too_large: Error,
     ) -> Result<Arc<[Outcome]>> {
         let was_stopped = too_large.code.as_deref() != Some(ANSWER_TOO_LARGE);
         if self.is_open && was_stopped {
             self.undo_frame(frame).await?;
-        } else if members.iter().any(|member| !member.read.is_readonly) {
+        } else if members.iter().any(|member| !is_read(member.execute)) {
             // It was carried out to its end, or the COMMIT was what there was no room for.
-            return Err(of_a_write(too_large.into()));
+            return Err(of_a_write(too_large));
         }
         let (batch, places) = framed(self.outbox.begin_batch(), members, frame);
         let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);

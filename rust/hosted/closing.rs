@@ -1,12 +1,11 @@
 //! How a session ends at its server, and how streams do that it does not need any more.
 //!
 //! A server keeps a stream over HTTP for ten seconds after its last answer, and has room for some hundred. Only the baton of
-//! that answer closes it. So no stream is dropped that the server has, nor one whose answer is on its way: but for that of a
-//! cancelled write outside of transactions, which must not go out after its caller has gone.
+//! that answer closes it. So no stream is dropped that the server has, nor one whose answer is on its way.
 //! Owns requests whose callers have gone.
 //! Thread: the network runtime's, or that of a caller who may send a first request at once.
 //! Invariant: the end of an open transaction is waited for, though not for long. What holds no locks is not: that the
-//! server is told is enough.
+//! server is told is enough. Nothing goes out for a caller who has gone, but what closes the stream.
 //! Must not know: queues.
 
 use std::pin::Pin;
@@ -18,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::core::{Error, Status};
-use crate::remote::Stream;
+use crate::remote::{Gate, Stream};
 
 use super::session::Session;
 
@@ -33,6 +32,7 @@ impl Session {
         if self.is_open && self.has_written {
             status.set_discarded();
         }
+        self.take_last();
         let mut reader = None;
         for (_, reading) in self.readings.drain() {
             reader = reading.end(Error::closed()).or(reader);
@@ -64,19 +64,22 @@ pub(super) async fn say_goodbye(
     drop(timeout(GOODBYE, goodbye).await);
 }
 
-/// Requests on their way over HTTP. If nobody waits for their answer any more, it is waited for all the same, and the
-/// stream closed.
+/// Requests on their way over HTTP. If nobody waits for their answer any more they do not go out if they have not yet.
+/// Else it is waited for all the same, and the stream closed.
 pub(super) struct Outliving<T: Send + 'static> {
     /// `None`: it was answered.
     work: Option<Work<T>>,
+    /// That of the stream.
+    gate: Gate,
     /// It may hold locks: else what takes long is given up, by which the server knows.
     is_patient: bool,
 }
 
 impl<T: Send + 'static> Outliving<T> {
-    pub fn new(work: Work<T>, is_patient: bool) -> Self {
+    pub fn new(work: Work<T>, gate: Gate, is_patient: bool) -> Self {
         Self {
             work: Some(work),
+            gate,
             is_patient,
         }
     }
@@ -102,6 +105,7 @@ impl<T: Send + 'static> Drop for Outliving<T> {
         if let Some(work) = self.work.take()
             && let Ok(runtime) = Handle::try_current()
         {
+            self.gate.shut();
             let is_patient = self.is_patient;
             drop(runtime.spawn(async move {
                 let answered = if is_patient {

@@ -5,13 +5,13 @@
 //! are: so there SELECTs are members, as many as that costs little for, and writes of a pool.
 //! Thread: the network runtime's.
 //! Invariant: only what is independent of its neighbours is in a group: outside of transactions, each statement by itself.
-//! When a member is told to stop, the session goes on with another stream, and the answers of the others are waited for
-//! without it.
+//! When a member is told to stop, the session goes on with another stream, and the answers of the others are waited for,
+//! and asked for again if they are too large, without it.
 //! Must not know: transactions.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
@@ -42,7 +42,7 @@ struct Member {
     read: Statement,
 }
 
-/// Statements whose rows have to be streamed, as their answers are too large. Where nobody is left to do that, they fail.
+/// Statements whose rows have to be streamed, as their answers are too large. If the runtime ends before, they fail.
 #[derive(Default)]
 pub struct TooLarge(Vec<(Shared, Execute)>);
 
@@ -160,16 +160,19 @@ impl Session {
         let stream = self.stream.take();
         let stream = stream.unwrap_or_else(|| self.remote.stream());
         let (sent, began) = (members.len(), Instant::now());
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
+        let again = self.again(member);
         drop(tokio::spawn(async move {
             let heard = answers.hear(stream, requests).await;
-            if let Err((stream, _)) = sender.send(heard) {
-                say_goodbye(Some(stream), None).await;
+            if let Err((stream, mut too_large)) = sender.send(heard) {
+                drop(tokio::spawn(say_goodbye(Some(stream), None)));
+                while let Some((operation, execute)) = too_large.pop() {
+                    again.ask(&operation, &execute).await;
+                }
             }
         }));
-        let mut receiver = pin!(receiver);
         let ended = poll_fn(|context| {
-            if let Poll::Ready(ended) = receiver.as_mut().poll(context) {
+            if let Poll::Ready(ended) = Pin::new(&mut receiver).poll(context) {
                 return Poll::Ready(ended.ok());
             }
             // Each of them has to know whom to wake.
@@ -183,6 +186,9 @@ impl Session {
             }
         })
         .await;
+        // They may have come since: one of the two has to have them.
+        receiver.close();
+        let ended = ended.or_else(|| receiver.try_recv().ok());
         if member.is_none() {
             self.pace.learn(sent, began.elapsed());
         }
@@ -241,7 +247,8 @@ impl Answers {
             }
             Err(error) => Err(of_a_write(Error::from(error))),
         };
-        self.status.publish(false, self.counts.changes(), false);
+        // The session may have gone on, into a block.
+        self.status.publish_changes(self.counts.changes());
         member.execute.rows.add_time_since(self.started);
         let place = self.member;
         let result = result

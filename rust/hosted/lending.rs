@@ -27,6 +27,7 @@ impl Session {
     pub(super) fn is_free(&self) -> bool {
         !self.tenure.is_lent
             && self.readings.is_empty()
+            && self.late.is_empty()
             && self.nest.is_empty()
             && !self.is_in_transaction()
     }
@@ -48,6 +49,7 @@ impl Session {
         if !std::mem::take(&mut self.tenure.is_lent) {
             return Ok(Outcome::default());
         }
+        self.take_late();
         let open: Vec<u64> = self.readings.keys().copied().collect();
         for id in open {
             let released = Error::programming("the connection was given back to its pool");

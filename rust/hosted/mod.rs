@@ -13,6 +13,7 @@ mod counts;
 mod detour;
 mod errand;
 mod group;
+mod late;
 mod lending;
 mod many;
 mod options;

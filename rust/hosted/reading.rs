@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::core::{Amount, Error, Result, RowBatch, RowStream};
@@ -33,7 +34,54 @@ pub struct Reading {
     is_in_transaction: bool,
 }
 
+/// A reading whose first rows are still to come.
+pub struct Begun(oneshot::Receiver<Result<Vec<Column>>>);
+
+impl Begun {
+    /// Waits for the columns, which come with the first rows.
+    pub async fn columns(self) -> Result<Vec<Column>> {
+        let columns = self.0.await;
+        columns.unwrap_or_else(|_| Err(Error::internal("the reader of a query has vanished")))
+    }
+}
+
 impl Reading {
+    /// Executes a query over a stream: the session's if it has to be the same, else one that is the reading's own.
+    pub fn begin(
+        stream: Stream,
+        continuity: Continuity,
+        sql: &Arc<str>,
+        statement: Statement,
+        rows: &Arc<RowStream>,
+    ) -> (Self, Begun) {
+        let is_in_transaction = continuity == Continuity::Same;
+        let mut batch = Batch::default();
+        batch.push(None, statement);
+        let (sender, portions) = channel(PORTIONS);
+        let (columns, begun) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let stream = read(stream, batch, continuity, columns, sender).await;
+            if is_in_transaction {
+                return Some(stream);
+            }
+            say_goodbye(Some(stream), None).await;
+            None
+        });
+        let reading = Self {
+            rows: Arc::clone(rows),
+            sql: Arc::clone(sql),
+            portions,
+            task,
+            is_in_transaction,
+        };
+        (reading, Begun(begun))
+    }
+
+    /// That of its rows.
+    pub fn id(&self) -> u64 {
+        self.rows.id()
+    }
+
     /// Whether it has the session's own stream.
     pub const fn is_in_transaction(&self) -> bool {
         self.is_in_transaction
@@ -43,6 +91,18 @@ impl Reading {
     pub fn end(self, why: Error) -> Option<JoinHandle<Option<Stream>>> {
         self.rows.end(Err(why));
         self.is_in_transaction.then_some(self.task)
+    }
+
+    /// Reads more rows. An error becomes their end, behind the rows before it. Whether there are no more.
+    pub async fn fetch(&mut self, amount: Amount) -> bool {
+        let is_only = matches!(amount, Amount::Only(_));
+        let end = match self.take(until(amount)).await {
+            Ok(true) if !is_only => return false,
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.rows.end(end);
+        true
     }
 
     /// Takes portions until `enough`. `false`: there are no more.
@@ -88,31 +148,10 @@ impl Session {
         } else {
             None
         };
-        let is_in_transaction = own.is_some();
         let stream = own.unwrap_or_else(|| self.remote.stream());
-        let mut batch = Batch::default();
-        batch.push(None, statement);
-        let (sender, portions) = channel(PORTIONS);
-        let (columns, has_begun) = tokio::sync::oneshot::channel();
-        let task = tokio::spawn(async move {
-            let stream = read(stream, batch, continuity, columns, sender).await;
-            if is_in_transaction {
-                return Some(stream);
-            }
-            say_goodbye(Some(stream), None).await;
-            None
-        });
-        let reading = Reading {
-            rows: Arc::clone(rows),
-            sql: Arc::clone(sql),
-            portions,
-            task,
-            is_in_transaction,
-        };
+        let (reading, begun) = Reading::begin(stream, continuity, sql, statement, rows);
         self.readings.insert(rows.id(), reading);
-        let begun = has_begun
-            .await
-            .unwrap_or_else(|_| Err(Error::internal("the reader of a query has vanished")));
+        let begun = begun.columns().await;
         if begun.is_ok() {
             self.fetch(rows, amount).await;
         } else {
@@ -123,21 +162,13 @@ impl Session {
 
     /// Reads more rows into a stream. An error becomes the stream's end, behind the rows before it.
     pub(super) async fn fetch(&mut self, rows: &Arc<RowStream>, amount: Amount) {
+        self.take_late();
         let Some(reading) = self.readings.get_mut(&rows.id()) else {
             rows.end(Ok(()));
             return;
         };
-        let is_only = matches!(amount, Amount::Only(_));
-        match reading.take(until(amount)).await {
-            Ok(true) if !is_only => {}
-            Ok(_) => {
-                rows.end(Ok(()));
-                self.put_away(rows.id()).await;
-            }
-            Err(error) => {
-                rows.end(Err(error));
-                self.put_away(rows.id()).await;
-            }
+        if reading.fetch(amount).await {
+            self.put_away(rows.id()).await;
         }
     }
 
@@ -145,6 +176,7 @@ impl Session {
     pub(super) async fn close_rows(&mut self, rows: &Arc<RowStream>) {
         rows.clear();
         rows.end(Ok(()));
+        self.take_late();
         self.put_away(rows.id()).await;
     }
 
@@ -207,7 +239,7 @@ async fn read(
     mut stream: Stream,
     batch: Batch,
     continuity: Continuity,
-    columns: tokio::sync::oneshot::Sender<Result<Vec<Column>>>,
+    columns: oneshot::Sender<Result<Vec<Column>>>,
     portions: Sender<Result<RowBatch>>,
 ) -> Stream {
     let mut columns = Some(columns);
@@ -225,7 +257,7 @@ async fn pass_on(
     stream: &mut Stream,
     batch: &Batch,
     continuity: Continuity,
-    columns: &mut Option<tokio::sync::oneshot::Sender<Result<Vec<Column>>>>,
+    columns: &mut Option<oneshot::Sender<Result<Vec<Column>>>>,
     portions: &Sender<Result<RowBatch>>,
 ) -> remote::Result<()> {
     let mut cursor = stream.cursor(batch, continuity).await?;

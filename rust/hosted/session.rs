@@ -23,6 +23,7 @@ use super::closing::{Outliving, say_goodbye};
 use super::counts::Counts;
 use super::detour::{Detour, Standing};
 use super::group::MOST_OVER_HTTP;
+use super::late::Late;
 use super::lending::Tenure;
 use super::outbox::Outbox;
 use super::pace::Pace;
@@ -69,6 +70,7 @@ pub struct Session {
     pub(super) is_unsettled: bool,
     pub(super) counts: Arc<Counts>,
     pub(super) readings: HashMap<u64, Reading>,
+    pub(super) late: Arc<Late>,
     /// The answer to what runs now is known to be too large for one piece.
     pub(super) streams_rows: bool,
     pub(super) pace: Pace,
@@ -113,6 +115,7 @@ impl Session {
             is_unsettled: false,
             counts: Arc::default(),
             readings: HashMap::new(),
+            late: Arc::default(),
             streams_rows: false,
             pace: Pace::new(MOST_OVER_HTTP),
             opens: 1,
@@ -264,17 +267,16 @@ impl Session {
         let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);
         let was_touched = std::mem::replace(&mut self.traces.is_touched, true);
         let mut stream = self.stream.take().ok_or_else(gone)?;
+        let gate = stream.gate().cloned();
         let began = Instant::now();
         let work = Box::pin(async move {
             // Its state is large: in that of this it would be moved twice.
             let answered = Box::pin(stream.run(&requests, continuity)).await;
             (stream, answered)
         });
-        // A write that nobody waits for must not go out late; one of a transaction is rolled back.
-        let (stream, answered) = if self.is_http() && (asks || !self.has_written) {
-            Outliving::new(work, asks).await
-        } else {
-            work.await
+        let (stream, answered) = match gate {
+            Some(gate) => Outliving::new(work, gate, asks).await,
+            None => work.await,
         };
         self.stream = Some(stream);
         if !asks || !self.is_http() {

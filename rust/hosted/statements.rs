@@ -139,7 +139,7 @@ fn is_of_the_text(error: &Error) -> bool {
 }
 
 /// Whether an answer was too large for one piece.
-fn is_too_large(error: &Error) -> bool {
+pub(super) fn is_too_large(error: &Error) -> bool {
     let code = error.code.as_deref();
     matches!(code, Some(TOO_LARGE | ANSWER_TOO_LARGE))
 }

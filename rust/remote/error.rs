@@ -96,6 +96,11 @@ impl Error {
         Self::new(Kind::Connect, Fate::NeverSent, message)
     }
 
+    /// Its caller had gone before it was sent.
+    pub fn turned_away() -> Self {
+        Self::connect("the request was not sent: nobody waits for its answer")
+    }
+
     /// The connection ended while a request was on its way.
     pub fn lost(why: &str) -> Self {
         let message = format!(

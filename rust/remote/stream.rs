@@ -1,7 +1,7 @@
 //! Stream: one database connection at a server, over either transport.
 //!
 //! Owns the rule of repetition: a request goes out again, once, only if it was never sent or the server had forgotten
-//! the stream, and never when it has to be the very stream of the request before.
+//! the stream, and never when it has to be the very stream of the request before, or its gate is shut.
 //! Thread: the runtime's, one caller at a time.
 //! Must not know: transactions; whoever has one open says so.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::core::Severity;
 
 use super::error::{Error, Fate, Kind, Result};
+use super::gate::Gate;
 use super::http::{HttpCursor, HttpStream, OpenedHttp};
 use super::proto::{
     Batch, BatchResult, CursorEvent, Description, Request, Response, Sql, Statement,
@@ -77,6 +78,15 @@ impl Stream {
         either!(self, stream => stream.reset());
     }
 
+    /// Over HTTP, what keeps requests from going out, also those that have begun; to close the stream opens it again.
+    /// What went out as a whole is not affected.
+    pub const fn gate(&self) -> Option<&Gate> {
+        match &self.0 {
+            Inner::Http(stream) => Some(stream.gate()),
+            Inner::Socket(_) => None,
+        }
+    }
+
     /// Sends requests in one round trip; what came of each, in their order.
     ///
     /// # Errors
@@ -114,7 +124,7 @@ impl Stream {
         self.begin(continuity)?;
         match self.pipeline(requests, answered).await {
             // Then nothing was answered.
-            Err(error) if continuity == Continuity::Any && error.may_be_repeated() => {
+            Err(error) if self.may_repeat(&error, continuity) => {
                 self.note_repetition(&error);
                 self.reset();
                 Box::pin(self.pipeline(requests, answered)).await
@@ -149,8 +159,7 @@ impl Stream {
         self.begin(continuity)?;
         let mut opened = self.open_cursor(batch).await;
         if let Err(error) = &opened
-            && continuity == Continuity::Any
-            && error.may_be_repeated()
+            && self.may_repeat(error, continuity)
         {
             self.note_repetition(error);
             self.reset();
@@ -177,6 +186,11 @@ impl Stream {
             }
             Inner::Socket(stream) => stream.cursor(batch).await.map(Opened::Socket),
         }
+    }
+
+    fn may_repeat(&self, error: &Error, continuity: Continuity) -> bool {
+        let is_shut = self.gate().is_some_and(Gate::is_shut);
+        continuity == Continuity::Any && error.may_be_repeated() && !is_shut
     }
 
     fn note_repetition(&self, error: &Error) {
@@ -276,6 +290,9 @@ impl Stream {
     /// # Errors
     /// As `run`; it is let go of in any case.
     pub async fn close(&mut self) -> Result<()> {
+        if let Some(gate) = self.gate() {
+            gate.open();
+        }
         if !self.is_open() {
             self.reset();
             return Ok(());

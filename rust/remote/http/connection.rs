@@ -3,7 +3,8 @@
 //! Owns the socket; to drop it closes that.
 //! Thread: the runtime's, or that of a caller who may send a first request at once.
 //! Invariant: a request whose answer was not read to its end leaves no connection behind. The socket is read and written
-//! only while somebody waits for it: a task of its own would have to be woken for each request, and wake in turn.
+//! only while somebody waits for it: a task of its own would have to be woken for each request, and wake in turn. Nothing
+//! is written while its gate is shut.
 //! Must not know: Hrana.
 
 use std::future::poll_fn;
@@ -19,14 +20,15 @@ use hyper::http::{HeaderValue, Method, Response, header};
 use hyper_util::rt::TokioIo;
 
 use super::super::auth::Proof;
-use super::super::connect::{Socket, connect};
+use super::super::connect::connect;
 use super::super::error::{Error, Result};
+use super::super::gate::{Gate, Gated};
 use super::super::native::Native;
 use super::super::options::Options;
 use super::super::proto::Encoding;
 use super::super::url::Target;
 
-type Driver = http1::Connection<TokioIo<Box<dyn Socket>>, Full<Bytes>>;
+type Driver = http1::Connection<TokioIo<Gated>, Full<Bytes>>;
 
 /// What reads and writes the socket, until that ends.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ struct Wire {
 pub(super) struct Connection {
     wire: Native<Wire>,
     target: Target,
+    gate: Gate,
     /// Whether a request succeeded on it; the server may have closed it since.
     pub was_used: bool,
 }
@@ -60,8 +63,9 @@ impl Connection {
     ///
     /// # Errors
     /// `Connect`.
-    pub async fn open(options: &Options, target: &Target) -> Result<Self> {
+    pub async fn open(options: &Options, target: &Target, gate: &Gate) -> Result<Self> {
         let socket = connect(target, options.connect_timeout).await?;
+        let socket = Gated::new(socket, gate.clone());
         let (sender, driver) = http1::handshake(TokioIo::new(socket))
             .await
             .map_err(|error| Error::connect(format!("HTTP can't begin: {error}")))?;
@@ -69,6 +73,7 @@ impl Connection {
         Ok(Self {
             wire: Native::new(Wire { sender, driver }),
             target: target.clone(),
+            gate: gate.clone(),
             was_used: false,
         })
     }
@@ -83,6 +88,7 @@ impl Connection {
     /// `Connect`: `NeverSent` if nothing of it was written, else `Unknown`.
     pub async fn send(&mut self, message: &Message, proof: &Proof) -> Result<Response<Incoming>> {
         let request = self.request(message, proof)?;
+        let gate = &self.gate;
         let Wire { sender, driver } = self.wire.get_mut().ok_or_else(inherited)?;
         let sent = async {
             sender.ready().await.map_err(|error| {
@@ -98,6 +104,7 @@ impl Connection {
                     let why = cause(failed.error());
                     match failed.take_message() {
                         Some(_) => Error::connect(format!("the request could not be sent: {why}")),
+                        None if gate.has_turned_away() => Error::turned_away(),
                         None => Error::lost(&why),
                     }
                 })

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::super::connect::within;
 use super::super::error::{Error, Fate, Kind, Result};
+use super::super::gate::Gate;
 use super::super::proto::Encoding;
 use super::super::server::Remote;
 use super::connection::{Connection, Message, cause, read_body};
@@ -35,6 +36,8 @@ fn silent(limit: Duration) -> Error {
 pub struct Messenger {
     remote: Arc<Remote>,
     connection: Option<Connection>,
+    /// Always open.
+    gate: Gate,
 }
 
 /// What a server said.
@@ -62,6 +65,7 @@ impl Messenger {
         Self {
             remote,
             connection: None,
+            gate: Gate::default(),
         }
     }
 
@@ -181,7 +185,7 @@ impl Messenger {
 
     async fn connect(&self) -> Result<Connection> {
         let options = self.remote.options();
-        let attempt = Connection::open(options, &options.target);
+        let attempt = Connection::open(options, &options.target, &self.gate);
         within(options.connect_timeout, "connecting to the server", attempt)
             .await
             .map_err(|error| error.with_fate(Fate::NeverSent))

@@ -2,7 +2,8 @@
 //!
 //! Owns the baton, and the connection between requests.
 //! Invariant: while a request is on its way the stream counts as lost, so a caller that vanishes leaves it so: the
-//! baton is used up, and the new one was not seen.
+//! baton is used up, and the new one was not seen. While its gate is shut nothing goes out, and a stream that a request
+//! did not reach is as it was.
 //! Must not know: WebSockets.
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use super::super::aside::aside;
 use super::super::connect::within;
 use super::super::error::{Error, Fate, Kind, Result};
+use super::super::gate::Gate;
 use super::super::proto::{Batch, CursorBody, Encoding, Protocol, Request, Response};
 use super::super::server::{PROTOCOLS, Remote};
 use super::super::url::Target;
@@ -32,6 +34,7 @@ pub struct HttpStream {
     remote: Arc<Remote>,
     connection: Option<Connection>,
     state: State,
+    gate: Gate,
     patience: Patience,
 }
 
@@ -62,6 +65,7 @@ impl HttpStream {
             remote,
             connection: None,
             state: State::Fresh,
+            gate: Gate::default(),
         }
     }
 
@@ -76,6 +80,10 @@ impl HttpStream {
 
     pub fn is_lost(&self) -> bool {
         self.state == State::Lost
+    }
+
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Forgets the stream; the next request opens another.
@@ -289,11 +297,14 @@ impl HttpStream {
     }
 
     async fn connect_anew(&self, target: &Target) -> Result<Connection> {
+        if self.gate.is_shut() {
+            return Err(Error::turned_away());
+        }
         let proof = self.remote.proof().await?;
         let limit = self.remote.options().connect_timeout;
         within(limit, "connecting to the server", async {
             let options = self.remote.options();
-            let connection = Connection::open(options, target).await?;
+            let connection = Connection::open(options, target, &self.gate).await?;
             if self.remote.protocol().is_some() {
                 return Ok(connection);
             }
@@ -321,8 +332,13 @@ impl HttpStream {
             };
             let response = match connection.send(&message, &proof).await {
                 // A server may close it after each answer.
-                Err(error) if error.fate == Fate::NeverSent && connection.was_used => {
-                    connection = Connection::open(self.remote.options(), target).await?;
+                Err(error)
+                    if error.fate == Fate::NeverSent
+                        && connection.was_used
+                        && !self.gate.is_shut() =>
+                {
+                    let options = self.remote.options();
+                    connection = Connection::open(options, target, &self.gate).await?;
                     continue;
                 }
                 response => response?,

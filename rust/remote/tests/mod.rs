@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
+mod gate;
 mod real;
 mod scripted;
 mod server;
