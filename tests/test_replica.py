@@ -297,3 +297,28 @@ async def test_close_with_a_transaction_rolls_it_back(home: Home) -> None:
     async with home.connect() as conn:
         await conn.sync()
         assert await count(conn) == 1
+
+
+async def test_file_that_becomes_another_database(server: Sqld, home: Home) -> None:
+    """Both have one table, made by the first statement: SQLite can't tell the schemas apart."""
+    await home.fill("one", "two")
+    name = server.create_namespace()
+    async with home.primary(namespace=name) as conn:
+        await conn.execute("CREATE TABLE other (id INTEGER PRIMARY KEY, a)")
+        await conn.execute("INSERT INTO other (a) VALUES ('three')")
+    async with home.connect() as conn:
+        assert await rows(conn) == ["one", "two"]
+    async with (
+        home.connect(namespace=name) as conn,
+        aiolibsql.create_pool(home.path, sync_url=home.url, namespace=name) as pool,
+    ):
+        for _ in range(3):
+            assert await rows(conn) == ["one", "two"], "nothing was synced yet"
+            assert await (await pool.execute("SELECT a FROM t")).fetchone() == ("one",)
+        await conn.sync()
+        for reader in (conn, pool):
+            with pytest.raises(aiolibsql.OperationalError, match="no such table: t"):
+                await reader.execute("SELECT a FROM t")
+            cursor = await reader.execute("SELECT a FROM other")
+            assert await cursor.fetchall() == [("three",)]
+    server.remove_namespace(name)

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use _aiolibsql::core::{
     Action, Amount, Backend, Bindings, Command, Event, Execute, KeySlot, Local, Operation, Options,
-    Outcome, Pins, Result, RowBatch, RowStream, Shared, Shield, TransactionMode,
+    Outcome, Pins, Replacements, Result, RowBatch, RowStream, Shared, Shield, TransactionMode,
 };
 use _aiolibsql::sqlite::{Handle, OpenOptions, StatementId, ValueRef, initialize};
 use _aiolibsql::wakeup::{CompletionQueue, TicketWaker, WakeupFd};
@@ -260,6 +260,7 @@ fn round_trip(count: usize) -> Duration {
         pins: Pins::default(),
         foreign_keys: false,
         keeps_log: false,
+        replacements: Replacements::default(),
         switches: Vec::new(),
         pragmas: Vec::new(),
         mode: TransactionMode::Autocommit { manual_end: true },

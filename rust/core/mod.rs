@@ -42,6 +42,7 @@ mod process;
 mod queue;
 mod quick;
 mod readers;
+mod replaced;
 mod rows;
 mod runtime;
 mod service;
@@ -94,6 +95,7 @@ pub use pool::{
 pub use process::{Birth, watch_forks};
 pub use queue::Queue;
 pub use quick::{Attempt, Quick};
+pub use replaced::Replacements;
 pub use rows::{Next, RowStream};
 pub use runtime::{runtime, shut_down};
 pub use service::{Reply, Service, Setup, SyncStatus, Synced};

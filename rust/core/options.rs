@@ -9,6 +9,7 @@ use crate::sqlite::Switch;
 
 use super::encryption::KeySlot;
 use super::pins::Pins;
+use super::replaced::Replacements;
 
 /// How to open a database.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Options {
     pub mode: TransactionMode,
     /// The log of the main database is somebody else's to write back.
     pub keeps_log: bool,
+    /// How often the file became another database.
+    pub replacements: Replacements,
     /// Its callers run its commands on their own threads, and it is as forgetful as `sqlite3`: a transaction that
     /// SQLite has rolled back is reported by the error of that statement only.
     pub is_blocking: bool,

@@ -168,7 +168,7 @@ impl Session {
             || self.has_guests()
             || !self.nest.is_empty()
             || self.transaction.is_lost();
-        !begins && !is_busy && !self.handle.has_extensions()
+        !begins && !is_busy && !self.is_replaced() && !self.handle.has_extensions()
     }
 
     fn find_quick(&mut self, sql: &Arc<str>) -> Option<StatementId> {

@@ -32,6 +32,7 @@ use super::observer::Observer;
 use super::operation::{Operation, Stop};
 use super::options::{ModeChange, Options, TransactionMode};
 use super::pool::Tenure;
+use super::replaced::Replaced;
 use super::rows::RowStream;
 use super::service::Service;
 use super::statement_cache::StatementCache;
@@ -64,6 +65,7 @@ pub struct Session {
     /// The last statement was a query that took little time.
     pub(super) was_quick: bool,
     pub(super) inline: Inline,
+    pub(super) replaced: Replaced,
 }
 
 /// A statement that a cursor has not read to its end.
@@ -141,6 +143,7 @@ impl Session {
             tenure: Tenure::default(),
             was_quick: false,
             inline: Inline::default(),
+            replaced: Replaced::new(&options.replacements),
         };
         let ready = session.prepare_for(options, operation);
         ready.map_err(|error| {
@@ -231,6 +234,7 @@ impl Session {
         self.attach(operation);
 
         let admitted = self.nest.admit(block, &action).and(self.apply(modes));
+        let admitted = admitted.and_then(|()| self.notice_replacement());
         let result = admitted.and_then(|()| self.dispatch(operation, action));
         if self.handle.take_taint() && !self.handle.is_autocommit() {
             // As SQLite itself does after a write that was interrupted.

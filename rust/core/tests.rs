@@ -12,8 +12,8 @@ use crate::sqlite::{self, ValueRef};
 use super::session::Session;
 use super::{
     Action, Amount, Backend, Begin, Bindings, Cancelled, Cell, Command, Error, Event, Execute,
-    KeySlot, Kind, Local, Next, Observer, Options, Outcome, Phase, Pins, Result, RowBatch,
-    RowStream, Shared, TransactionMode, end_at,
+    KeySlot, Kind, Local, Next, Observer, Options, Outcome, Phase, Pins, Replacements, Result,
+    RowBatch, RowStream, Shared, TransactionMode, end_at,
 };
 
 pub(super) fn options(mode: TransactionMode) -> Options {
@@ -30,6 +30,7 @@ pub(super) fn options(mode: TransactionMode) -> Options {
         pragmas: Vec::new(),
         mode,
         keeps_log: false,
+        replacements: Replacements::default(),
         is_blocking: false,
         inline_budget: 0,
     }

@@ -9,7 +9,9 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyMapping, PyString};
 
-use crate::core::{Begin, KeySlot, Local, ModeChange, ModeEffect, Options, Pins, TransactionMode};
+use crate::core::{
+    Begin, KeySlot, Local, ModeChange, ModeEffect, Options, Pins, Replacements, TransactionMode,
+};
 use crate::sqlite::Switch;
 
 use super::encryption;
@@ -232,6 +234,7 @@ fn read(arguments: &Arguments<'_, '_>, mode: TransactionMode) -> PyResult<(Optio
         switches: switches(arguments),
         mode,
         keeps_log: false,
+        replacements: Replacements::default(),
         is_blocking: arguments.is_blocking,
         inline_budget: steps(arguments.inline_budget)?,
     };

@@ -43,8 +43,10 @@ impl Replica {
     pub fn new(options: Options) -> Arc<Self> {
         let mode = options.file.mode;
         let timeout = options.file.timeout;
+        let site = Site::find(&options.path);
         let file = core::Options {
             read_only: true,
+            replacements: site.replacements.clone(),
             is_blocking: false,
             mode: TransactionMode::Autocommit { manual_end: false },
             ..options.file
@@ -52,7 +54,7 @@ impl Replica {
         let local = Local::new(file.clone());
         let remote = Remote::new(options.remote);
         let router = Arc::new(Router::new(
-            Site::find(&options.path),
+            site,
             file,
             Arc::clone(&local),
             remote.over_http(),

@@ -15,7 +15,7 @@ use http_0::{HeaderValue, Request};
 use libsql::{Builder, Cipher, Database, EncryptionConfig, SyncProtocol};
 use tokio::task::spawn_blocking;
 
-use crate::core::{self, Birth, Error, Place, Result, Sorter, SyncStatus};
+use crate::core::{self, Birth, Error, Place, Replacements, Result, Sorter, SyncStatus};
 use crate::remote::Remote;
 
 use super::connector::Connector;
@@ -43,6 +43,7 @@ pub struct Live {
     pub(super) is_ending: AtomicBool,
     pub(super) path: PathBuf,
     log: Mutex<Option<[u8; 16]>>,
+    replacements: Replacements,
     status: Mutex<SyncStatus>,
     sorter: Mutex<Sorter>,
     birth: Birth,
@@ -99,6 +100,7 @@ impl Live {
         let key = options.key.get();
         let is_encrypted = key.is_some();
         let before = options.clone();
+        let replacements = options.replacements.clone();
         let lock = blocking(move || {
             let lock = files::lock(&name)?;
             files::check(&name, is_encrypted)?;
@@ -142,6 +144,7 @@ impl Live {
             is_ending: AtomicBool::new(false),
             path: path.to_owned(),
             log: Mutex::new(files::log_of(path)),
+            replacements,
             status: Mutex::new(SyncStatus {
                 index,
                 ..SyncStatus::default()
@@ -163,7 +166,10 @@ impl Live {
     }
 
     pub(super) fn set_log(&self, log: Option<[u8; 16]>) {
-        *lock(&self.log) = log;
+        let before = std::mem::replace(&mut *lock(&self.log), log);
+        if before != log {
+            self.replacements.note();
+        }
     }
 
     /// From now on libsql proves with this who it is.

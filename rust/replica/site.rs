@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::core::{self, Birth, Error, Result};
+use crate::core::{self, Birth, Error, Replacements, Result};
 use crate::remote::Remote;
 
 /// The sites of one kind of replicas.
@@ -35,6 +35,8 @@ pub trait Opened: Sized + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Site<L> {
     pub(super) path: PathBuf,
+    /// How often its file became another database.
+    pub(super) replacements: Replacements,
     birth: Birth,
     gate: tokio::sync::Mutex<Weak<L>>,
 }
@@ -58,6 +60,7 @@ impl<L: Opened> Site<L> {
         found.unwrap_or_else(|| {
             let site = Arc::new(Self {
                 path,
+                replacements: Replacements::default(),
                 birth: Birth::now(),
                 gate: tokio::sync::Mutex::new(Weak::new()),
             });

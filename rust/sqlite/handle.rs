@@ -321,6 +321,23 @@ impl Handle {
         !self.may_wait
     }
 
+    /// Has the schema read again before the next statement, for the file is another database now.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's, such as a lack of memory.
+    pub fn forget_schema(&mut self) -> Result<(), Error> {
+        self.unobserved(|handle| {
+            let prepared = handle.prepare("PRAGMA writable_schema = RESET", false)?;
+            let Some(id) = prepared.id else {
+                return Ok(());
+            };
+            let stepped = handle.statement(id).step();
+            handle.finalize(id);
+            stepped.map(drop)
+        })
+    }
+
     /// Whether a library's code may be called, which does what it likes: also in what counts as a query.
     pub fn has_extensions(&self) -> bool {
         self.has_extensions
