@@ -6,7 +6,6 @@ An event loop in a thread of its own serves it, so that it goes on while a test'
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +115,7 @@ class Proxy:
             self._tasks.discard(task)
             if self._tls is not None:
                 writer.transport.abort()  # a client need not say goodbye
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            await _close(writer)
 
     async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -146,9 +143,10 @@ class Proxy:
             server_writer.close()
             for pump in pumps:
                 pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            with contextlib.suppress(OSError):
-                await server_writer.wait_closed()
+            try:
+                await asyncio.gather(*pumps, return_exceptions=True)
+            finally:
+                await _close(server_writer)
 
     async def _while_stalled(self) -> None:
         while self.is_stalled:  # noqa: ASYNC110 - it is set in other threads
@@ -193,6 +191,18 @@ class Proxy:
                 if not self._is_truncated:
                     writer.transport.abort()
                 return
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close it; whoever does not read what was written keeps nobody waiting at the end."""
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except OSError:
+        pass
+    except asyncio.CancelledError:
+        writer.transport.abort()
+        raise
 
 
 class _Conversation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -12,7 +13,7 @@ import anyio
 import pytest
 from healthy import assert_healthy
 from replicas import Home
-from situations import attempt_cancelled, count
+from situations import attempt_cancelled, block_until, count, turns
 from sqld import free_port
 
 import aiolibsql
@@ -238,6 +239,22 @@ async def test_cancelled_open_is_undone(home: Home) -> None:
     async with home.connect() as conn:
         assert await count(conn) == 200
         await assert_healthy(conn)
+
+
+async def test_open_that_is_cancelled_at_its_end_warns_of_nothing(home: Home) -> None:
+    await home.fill(1)
+    for _ in range(10):
+        conn = home.connect()
+
+        async def opened(conn: aiolibsql.Connection[Any] = conn) -> None:
+            await turns()
+            block_until(lambda: not conn.closed)
+
+        outcome = await attempt_cancelled(conn.__aenter__(), opened)
+        if outcome.value is not None:
+            await conn.close()
+        del conn, outcome
+        gc.collect()  # while the close is on its way; a ResourceWarning would be an error
 
 
 KILLED = """

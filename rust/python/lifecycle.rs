@@ -3,6 +3,7 @@
 //! Owns what an await needs between its submission and its value.
 //! Thread: the driving loop's.
 
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use pyo3::exceptions::PyTypeError;
@@ -179,6 +180,8 @@ impl Work for Open {
             let outcome = outcome.map_err(|error| exceptions::to_python(py, error))?;
             if outcome.opened {
                 self.stage = Stage::Opened;
+                let link = self.connection.get().link();
+                link.reported.store(false, Ordering::Relaxed);
             }
             if let (true, Some(hook)) = (outcome.opened, self.connection.get().init_hook()) {
                 self.stage = Stage::Hooking;
@@ -209,7 +212,10 @@ impl Work for Open {
             Stage::Start | Stage::Done => false,
         };
         if undo {
-            drop(self.connection.get().link().submit(Action::UndoOpen, None));
+            let link = self.connection.get().link();
+            // Until that is done it looks open, but nobody has left it so.
+            link.reported.store(true, Ordering::Relaxed);
+            drop(link.submit(Action::UndoOpen, None));
         }
     }
 
