@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 import aiolibsql
@@ -91,3 +93,22 @@ def test_rows_do_not_have_the_collector_look_at_everything() -> None:
     # Each row counts as an object: without the rest there would be one for each 700 of them.
     assert len(rows) == 70_000
     assert begun < 80
+
+
+@pytest.mark.anyio
+async def test_rows_on_their_way_are_not_walked(conn: aiolibsql.Connection[Any]) -> None:
+    cursor = await conn.execute(MANY)
+    fetching = cursor.fetchall()
+    seen = []
+
+    async def watch() -> None:
+        for _ in range(1000):
+            seen.append(len(gc.get_referents(fetching)))
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        assert len(await fetching) == 70_000
+        group.cancel_scope.cancel()
+    assert len(seen) > 5, "it takes a slice at a time"
+    assert max(seen) < 100

@@ -54,8 +54,12 @@ impl RowMaker {
 
     /// To be held for a slice of rows at most. Nothing where their making runs the application's code.
     pub fn pause_collector(&self, py: Python<'_>) -> Option<CollectorPause> {
-        let ours = self.elements() == Elements::Atoms && !matches!(self.rows, RowFactory::Call(_));
-        ours.then(|| CollectorPause::new(py))
+        self.makes_atoms().then(|| CollectorPause::new(py))
+    }
+
+    /// Whether rows refer to nothing but values, so that none can be part of a cycle.
+    pub fn makes_atoms(&self) -> bool {
+        self.elements() == Elements::Atoms && !matches!(self.rows, RowFactory::Call(_))
     }
 
     /// What the tuples hold. A text factory and converters may make anything.
