@@ -312,7 +312,7 @@ def test_quick_queries_are_those_of_sqlite3(
     theirs = anyio.run(run, sqlite3.connect, detect_types, steps)
     ours = anyio.run(run, connect, detect_types, steps, backend=runtime)
     assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs):  # noqa: B905 - Python 3.9
+    for one, other in zip(ours, theirs, strict=True):
         assert is_same(one, other), (one, other)
 
 
