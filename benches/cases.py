@@ -16,7 +16,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +76,16 @@ class Bench:
         chooser = random.Random(self.operations)  # noqa: S311 - no secret
         return chooser.choices(range(1, self.size + 1), k=self.operations)
 
+    @cached_property
+    def _million_rows(self) -> list[list[BigRow]]:
+        # Made once, in the warm-up: parameters that an application has belong to the heap it freezes.
+        rows = big_rows(self.size)
+        return [rows] * MILLION if self.driver.takes_iterables else [rows * MILLION]
+
     def million_rows(self) -> Iterable[BigRow]:
         """Return the rows of `big` many times over, as a list if the driver needs one."""
-        rows = itertools.chain.from_iterable(itertools.repeat(big_rows(self.size), MILLION))
-        return rows if self.driver.takes_iterables else list(rows)
+        parts = self._million_rows
+        return itertools.chain.from_iterable(parts) if self.driver.takes_iterables else parts[0]
 
     async def empty_sink(self, *, is_remote: bool = False) -> None:
         """Delete what a round has inserted, and leave nothing in the WAL of a file."""
