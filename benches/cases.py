@@ -78,7 +78,7 @@ class Bench:
 
     @cached_property
     def _million_rows(self) -> list[list[BigRow]]:
-        # Made once, in the warm-up: parameters that an application has belong to the heap it freezes.
+        # Made once, in the warm-up: what an application inserts is of the heap that it freezes.
         rows = big_rows(self.size)
         return [rows] * MILLION if self.driver.takes_iterables else [rows * MILLION]
 
