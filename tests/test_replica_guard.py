@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -300,9 +301,16 @@ async def test_descriptor_that_a_writer_has_left_is_not_taken(
         assert await count(first) == 2
 
 
-async def test_file_of_such_a_name_that_is_no_note_means_nothing(tmp_path: Path) -> None:
+def write_text(path: Path) -> None:
+    path.write_text("Of mine.")
+
+
+@pytest.mark.parametrize("make", [write_text, os.mkdir, os.mkfifo])
+async def test_what_has_the_name_of_a_note_and_is_none_means_nothing(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
     path = tmp_path / "one.db"
-    path.with_name("one.db-info").write_text("Of mine.")
+    make(path.with_name("one.db-info"))
     async with plain(path) as conn:
         await conn.execute(CREATE)
         await conn.execute(INSERT)

@@ -28,6 +28,8 @@ pub const REPLICA_NOTE: &str = "-client_wal_index";
 pub const OFFLINE_NOTE: &str = "-info";
 /// What that has in it, unlike other files of such a name.
 const FIELD: &[u8] = b"\"durable_frame_num\"";
+/// Bytes of such a note, at most.
+const SIZE: u64 = 4096;
 
 thread_local! {
     static IS_ON: Cell<bool> = const { Cell::new(false) };
@@ -82,8 +84,9 @@ fn note_of(path: &[u8]) -> Option<PathBuf> {
         access(&name, Access::EXISTS).is_ok().then_some(name)
     };
     let is_offline = |name: &PathBuf| {
-        let noted = fs::read(name).unwrap_or_default();
-        noted.windows(FIELD.len()).any(|part| part == FIELD)
+        let is_small = fs::metadata(name).is_ok_and(|found| found.is_file() && found.len() <= SIZE);
+        let noted = is_small.then(|| fs::read(name).unwrap_or_default());
+        noted.is_some_and(|noted| noted.windows(FIELD.len()).any(|part| part == FIELD))
     };
     beside(REPLICA_NOTE).or_else(|| beside(OFFLINE_NOTE).filter(is_offline))
 }
