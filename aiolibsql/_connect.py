@@ -156,7 +156,8 @@ def connect(
             unless given.
         sync_url: The URL of a database at a libSQL server that the file at `database` follows: a
             replica. Reads are the file's, also when the server is gone; writes and transactions are
-            the server's. A file that was never synced is synced when it is opened.
+            the server's. A file that was never synced is synced when it is opened. Without
+            `sync_url` such a file can only be read.
         sync_interval: Seconds between syncs of a replica that nobody asks for, the first one when
             it was opened; None for none. What keeps them from it is logged.
         read_your_writes: Whether a read of a replica that follows a write of this connection syncs
@@ -183,7 +184,8 @@ def connect(
             or longer than 32 bytes, or an `inline_budget` below 0.
         ProgrammingError: For an encryption key with a database in memory, a URL that makes no
             sense, and for parameters of local databases with a URL or the other way round.
-        OperationalError: From the await, if the file can't be opened.
+        OperationalError: From the await, if the file can't be opened, or is gone and was a replica,
+            of which a note is left.
         NotSupportedError: With ``offline=True`` for an encryption key, and an ``async def`` as
             `auth_token`.
         ConnectError, AuthError, TimeoutError: From the await, if the server can't be reached, lets

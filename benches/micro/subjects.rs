@@ -130,6 +130,7 @@ fn open() -> Handle {
         filename,
         read_only: false,
         create: true,
+        syncs: false,
         uri: false,
         key: None,
     })

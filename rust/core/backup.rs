@@ -74,6 +74,7 @@ impl Handover {
             filename: c":memory:".into(),
             read_only: false,
             create: true,
+            syncs: false,
             uri: false,
             key: None,
         };

@@ -73,6 +73,7 @@ fn open(options: &Options, patience: Duration) -> Result<Handle> {
         filename: options.filename.clone(),
         read_only: false,
         create: false,
+        syncs: true,
         uri: false,
         key: None,
     };

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::sqlite::code;
+use crate::sqlite::{code, is_replica};
 
 use super::error::{Error, Kind};
 
@@ -29,11 +29,12 @@ pub fn explain(error: Error, path: Option<&Path>) -> Error {
 
 /// The same for the error of what is done at an open; also if the database can't be written.
 pub fn explain_set_up(error: Error, path: Option<&[u8]>) -> Error {
-    let path = Path::new(OsStr::from_bytes(path.unwrap_or_default()));
+    let path = path.unwrap_or_default();
     let is_read_only = error.kind == Kind::Sqlite(code::READONLY);
-    if !is_read_only && !is_about_log(&error) {
+    if !is_read_only && !is_about_log(&error) || is_read_only && is_replica(path) {
         return error;
     }
+    let path = Path::new(OsStr::from_bytes(path));
     let message = format!("{}: {}", error.message, path.display());
     let named = Error { message, ..error };
     if !is_read_only {

@@ -111,3 +111,5 @@ pub use worker::Local;
 
 // What every backend's values and errors are told apart by.
 pub use crate::sqlite::{ALL_CODES, SavepointAction, StatementKind, ValueRef, code};
+// What tells the files that only syncs may write.
+pub use crate::sqlite::{OFFLINE_NOTE, REPLICA_NOTE};

@@ -6,6 +6,7 @@
 //! Must not know: Python, queues, threads.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -106,13 +107,12 @@ impl Session {
             filename: options.filename.clone(),
             read_only,
             create: !read_only,
+            syncs: options.keeps_log,
             uri: options.uri,
             key: options.key.get(),
         };
         let mut handle = Handle::open(&how).map_err(named)?;
-        let path = handle
-            .filename()
-            .map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)));
+        let path = handle.filename().map(OsString::from_vec).map(PathBuf::from);
         let wait = Wait::new(Line::of(path.clone()), options.timeout);
         handle.set_busy_policy(Box::new(Waiter(Arc::clone(&wait))));
         match handle.check_readable(&how) {

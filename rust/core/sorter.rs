@@ -83,6 +83,7 @@ impl Sorter {
             filename: options.filename.clone(),
             read_only: true,
             create: false,
+            syncs: false,
             uri: options.uri,
             key: options.key.get(),
         };

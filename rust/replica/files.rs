@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::core::{Error, Kind, Result, code};
+use crate::core::{Error, Kind, REPLICA_NOTE, Result, code};
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// Bytes of libsql's note of what is committed.
@@ -89,7 +89,7 @@ fn cannot_open(path: &Path, why: &std::io::Error) -> Error {
 /// `DatabaseError` for files that are damaged, `Operational` for those of something else.
 pub fn check(path: &Path, is_encrypted: bool) -> Result<()> {
     let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
-    let note = beside(path, "-client_wal_index");
+    let note = beside(path, REPLICA_NOTE);
     let (database, log) = (size(path), size(&beside(path, "-wal")));
     let noted = match fs::metadata(&note) {
         Ok(found) => found.len(),
@@ -149,8 +149,7 @@ pub fn check(path: &Path, is_encrypted: bool) -> Result<()> {
 /// Which log of the server a file follows; a server that lost its log begins another one, and counts anew.
 pub fn log_of(path: &Path) -> Option<[u8; 16]> {
     let mut id = [0; 16];
-    let read =
-        File::open(beside(path, "-client_wal_index")).and_then(|mut file| file.read_exact(&mut id));
+    let read = File::open(beside(path, REPLICA_NOTE)).and_then(|mut file| file.read_exact(&mut id));
     read.ok().map(|()| id)
 }
 

@@ -16,6 +16,7 @@ use slab::Slab;
 
 use super::error::{Error, code};
 use super::handle::Handle;
+use super::replicas;
 use super::statement::StatementId;
 
 /// Pages that are copied between two looks at whether to go on; a megabyte, as pages usually are.
@@ -193,11 +194,17 @@ impl Handle {
         self.backups.get(id)?;
         let mut backup = self.backups.running.remove(id.index);
         let rc = backup.end();
-        let target = backup.target.take();
+        let mut target = backup.target.take();
         match rc & 0xff {
             // The last step has told.
             code::OK | code::BUSY | code::LOCKED => Ok(target),
-            _ => Err(Error::of_code(rc)),
+            _ => {
+                let error = Error::of_code(rc);
+                Err(match &mut target {
+                    Some(target) => replicas::explain(error, target.handle().database),
+                    None => error,
+                })
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use libsql::ffi;
 use super::error::{Error, code};
 use super::files;
 use super::key::{Key, wipe_stack};
+use super::replicas;
 
 const INHERITED: &str = "a file that was open when this process was forked can't be opened here: close it before the \
                          fork, or use the 'spawn' start method";
@@ -102,10 +103,11 @@ impl Database {
         let message = unsafe { CStr::from_ptr(message) };
         // SAFETY: the handle is open.
         let offset = unsafe { ffi::sqlite3_error_offset(self.as_ptr()) };
-        Error {
+        let error = Error {
             offset: usize::try_from(offset).ok(),
             ..Error::new(extended, message.to_string_lossy())
-        }
+        };
+        replicas::explain(error, self)
     }
 
     /// The error that the last call has left in the handle, if it failed.

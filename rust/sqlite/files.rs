@@ -21,6 +21,7 @@ use libsql::ffi;
 use rustix::fs::{FileType, Stat};
 
 use super::nowait;
+use super::replicas;
 
 pub(super) type SystemCall = unsafe extern "C" fn();
 type Open = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
@@ -138,6 +139,10 @@ unsafe extern "C" fn guarded_open(path: *const c_char, flags: c_int, mode: c_int
     if nowait::is_on() {
         return nowait::refuse();
     }
+    // SAFETY: a path of SQLite's, which ends with NUL.
+    if replicas::refuses(unsafe { CStr::from_ptr(path) }, flags) {
+        return denied();
+    }
     // SAFETY: SQLite's own arguments.
     let descriptor = unsafe { (originals.open)(path, flags, mode) };
     if descriptor < 0 {
@@ -178,6 +183,9 @@ unsafe extern "C" fn guarded_stat(path: *const c_char, into: *mut c_void) -> c_i
     if FORBIDS.load(Ordering::SeqCst) && is_inherited(|| rustix::fs::stat(name)) {
         return refuse();
     }
+    if replicas::hides(name) {
+        return denied();
+    }
     // SAFETY: SQLite's own arguments.
     unsafe { (originals.stat)(path, into) }
 }
@@ -203,6 +211,10 @@ fn is_inherited(look: impl FnOnce() -> rustix::io::Result<Stat>) -> bool {
 
 fn refuse() -> c_int {
     REFUSED.set(true);
+    denied()
+}
+
+fn denied() -> c_int {
     errno::set_errno(errno::Errno(rustix::io::Errno::ACCESS.raw_os_error()));
     -1
 }

@@ -31,6 +31,7 @@ use super::kind::AllowsPragma;
 use super::nowait;
 use super::open_options::OpenOptions;
 use super::read_errors;
+use super::replicas;
 use super::statement::{Statement, StatementId};
 
 /// What [`Handle::prepare`] made of an SQL text.
@@ -77,9 +78,10 @@ impl Handle {
         let (filename, flags) = (options.literal_filename(), options.flags());
         let mut raw = ptr::null_mut();
         files::take_refusal();
-        // SAFETY: the name ends with NUL and lives through the call; no VFS means the default one.
-        let rc =
-            unsafe { ffi::sqlite3_open_v2(filename.as_ptr(), &raw mut raw, flags, ptr::null()) };
+        let rc = replicas::opening(options.syncs, || {
+            // SAFETY: the name ends with NUL and lives through the call; no VFS means the default one.
+            unsafe { ffi::sqlite3_open_v2(filename.as_ptr(), &raw mut raw, flags, ptr::null()) }
+        });
         let Some(raw) = NonNull::new(raw) else {
             return Err(Error::new(code::NOMEM, "out of memory"));
         };

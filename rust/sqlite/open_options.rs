@@ -15,6 +15,7 @@ use super::key::Key;
 
 /// How to open a database.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct OpenOptions {
     /// A path, `:memory:`, empty for a temporary database, or a URI if `uri` is set.
     pub filename: CString,
@@ -22,6 +23,8 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Creates the file when it is missing.
     pub create: bool,
+    /// Writes the file even if it is a replica, for it is opened on behalf of its syncs.
+    pub syncs: bool,
     /// Takes a filename that begins with `file:` for a URI.
     pub uri: bool,
     /// The passphrase of an encrypted database.
@@ -68,6 +71,7 @@ impl OpenOptions {
             filename: CString::new(uri).unwrap_or_default(),
             read_only: true,
             create: false,
+            syncs: false,
             uri: true,
             key: self.key.clone(),
         }
@@ -80,6 +84,7 @@ impl fmt::Debug for OpenOptions {
             .field("filename", &self.filename)
             .field("read_only", &self.read_only)
             .field("create", &self.create)
+            .field("syncs", &self.syncs)
             .field("uri", &self.uri)
             .field("has_key", &self.key.is_some())
             .finish()

@@ -16,6 +16,7 @@ use super::entry::{Entry, expanded_sql};
 use super::error::{Error, code};
 use super::hook::Hooks;
 use super::kind::{SavepointAction, StatementKind};
+use super::replicas;
 use super::value::{ValueRef, value_of};
 
 /// The name of a statement within its handle; never used twice, unlike the place in the slab.
@@ -63,7 +64,12 @@ impl Statement<'_> {
             self.database.keep_wal(true);
         }
         // SAFETY: the statement exists and the handle is ours alone.
-        let rc = unsafe { ffi::sqlite3_step(self.raw()) };
+        let step = || unsafe { ffi::sqlite3_step(self.raw()) };
+        let rc = if attaches {
+            replicas::opening(false, step)
+        } else {
+            step()
+        };
         if attaches {
             self.database.keep_wal(kept_wal);
         }

@@ -16,7 +16,9 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::core::{self, Birth, Error, FrameLog, Kind, Result, SyncStatus, Synced, code};
+use crate::core::{
+    self, Birth, Error, FrameLog, Kind, REPLICA_NOTE, Result, SyncStatus, Synced, code,
+};
 use crate::remote::{Messenger, Remote};
 
 use super::super::files::{self, Lock, beside};
@@ -56,7 +58,7 @@ pub(super) async fn on_log<T: Send + 'static>(
 /// Whether there is nothing yet.
 fn is_new(path: &Path) -> Result<bool> {
     let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
-    if beside(path, "-client_wal_index").exists() {
+    if beside(path, REPLICA_NOTE).exists() {
         let message = format!(
             "{} is a replica whose writes go to the server: with offline=True it needs a file of its own",
             path.display()

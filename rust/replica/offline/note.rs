@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::core::{Error, Kind, Mark, Result, code};
+use crate::core::{Error, Kind, Mark, OFFLINE_NOTE, Result, code};
 use crate::remote::Object;
 
 use super::super::files::beside;
@@ -69,7 +69,7 @@ impl Note {
     }
 
     fn path(database: &Path) -> PathBuf {
-        beside(database, "-info")
+        beside(database, OFFLINE_NOTE)
     }
 
     /// Reads that of a database; `None`: there is none.

@@ -27,6 +27,7 @@ fn options(filename: &str) -> OpenOptions {
         filename: CString::new(filename).unwrap(),
         read_only: false,
         create: true,
+        syncs: false,
         uri: false,
         key: None,
     }
