@@ -78,6 +78,7 @@ MAIN_PYTHON = INSTALLED[-1] if INSTALLED else f"{sys.version_info[0]}.{sys.versi
 def source_digest() -> str:
     """Name the state of everything a wheel is made of."""
     files = ["Cargo.toml", "Cargo.lock", "pyproject.toml", "README.md", ".cargo/config.toml"]
+    files += ["pgo.py", "benches/training.py"]
     paths = [ROOT / name for name in files]
     for folder in ("rust", "aiolibsql", "aiolibsql_sqlalchemy"):
         paths += [
@@ -123,6 +124,15 @@ def wheel(session: nox.Session) -> str:
     if not list(folder.glob(pattern)):
         build_wheel(session, ROOT, TARGET)
     return str(next(folder.glob(pattern)))
+
+
+def profiled_wheel(session: nox.Session) -> str:
+    """Build the wheel guided by a profile, or return the one that is there."""
+    folder = WHEELS / f"{source_digest()}-pgo"
+    if not list(folder.glob("*.whl")):
+        session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
+        session.run("python", str(ROOT / "pgo.py"), str(folder), f"--target={TARGET / 'pgo'}")
+    return str(next(folder.glob("*.whl")))
 
 
 def pytest(session: nox.Session, *args: str, **env: str) -> None:
@@ -309,12 +319,24 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN_PYTHON)
+def pgo(session: nox.Session) -> None:
+    """Build the quickest wheel for this machine's kind, guided by a profile, and try it."""
+    path = Path(profiled_wheel(session))
+    check_wheel(session, path)
+    session.install("--no-deps", "--force-reinstall", str(path))
+    session.install(*nox.project.dependency_groups(PYPROJECT, "test"))
+    pytest(session, "-m", "not slow and not soak", "tests/test_smoke.py", "tests/test_build.py")
+    session.log(f"{path}")
+
+
+@nox.session(python=MAIN_PYTHON)
 def bench(session: nox.Session) -> None:
     """Measure this driver and its peers, and make the performance pages of that.
 
     What follows ``--`` goes to benches/run.py: ``--short``, ``--check``, ``--rows 1,5``.
     """
-    install(session, "runtimes")
+    session.install("--no-deps", "--force-reinstall", profiled_wheel(session))
+    session.install(*nox.project.dependency_groups(PYPROJECT, "runtimes"))
     # One by one: a peer that can't be installed is reported by the run, and spoils no other.
     for peer in nox.project.dependency_groups(PYPROJECT, "bench"):
         session.install(peer, success_codes=[0, 1])
