@@ -241,14 +241,18 @@ fn after_with(tokens: Tokens<'_>) -> StatementKind {
 /// How long the first statement of a script is; a trigger ends with `; END ;`.
 fn first_length(script: &str) -> usize {
     let mut tokens = Tokens { rest: script };
-    let (mut is_create, mut is_trigger, mut seen_of_end) = (false, false, 0);
+    // CREATE [TEMP] TRIGGER; a table may be called so.
+    let (mut may_be_trigger, mut is_trigger, mut seen_of_end) = (false, false, 0);
     for place in 0_usize.. {
         let Some(token) = tokens.next() else {
             break;
         };
         match place {
-            0 => is_create = token.is("CREATE"),
-            1 | 2 => is_trigger |= is_create && token.is("TRIGGER"),
+            0 => may_be_trigger = token.is("CREATE"),
+            1 | 2 if may_be_trigger => {
+                is_trigger = token.is("TRIGGER");
+                may_be_trigger = token.is("TEMP") || token.is("TEMPORARY");
+            }
             _ => {}
         }
         let is_semicolon = token == Token::Sign(b';');
@@ -436,11 +440,11 @@ mod tests {
     fn a_script_is_its_statements() {
         let trigger = "create temp trigger a after insert on t begin select case 1 when 1 then ';' end; delete from t; end;";
         let script =
-            format!("; select ';' -- ;\n;; /* ; */ {trigger} create table trigger_ (a);\nx");
+            format!("; select ';' -- ;\n;; /* ; */ {trigger} create table trigger (a);\nx");
         let found: Vec<&str> = Statement::of_script(&script).map(str::trim).collect();
         let first = "select ';' -- ;\n;";
         let second = format!("/* ; */ {trigger}");
-        assert_eq!(found, [first, &second, "create table trigger_ (a);", "x"]);
+        assert_eq!(found, [first, &second, "create table trigger (a);", "x"]);
         let open = "create trigger a after insert on t begin select 1; select 2;";
         assert_eq!(Statement::of_script(open).collect::<Vec<_>>(), [open]);
         for nothing in ["", ";;", "-- a\n;", "/* open"] {
