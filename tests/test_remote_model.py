@@ -120,10 +120,10 @@ async def do(conn: aiolibsql.Connection[Any], what: str, argument: Any) -> Any:
 )
 @given(level=LEVELS, steps=st.lists(STEPS, max_size=15))
 async def test_steps_do_what_they_do_in_sqlite3(
-    encoded: Backend, level: str | None, steps: list[tuple[str, Any]]
+    hosted: Backend, level: str | None, steps: list[tuple[str, Any]]
 ) -> None:
     model = Model(level)
-    async with encoded.connect(isolation_level=level) as conn:
+    async with hosted.connect(isolation_level=level) as conn:
         await conn.execute("DROP TABLE IF EXISTS t")
         await conn.execute("DROP TABLE IF EXISTS u")
         await conn.execute(TABLES)
