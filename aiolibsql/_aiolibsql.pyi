@@ -3139,7 +3139,7 @@ class Operation(Coroutine[Any, Any, _T_co]):
     groups, as ``nursery.start_soon(conn.execute, sql)``. It can be awaited once.
 
     As an async context manager (as aiosqlite) it gives its value to the block; a cursor that it
-    gave is closed at the end.
+    gave is closed at the end, and a connection of a pool is given back.
 
     Cancellation:
         An operation that is queued behind others of its connection never runs. One that runs is

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from aiolibsql._aiolibsql import Connection
+    from aiolibsql._aiolibsql import Connection, Operation
 
 _SMALLEST = 2
 
@@ -325,13 +325,14 @@ class ConnectionPool(PoolStatements):
             return connection
         return None
 
-    async def acquire(
+    def acquire(
         self, readonly: bool = False, *, timeout: float | None = None
-    ) -> Connection[Any]:
-        """Borrow a connection; better by `read`, `write` or `transaction`, which give it back.
+    ) -> Operation[Connection[Any]]:
+        """Borrow a connection, to be given back by `release`, or for a block that gives it back.
 
         Who waits gets one first who came first. Nothing of the pool runs on the connection until it
-        is given back.
+        is given back. The end of a block is a `release`, which commits nothing; `write` does, and
+        `transaction`.
 
         Args:
             readonly: Whether a reader is enough.
@@ -347,8 +348,15 @@ class ConnectionPool(PoolStatements):
 
         Cancellation:
             The wait ends; a connection that came at the same moment goes to the next who waits.
+            That of a block is given back all the same.
+
+        Example:
+            ```python
+            async with pool.acquire(readonly=True) as conn:
+                planets = await conn.fetch_all("SELECT * FROM planet")
+            ```
         """
-        return await self._acquire(readonly, timeout)
+        return self._acquire(readonly, timeout)
 
     async def release(self, connection: Connection[Any]) -> None:
         """Give a borrowed connection back. Open transactions are rolled back, cursors closed.

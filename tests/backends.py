@@ -31,6 +31,7 @@ class Backend:
         path: The file, if it is one.
         port: Where its server listens, if a server hosts it.
         namespace: What it is called there.
+        is_without_protobuf: The server has JSON alone.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Backend:
     key: str | None = None
     port: int | None = None
     namespace: str | None = None
+    is_without_protobuf: bool = False
 
     @property
     def is_file(self) -> bool:

@@ -66,6 +66,13 @@ async def borrow_to_write(pool: Pool) -> None:
         await connection.execute("INSERT INTO t (x) VALUES (-3)")
 
 
+async def acquire(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute("INSERT INTO t (x) VALUES (4)")
+        await connection.execute("INSERT INTO t (x) VALUES (-4)")
+        await connection.commit()
+
+
 async def change_a_reader(pool: Pool) -> None:
     """Leave a connection behind that has to be replaced."""
     async with pool.read() as connection:
@@ -85,6 +92,7 @@ BRIEF: list[Callable[[Pool], Coroutine[Any, Any, None]]] = [
     transact,
     borrow_to_read,
     borrow_to_write,
+    acquire,
     change_a_reader,
     change_the_writer,
 ]

@@ -33,12 +33,15 @@ class Proxy:
         delay: Seconds by which answers are late.
         is_stalled: Nothing passes in either direction, and nothing is closed.
         status: What requests of new connections are answered with, by the proxy itself.
+        hides_protobuf: The server seems to be one that has JSON alone.
+        greetings: What each connection was answered first.
     """
 
     def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self.connections = self.round_trips = self.heard = 0
         self.delay = 0.0
-        self.is_stalled = False
+        self.is_stalled = self.hides_protobuf = False
+        self.greetings: list[bytes] = []
         self.status: int | None = None
         self._left: int | None = None
         self._is_truncated = False
@@ -165,6 +168,9 @@ class Proxy:
             await self._while_stalled()
             if reader.at_eof():
                 return  # whoever gave up in the meantime was never heard
+            if self.hides_protobuf:
+                # It is asked for by a path over HTTP, and by a subprotocol over a WebSocket.
+                data = data.replace(b"3-protobuf", b"3-not-there")
             writer.write(data)
             await writer.drain()
 
@@ -174,7 +180,11 @@ class Proxy:
         writer: asyncio.StreamWriter,
         conversation: _Conversation,
     ) -> None:
+        is_first = True
         while data := await reader.read(SIZE):
+            if is_first:
+                self.greetings.append(data)
+                is_first = False
             if self.delay:
                 await asyncio.sleep(self.delay)
             await self._while_stalled()

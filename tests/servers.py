@@ -5,6 +5,7 @@ Where there is no server to run, tests that need one are skipped; under ``CI`` t
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,15 @@ def proxy(server: Sqld) -> Iterator[Proxy]:
     """Return what stands between the client and the server that tests share."""
     with Proxy(server.port) as between:
         yield between
+
+
+@pytest.fixture(params=["protobuf", "json"])
+def encoded(request: pytest.FixtureRequest, hosted: Backend, proxy: Proxy) -> Backend:
+    """Return a fresh database at a server that has protobuf, and at one that has JSON alone."""
+    if request.param == "protobuf":
+        return hosted
+    proxy.hides_protobuf = True
+    return dataclasses.replace(hosted.through(proxy), is_without_protobuf=True)
 
 
 @pytest.fixture(scope="session")

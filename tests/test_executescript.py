@@ -111,6 +111,27 @@ async def test_script_of_thousands_of_statements_runs_whole(conn: Connection) ->
     assert await conn.fetch_all("SELECT count(*), sum(a) FROM t") == [(10_000, 9_999 * 5_000)]
 
 
+@pytest.mark.parametrize(
+    "broken", ["INSERT INTO", "SELECT 1 FROM", "selec", "DELETE FROM t WHERE ("]
+)
+@pytest.mark.parametrize("rest", ["", "; INSERT INTO t VALUES (3)"])
+async def test_statement_that_breaks_off_is_an_error_and_nothing_after_it_runs(
+    conn: Connection, broken: str, rest: str
+) -> None:
+    await conn.execute("CREATE TABLE t (a)")
+    with pytest.raises(aiolibsql.OperationalError):
+        await conn.executescript(f"INSERT INTO t VALUES (1); {broken}{rest}")
+    assert await conn.fetch_all("SELECT a FROM t WHERE a <> 1") == []
+    await assert_healthy(conn)
+
+
+async def test_script_counts_what_it_changes(conn: Connection) -> None:
+    await conn.executescript(
+        "CREATE TABLE t (a); INSERT INTO t VALUES (1), (2); UPDATE t SET a = 3"
+    )
+    assert conn.total_changes == 4
+
+
 @pytest.mark.local("other words")
 async def test_error_names_what_it_met(conn: Connection) -> None:
     with pytest.raises(aiolibsql.OperationalError, match="no such table: nowhere") as caught:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backends import Backend
+    from proxy import Proxy
 
     Connection = aiolibsql.Connection[Any]
 
@@ -24,9 +25,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.paired]
 
 
 @pytest.fixture
-async def conn(hosted: Backend) -> AsyncIterator[Connection]:
+async def conn(encoded: Backend) -> AsyncIterator[Connection]:
     """Return an open connection; what the test left uncommitted is rolled back."""
-    async with hosted.connect() as conn:
+    async with encoded.connect() as conn:
         yield conn
         await conn.rollback()
 
@@ -37,18 +38,52 @@ VALUES = [
 ]  # fmt: skip
 
 
-async def test_values_come_back_the_same(conn: Connection) -> None:
-    places = ", ".join("?" * len(VALUES))
-    assert await conn.fetch_all(f"SELECT {places}", VALUES) == [tuple(VALUES)]
+FINITE = [value for value in VALUES if value not in (math.inf, -math.inf)]
+
+
+async def test_values_come_back_the_same(encoded: Backend, conn: Connection) -> None:
+    values = FINITE if encoded.is_without_protobuf else VALUES
+    places = ", ".join("?" * len(values))
+    assert await conn.fetch_all(f"SELECT {places}", values) == [tuple(values)]
     await conn.execute("CREATE TABLE t (a)")
-    await conn.executemany("INSERT INTO t VALUES (?)", ((value,) for value in VALUES))
+    await conn.executemany("INSERT INTO t VALUES (?)", ((value,) for value in values))
     rows = await conn.fetch_all("SELECT a, typeof(a) FROM t ORDER BY rowid")
-    assert [value for value, _ in rows] == VALUES
+    assert [value for value, _ in rows] == values
     names = {type(None): "null", int: "integer", float: "real", str: "text", bytes: "blob"}
-    assert [name for _, name in rows] == [names[type(value)] for value in VALUES]
+    assert [name for _, name in rows] == [names[type(value)] for value in values]
 
 
-async def test_not_a_number_is_null_as_in_a_file(conn: Connection) -> None:
+async def test_server_without_protobuf_is_spoken_to_in_json(hosted: Backend, proxy: Proxy) -> None:
+    for is_hidden, told in (
+        (False, {"http": b"HTTP/1.1 200 ", "ws": b"protocol: hrana3-protobuf\r\n"}),
+        (True, {"http": b"HTTP/1.1 404 ", "ws": b"protocol: hrana3\r\n"}),
+    ):
+        proxy.hides_protobuf = is_hidden
+        proxy.greetings.clear()
+        async with hosted.through(proxy).connect() as conn:
+            assert await conn.fetch_scalar("SELECT 7") == 7
+        assert told[hosted.name] in proxy.greetings[0]
+
+
+async def test_what_json_has_no_number_for_is_refused_by_name(
+    encoded: Backend, conn: Connection
+) -> None:
+    if not encoded.is_without_protobuf:
+        pytest.skip("protobuf has all numbers")
+    await conn.execute("CREATE TABLE t (a)")
+    for value in (math.inf, -math.inf, math.nan):
+        with pytest.raises(aiolibsql.ProgrammingError, match="JSON"):
+            await conn.execute("INSERT INTO t VALUES (?)", (value,))
+    with pytest.raises(aiolibsql.OperationalError, match="JSON"):
+        await conn.fetch_all("SELECT 9e999")
+    assert await conn.fetch_all("SELECT * FROM t") == []
+    await conn.rollback()
+    await assert_healthy(conn)
+
+
+async def test_not_a_number_is_null_as_in_a_file(encoded: Backend, conn: Connection) -> None:
+    if encoded.is_without_protobuf:
+        pytest.skip("JSON has no such number")
     assert await conn.fetch_all("SELECT ?, typeof(?)", (math.nan, math.nan)) == [(None, "null")]
 
 

@@ -134,11 +134,16 @@ async def test_paused_server_is_a_timeout_and_then_goes_on(
 ) -> None:
     namespace = own_server.create_namespace()
     backend = Backend(transport, port=own_server.port, namespace=namespace)
-    async with backend.connect(request_timeout=SHORT) as conn:
+    limits = {"request_timeout": SHORT, "connect_timeout": SHORT}
+    async with backend.connect(**limits) as conn:
         own_server.pause()
         try:
+            began = time.monotonic()
             with pytest.raises(aiolibsql.TimeoutError):
                 await conn.fetch_all("SELECT 1")
+            with pytest.raises(aiolibsql.TimeoutError):
+                await backend.connect(**limits)
+            assert 2 * SHORT * 0.9 < time.monotonic() - began < 2 * SHORT + SLACK / 4
         finally:
             own_server.resume()
         await assert_healthy(conn)

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from backends import Backend
+from credentials import Signer
 from healthy import assert_healthy
 from servers import PASSWORD
 from situations import attempt_cancelled
-from sqld import free_port
+from sqld import Sqld, free_port
 
 import aiolibsql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from credentials import Authority, Signer
+    from credentials import Authority
     from proxy import Proxy
-    from sqld import Sqld
 
     Connection = aiolibsql.Connection[Any]
 
@@ -174,6 +175,22 @@ async def test_namespaces_are_apart(server: Sqld, transport: str) -> None:
             assert await conn.fetch_all("SELECT a FROM t") == [(name,)]
 
 
+async def test_host_names_the_namespace(hosted: Backend) -> None:
+    """Whatever ends in ``localhost`` is this machine, which no name server is asked for."""
+    async with hosted.connect() as conn:
+        await conn.execute("CREATE TABLE t (a)")
+    port = hosted.port
+    url = f"{hosted.name}://{hosted.namespace}.localhost:{port}"
+    async with aiolibsql.connect(url) as conn:
+        assert await conn.fetch_all("SELECT * FROM t") == []
+    async with aiolibsql.connect(url.replace(f"{hosted.name}://", "libsql://"), tls=False) as conn:
+        assert await conn.fetch_all("SELECT * FROM t") == []
+    async with aiolibsql.connect(
+        f"{hosted.name}://localhost:{port}", namespace=hosted.namespace
+    ) as conn:
+        assert await conn.fetch_all("SELECT * FROM t") == []
+
+
 @pytest.mark.parametrize("namespace", ["", "a.b", "a b", "a/b"])
 async def test_namespace_must_be_a_label(transport: str, namespace: str) -> None:
     with pytest.raises((aiolibsql.ProgrammingError, ValueError)):
@@ -261,6 +278,27 @@ async def test_token_callable_is_asked_and_again_after_a_refusal(
     with pytest.raises(aiolibsql.AuthError):
         await backend.connect(auth_token=getattr(tokens, way))
     assert tokens.asked == 2
+
+
+@pytest.mark.parametrize("way", ["plain", "asynchronous"])
+async def test_token_that_is_refused_while_the_connection_is_open_is_replaced_unseen(
+    program: str, tmp_path: Path, transport: str, way: str
+) -> None:
+    assert program
+    key, signers = tmp_path / "public.pem", (Signer(), Signer())
+    signers[0].write_public_key(key)
+    tokens = Tokens(*(signer.token() for signer in signers))
+    with Sqld("--auth-jwt-key-file", str(key)) as sqld:
+        backend = Backend(transport, port=sqld.port)
+        async with backend.connect(auth_token=getattr(tokens, way), autocommit=True) as conn:
+            await conn.execute("CREATE TABLE t (a)")
+            assert tokens.asked == 1
+            signers[1].write_public_key(key)
+            sqld.restart()
+            await conn.execute("INSERT INTO t VALUES (1)")
+            assert tokens.asked == 2
+            assert await conn.fetch_all("SELECT a FROM t") == [(1,)]
+            await assert_healthy(conn)
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -188,7 +188,7 @@ async def test_streamed_rows_hold_their_reader(pool: aiolibsql.ConnectionPool) -
     assert len(await cursors[1].fetchall()) == 20000 - 1
 
 
-@pytest.mark.parametrize("work", ["read", "write", "acquire", "block"])
+@pytest.mark.parametrize("work", ["read", "write", "acquire", "lend", "block"])
 async def test_cancelled_at_any_moment(
     pool: aiolibsql.ConnectionPool, proxy: Proxy, work: str
 ) -> None:
@@ -199,6 +199,9 @@ async def test_cancelled_at_any_moment(
             await pool.execute(INSERT, (number,))
         elif work == "acquire":
             await pool.release(await pool.acquire())
+        elif work == "lend":
+            async with pool.acquire() as connection:
+                await connection.execute(INSERT, (number,))
         else:
             async with pool.transaction() as transaction:
                 await transaction.execute(INSERT, (number,))

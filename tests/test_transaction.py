@@ -110,6 +110,35 @@ class TestEnds:
             await insert(tx, 2)
         assert await xs(conn) == [1, 2]
 
+    @pytest.mark.parametrize("kind", [None, *WRITERS], ids=lambda kind: name_of(kind) or "inner")
+    @pytest.mark.parametrize("way", ["execute", "batch", "executemany"])
+    async def test_first_statement_that_cannot_be_parsed_does_not_end_the_block(
+        self, conn: Conn, kind: Kind | None, way: str
+    ) -> None:
+        wrong: Awaitable[Any]
+        async with contextlib.AsyncExitStack() as stack:
+            if kind is None:
+                kind = ("savepoint", None)
+                await stack.enter_async_context(conn.transaction())
+            with pytest.raises(LookupError):
+                async with block_of(conn, kind):
+                    if way == "execute":
+                        wrong = conn.execute("selec 1")
+                    elif way == "batch":
+                        wrong = conn.batch(["SELECT 1", "selec 1"])
+                    else:
+                        wrong = conn.executemany("INSERT INTO t VALUES (?) wher", [(1,)])
+                    with pytest.raises(aiolibsql.OperationalError):
+                        await wrong
+                    assert conn.in_transaction
+                    await insert(conn, 1)
+                    raise LookupError
+            async with block_of(conn, kind):
+                with pytest.raises(aiolibsql.OperationalError):
+                    await conn.execute("selec 1")
+                await insert(conn, 2)
+        assert await xs(conn) == [2]
+
     async def test_default_mode_is_immediate(self, file_conn: Conn, file_backend: Backend) -> None:
         async with (
             file_conn.transaction(),

@@ -61,14 +61,18 @@ impl Session {
         let _timings: Vec<_> = statements.iter().map(|one| one.rows.timing()).collect();
         let (was_open, was_in_transaction) = (self.is_open, self.is_in_transaction());
         let only_reads = statements.iter().all(is_read);
-        let (batch, places) = framed(self.outbox.begin_batch(), &members, frame);
+        let (Chain { batch, waited, .. }, places) =
+            framed(self.outbox.begin_batch(), &members, frame);
         let answered = self.exchange(vec![Request::Batch(batch)], true).await;
         match answered.map(|results| results.into_iter().next()) {
             Ok(Some(Ok(Response::Batch(result)))) => self.outcomes(&members, &places, result),
             Ok(Some(Err(error))) if error.kind == remote::Kind::TooLarge => {
                 Box::pin(self.read_batch(&members, frame, error.into())).await
             }
-            Ok(Some(Err(error))) => Box::pin(self.refused(frame, was_open, error.into())).await,
+            Ok(Some(Err(error))) => {
+                self.put_back_unread(waited, &error);
+                Box::pin(self.refused(frame, was_open, error.into())).await
+            }
             Ok(_) => Err(self.broken(mismatch())),
             // Not without the transaction that they belong to.
             Err(error) if only_reads && is_too_large(&error) && !was_in_transaction => {
@@ -141,7 +145,7 @@ impl Session {
             // It was carried out to its end, or the COMMIT was what there was no room for.
             return Err(of_a_write(too_large));
         }
-        let (batch, places) = framed(self.outbox.begin_batch(), members, frame);
+        let (Chain { batch, .. }, places) = framed(self.outbox.begin_batch(), members, frame);
         let was_unsettled = std::mem::replace(&mut self.is_unsettled, true);
         let result = self.read_steps(&batch, members, &places).await;
         self.is_unsettled = was_unsettled;
@@ -242,7 +246,7 @@ fn is_read(execute: &Execute) -> bool {
 }
 
 /// A batch of the members, with what begins and ends it; where each member is in it.
-fn framed(mut chain: Chain, members: &[Member<'_>], frame: &Frame) -> (Batch, Vec<Option<u32>>) {
+fn framed(mut chain: Chain, members: &[Member<'_>], frame: &Frame) -> (Chain, Vec<Option<u32>>) {
     chain.push(remote::Statement::new(&*frame.begin).without_rows());
     let places = members
         .iter()
@@ -252,5 +256,5 @@ fn framed(mut chain: Chain, members: &[Member<'_>], frame: &Frame) -> (Batch, Ve
         })
         .collect();
     chain.end_with(frame.commit.as_deref(), &frame.undo);
-    (chain.batch, places)
+    (chain, places)
 }

@@ -111,7 +111,8 @@ impl Session {
                 id,
                 sql: sql.to_string(),
             };
-            let requests = vec![text, Request::Batch(chain.batch), Request::CloseSql { id }];
+            let Chain { batch, waited, .. } = chain;
+            let requests = vec![text, Request::Batch(batch), Request::CloseSql { id }];
             // From here on there is something to undo, until the last rows are in.
             self.is_unsettled = frame.is_some();
             let was_open = self.is_open;
@@ -119,7 +120,10 @@ impl Session {
             let result = match (results.next(), results.next()) {
                 (Some(Err(error)), _) | (_, Some(Err(error))) => {
                     return match &frame {
-                        Some(frame) => Box::pin(self.refused(frame, was_open, error.into())).await,
+                        Some(frame) => {
+                            self.put_back_unread(waited, &error);
+                            Box::pin(self.refused(frame, was_open, error.into())).await
+                        }
                         None => Err(error.into()),
                     };
                 }

@@ -38,21 +38,17 @@ impl Outbox {
     /// Begins a batch with everything that is here.
     pub fn begin_batch(&mut self) -> Chain {
         let mut chain = Chain::default();
-        for sql in self.0.drain(..) {
-            chain.push(Statement::new(&*sql).without_rows());
+        for sql in &self.0 {
+            chain.push(Statement::new(&**sql).without_rows());
         }
+        chain.waited = std::mem::take(&mut self.0);
         chain
     }
 
-    /// A script that begins with everything that is here.
-    pub fn begin_script(&mut self, script: &str) -> String {
-        let mut all = String::new();
-        for sql in self.0.drain(..) {
-            all.push_str(&sql);
-            all.push_str(";\n");
-        }
-        all.push_str(script);
-        all
+    /// Takes back everything that a batch began with, of which the server ran nothing.
+    pub fn put_back(&mut self, mut waited: Vec<String>) {
+        waited.append(&mut self.0);
+        self.0 = waited;
     }
 }
 
@@ -113,6 +109,8 @@ pub struct Chain {
     pub batch: Batch,
     /// The place of the last one that was added.
     pub last: Option<u32>,
+    /// What of it was in the outbox.
+    pub waited: Vec<String>,
 }
 
 impl Chain {

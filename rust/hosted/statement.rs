@@ -78,6 +78,21 @@ impl Statement {
         }
     }
 
+    /// The statements of a script, each with its semicolon.
+    pub fn of_script(script: &str) -> impl Iterator<Item = &str> {
+        let mut rest = script;
+        std::iter::from_fn(move || {
+            while !is_trivial(rest) {
+                let (one, after) = rest.split_at(first_length(rest));
+                rest = after;
+                if !is_trivial(one) {
+                    return Some(one);
+                }
+            }
+            None
+        })
+    }
+
     /// The name of a PRAGMA, in lower case, and whether it has an argument.
     pub fn pragma_name(sql: &str) -> Option<(String, bool)> {
         let mut tokens = Tokens { rest: sql };
@@ -221,6 +236,36 @@ fn after_with(tokens: Tokens<'_>) -> StatementKind {
         }
     }
     StatementKind::Other
+}
+
+/// How long the first statement of a script is; a trigger ends with `; END ;`.
+fn first_length(script: &str) -> usize {
+    let mut tokens = Tokens { rest: script };
+    // CREATE [TEMP] TRIGGER; a table may be called so.
+    let (mut may_be_trigger, mut is_trigger, mut seen_of_end) = (false, false, 0);
+    for place in 0_usize.. {
+        let Some(token) = tokens.next() else {
+            break;
+        };
+        match place {
+            0 => may_be_trigger = token.is("CREATE"),
+            1 | 2 if may_be_trigger => {
+                is_trigger = token.is("TRIGGER");
+                may_be_trigger = token.is("TEMP") || token.is("TEMPORARY");
+            }
+            _ => {}
+        }
+        let is_semicolon = token == Token::Sign(b';');
+        if is_semicolon && (!is_trigger || seen_of_end == 2) {
+            break;
+        }
+        seen_of_end = match (is_semicolon, seen_of_end) {
+            (true, _) => 1,
+            (false, 1) if token.is("END") => 2,
+            _ => 0,
+        };
+    }
+    script.len() - tokens.rest.len()
 }
 
 fn unquoted(quoted: &str) -> String {
@@ -388,6 +433,22 @@ mod tests {
             "create table t (trigger); x",
         ] {
             assert!(Statement::check_alone(sql).is_err(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_script_is_its_statements() {
+        let trigger = "create temp trigger a after insert on t begin select case 1 when 1 then ';' end; delete from t; end;";
+        let script =
+            format!("; select ';' -- ;\n;; /* ; */ {trigger} create table trigger (a);\nx");
+        let found: Vec<&str> = Statement::of_script(&script).map(str::trim).collect();
+        let first = "select ';' -- ;\n;";
+        let second = format!("/* ; */ {trigger}");
+        assert_eq!(found, [first, &second, "create table trigger (a);", "x"]);
+        let open = "create trigger a after insert on t begin select 1; select 2;";
+        assert_eq!(Statement::of_script(open).collect::<Vec<_>>(), [open]);
+        for nothing in ["", ";;", "-- a\n;", "/* open"] {
+            assert_eq!(Statement::of_script(nothing).count(), 0, "{nothing}");
         }
     }
 

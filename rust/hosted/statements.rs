@@ -11,10 +11,13 @@ use crate::core::{
 };
 use crate::remote::{self, ANSWER_TOO_LARGE, NamedValue, Request, Response, Value};
 
+use super::outbox::Chain;
 use super::session::Session;
 use super::statement::Statement;
 use super::transaction::mismatch;
 
+/// So many statements of a script go out in one request.
+const PORTION: usize = 1000;
 /// What a server calls an answer that is too large for one piece, whose statement it stopped.
 const TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
 
@@ -114,18 +117,45 @@ impl Session {
             return Ok(Outcome::default());
         }
         let was_open = self.is_in_transaction();
-        let whole = self.outbox.begin_script(script);
-        let request = Request::Sequence(whole.as_str().into());
-        let results = self.exchange(vec![request], true).await?;
-        if was_open && !self.is_open {
-            // A script may end what was open before it.
-            self.transaction.ended = true;
+        // Of a script as one text, servers leave out statements that break off too soon, and say nothing.
+        let statements: Vec<&str> = Statement::of_script(script).collect();
+        for portion in statements.chunks(PORTION) {
+            let ran = self.send_portion(portion).await;
+            if was_open && !self.is_open {
+                // A script may end what was open before it.
+                self.transaction.ended = true;
+            }
+            ran.map_err(|error| error.with_sql(script))?;
         }
-        match results.into_iter().next() {
-            Some(Ok(Response::Sequence)) => Ok(Outcome::default()),
-            Some(Err(error)) => Err(Error::from(error).with_sql(script)),
-            _ => Err(self.broken(mismatch())),
+        Ok(Outcome::default())
+    }
+
+    async fn send_portion(&mut self, statements: &[&str]) -> Result<()> {
+        let mut chain = self.outbox.begin_batch();
+        let mut writes = Vec::new();
+        for sql in statements {
+            let place = chain.push(remote::Statement::new(*sql).without_rows());
+            if Statement::read(sql).is_dml() {
+                writes.push(place);
+            }
         }
+        let Chain { batch, waited, .. } = chain;
+        let results = self.exchange(vec![Request::Batch(batch)], true).await?;
+        let result = match results.into_iter().next() {
+            Some(Ok(Response::Batch(result))) => result,
+            Some(Err(error)) => {
+                self.put_back_unread(waited, &error);
+                return Err(error.into());
+            }
+            _ => return Err(self.broken(mismatch())),
+        };
+        for (place, step) in result.steps {
+            let result = step.map_err(remote::Error::from)?;
+            if writes.binary_search(&place).is_ok() {
+                self.counts.add(&result);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,10 +5,13 @@
 //! Must not know: blocks.
 
 use crate::core::{Begin, Outcome, Result, TransactionMode};
-use crate::remote::{Request, Response, Statement, StatementResult};
+use crate::remote::{self, Request, Response, Statement, StatementResult};
 
 use super::outbox::{Chain, Frame, last_result};
 use super::session::Session;
+
+/// What a server calls a text that it can't parse. It parses all of a batch before it runs the first of it.
+const UNREAD: &str = "SQL_PARSE_ERROR";
 
 impl Session {
     /// Reports a lost transaction, once; begins the one that PEP 249 mode wants.
@@ -113,18 +116,30 @@ impl Session {
     }
 
     pub(super) async fn send_chain(&mut self, chain: Chain, asks: bool) -> Result<StatementResult> {
-        let last = chain.last;
-        let results = self
-            .exchange(vec![Request::Batch(chain.batch)], asks)
-            .await?;
+        let Chain {
+            batch,
+            last,
+            waited,
+        } = chain;
+        let results = self.exchange(vec![Request::Batch(batch)], asks).await?;
         match results.into_iter().next() {
             Some(Ok(Response::Batch(result))) => last_result(result, last),
-            Some(Err(error)) => Err(error.into()),
+            Some(Err(error)) => {
+                self.put_back_unread(waited, &error);
+                Err(error.into())
+            }
             _ => Err(self.broken(mismatch())),
+        }
+    }
+
+    /// Keeps what a batch began with for the next statement, if the server refused the batch before it ran any of it.
+    pub(super) fn put_back_unread(&mut self, waited: Vec<String>, error: &remote::Error) {
+        if error.code.as_deref() == Some(UNREAD) {
+            self.outbox.put_back(waited);
         }
     }
 }
 
-pub(super) fn mismatch() -> crate::remote::Error {
-    crate::remote::Error::protocol("the answer is to another kind of request")
+pub(super) fn mismatch() -> remote::Error {
+    remote::Error::protocol("the answer is to another kind of request")
 }

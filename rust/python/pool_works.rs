@@ -342,6 +342,12 @@ impl Work for Acquire {
         let ended = self.demand.delegated(py, result);
         ended.inspect_err(|_| self.abandon(py))
     }
+
+    fn on_exit(&self, py: Python<'_>, value: &Py<PyAny>) -> Option<Box<dyn Work>> {
+        let lent = value.bind(py).cast::<Connection>().ok()?.clone().unbind();
+        let pool = self.demand.pool().clone_ref(py);
+        Some(Box::new(Release::new(pool, lent)))
+    }
 }
 
 /// Gives a borrowed connection back.

@@ -12,6 +12,7 @@ use super::super::*;
 use super::real::run;
 use super::scripted::select;
 use super::server::{Server, answer, next_pipeline, pipeline, read_request};
+use super::tls::{trusted_file, with_tls};
 
 /// Long enough for all that the system takes to be written.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -25,8 +26,8 @@ async fn next(receiver: &mut mpsc::UnboundedReceiver<Json>) -> Json {
     timeout(LIMIT, receiver.recv()).await.unwrap().unwrap()
 }
 
-#[test]
-fn half_of_a_request_is_all_that_goes_out_and_its_stream_can_be_closed() {
+/// The client is given the server and asks it, directly or not.
+fn half_of_a_request_goes_out(connect: impl AsyncFnOnce(&Server) -> Arc<Remote>) {
     run(async {
         let go_on = Arc::new(Notify::new());
         let (sender, mut arrived) = mpsc::unbounded_channel();
@@ -46,7 +47,7 @@ fn half_of_a_request_is_all_that_goes_out_and_its_stream_can_be_closed() {
             }
         })
         .await;
-        let mut stream = server.remote("http").stream();
+        let mut stream = connect(&server).await.stream();
         assert_eq!(select(&mut stream, Continuity::Any).await, Ok(1));
         assert_eq!(next(&mut arrived).await, Json::Null);
 
@@ -72,6 +73,27 @@ fn half_of_a_request_is_all_that_goes_out_and_its_stream_can_be_closed() {
         drop(stream.close().await);
         assert_eq!(next(&mut arrived).await, json!("b"));
         assert_eq!(server.connections(), 2);
+    });
+}
+
+#[test]
+fn half_of_a_request_is_all_that_goes_out_and_its_stream_can_be_closed() {
+    half_of_a_request_goes_out(async |server| server.remote("http"));
+}
+
+#[test]
+fn half_of_a_request_is_all_that_goes_out_under_tls() {
+    let test = "gate::half_of_a_request_is_all_that_goes_out_under_tls";
+    let Some(trusted) = trusted_file(test) else {
+        return;
+    };
+    let mut front = None;
+    half_of_a_request_goes_out(async |server| {
+        let (tls, authority) = with_tls(server.port).await;
+        std::fs::write(trusted, authority).unwrap();
+        let url = format!("https://localhost:{}", tls.port);
+        front = Some(tls);
+        Remote::new(Options::new(&url, None, None, None).unwrap())
     });
 }
 

@@ -1,7 +1,8 @@
 //! TLS with a certificate that only `SSL_CERT_FILE` makes trusted.
 //!
-//! The variable can be set for another process only, so the test runs itself again.
+//! The variable can be set for another process only, so tests run themselves again.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -17,7 +18,38 @@ use super::super::*;
 use super::real::run;
 use super::server::{Server, agree, answer, greet, next_pipeline, pipeline, receive};
 
-const INNER: &str = "AIOLIBSQL_TEST_TLS_PORTS";
+/// What a test tells its second run.
+const INNER: &str = "AIOLIBSQL_TEST_TLS_INNER";
+
+/// Runs a test again, trusting what is in a file by the time of the first connection.
+fn run_again(test: &str, trusted: &Path, told: &str) {
+    let done = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("remote::tests::{test}")])
+        .env("SSL_CERT_FILE", trusted)
+        .env(INNER, told)
+        .output()
+        .unwrap();
+    std::fs::remove_file(trusted).unwrap();
+    let output = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        done.status.success() && output.contains("1 passed"),
+        "{output}"
+    );
+}
+
+/// Where to write whom to trust, in the second run of a test; the first one is this call.
+pub fn trusted_file(test: &str) -> Option<PathBuf> {
+    if let Ok(file) = std::env::var(INNER) {
+        return Some(file.into());
+    }
+    let file = temporary(&test.replace("::", "-"));
+    run_again(test, &file, file.to_str().unwrap());
+    None
+}
+
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("aiolibsql-ca-{}-{name}.pem", std::process::id()))
+}
 
 async fn select(url: String) -> Result<usize> {
     let options = Options::new(&url, None, None, None).unwrap();
@@ -29,7 +61,7 @@ async fn select(url: String) -> Result<usize> {
 }
 
 /// A server before another one that adds TLS, and the authority that it is trusted by.
-async fn with_tls(port: u16) -> (Server, String) {
+pub async fn with_tls(port: u16) -> (Server, String) {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -107,28 +139,12 @@ fn a_certificate_is_trusted_by_ssl_cert_file() {
         );
         assert!(error.message.contains("TLS"), "{error:?}");
 
-        let name = format!("aiolibsql-ca-{}.pem", std::process::id());
-        let file = std::env::temp_dir().join(name);
+        let file = temporary("both");
         std::fs::write(&file, format!("{http_authority}{web_authority}")).unwrap();
-        let (path, ports) = (file.clone(), format!("{} {}", http.port, web.port));
-        let done = tokio::task::spawn_blocking(move || {
-            Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "remote::tests::tls::a_certificate_is_trusted_by_ssl_cert_file",
-                ])
-                .env("SSL_CERT_FILE", path)
-                .env(INNER, ports)
-                .output()
-                .unwrap()
-        })
-        .await
-        .unwrap();
-        std::fs::remove_file(&file).unwrap();
-        let output = String::from_utf8_lossy(&done.stdout);
-        assert!(
-            done.status.success() && output.contains("1 passed"),
-            "{output}"
-        );
+        let ports = format!("{} {}", http.port, web.port);
+        let test = "tls::a_certificate_is_trusted_by_ssl_cert_file";
+        tokio::task::spawn_blocking(move || run_again(test, &file, &ports))
+            .await
+            .unwrap();
     });
 }
