@@ -127,7 +127,7 @@ class TestEnds:
                     elif way == "batch":
                         wrong = conn.batch(["SELECT 1", "selec 1"])
                     else:
-                        wrong = conn.executemany("INSERT INTO t VALUES (?) wher", [(1,)])
+                        wrong = conn.executemany("INSERT INTO t VALUES (?) where", [(1,)])
                     with pytest.raises(aiolibsql.OperationalError):
                         await wrong
                     assert conn.in_transaction
