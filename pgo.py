@@ -54,30 +54,29 @@ def profdata_tools() -> list[str]:
     return own + [str(path) for path in sorted(systems, key=version, reverse=True)]
 
 
-class Build:
-    """The builds of one wheel, in a target folder of their own."""
+def own_cflags() -> str:
+    """Return the flags that SQLite is compiled with anyway."""
+    config = (ROOT / ".cargo" / "config.toml").read_text(encoding="utf-8")
+    (flags,) = re.findall(r'^CFLAGS = \{ value = "([^"]*)"', config, re.MULTILINE)
+    return str(flags)
 
-    def __init__(self, target: Path) -> None:
-        """Keep where cargo builds."""
-        self._target = target
-        config = (ROOT / ".cargo" / "config.toml").read_text(encoding="utf-8")
-        (self._cflags,) = re.findall(r'^CFLAGS = \{ value = "([^"]*)"', config, re.MULTILINE)
 
-    def wheel(self, folder: Path, cflags: str, *rustflags: str) -> Path:
-        """Build the wheel with more flags for SQLite and for our own crate."""
-        env = os.environ | {"CARGO_TARGET_DIR": str(self._target)}
-        clean = ["cargo", "clean", "--quiet", "--release", "--package", SQLITE]
-        subprocess.run(clean, check=True, cwd=ROOT, env=env)  # noqa: S603
-        subprocess.run(  # noqa: S603
-            [
-                sys.executable, "-m", "maturin", "build", "--release", "--locked", "--strip",
-                "--interpreter", sys.executable, "--out", str(folder),
-                "--config", f'env.CFLAGS.value="{cflags} {self._cflags}"',
-                "--", *rustflags,
-            ],
-            check=True, cwd=ROOT, env=env,
-        )  # fmt: skip
-        return max(folder.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+def build_once(target: Path, folder: Path, cflags: str, *rustflags: str) -> Path:
+    """Build the wheel with more flags for SQLite and for our own crate."""
+    env = os.environ | {"CARGO_TARGET_DIR": str(target)}
+    clean = ["cargo", "clean", "--quiet", "--release", "--package", SQLITE]
+    subprocess.run(clean, check=True, cwd=ROOT, env=env)  # noqa: S603
+    subprocess.run(  # noqa: S603
+        [
+            sys.executable, "-m", "maturin", "build", "--release", "--locked", "--strip",
+            "--interpreter", sys.executable, "--out", str(folder),
+            "--config", f'env.CFLAGS.value="{cflags} {own_cflags()}"',
+            "--", *rustflags,
+        ],
+        check=True, cwd=ROOT, env=env,
+    )  # fmt: skip
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 def train(wheel: Path, folder: Path) -> None:
@@ -86,6 +85,7 @@ def train(wheel: Path, folder: Path) -> None:
         archive.extractall(folder)
     script = ROOT / "benches" / "training.py"
     env = os.environ | {"PYTHONPATH": str(folder)}
+    env.pop("PYTHONSAFEPATH", None)  # the script imports its neighbours
     subprocess.run([sys.executable, str(script)], check=True, cwd=folder, env=env)  # noqa: S603
 
 
@@ -101,7 +101,6 @@ def merge(counts: Path, profile: Path) -> bool:
 
 def build(folder: Path, target: Path) -> None:
     """Build a wheel, train it, and build the one that is kept."""
-    both = Build(target)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         of_c, of_rust, profile = work / "c", work / "rust", work / "rust.profdata"
@@ -113,14 +112,16 @@ def build(folder: Path, target: Path) -> None:
             linking = ["-Clink-arg=-lgcov"]
         else:
             print("SQLite is built without a profile: that needs gcc", file=sys.stderr)
-        trained = both.wheel(work / "counting", counting, f"-Cprofile-generate={of_rust}", *linking)
+        trained = build_once(
+            target, work / "counting", counting, f"-Cprofile-generate={of_rust}", *linking
+        )
         train(trained, work / "installed")
         rustflags = [f"-Cprofile-use={profile}"] if merge(of_rust, profile) else []
         if not rustflags:
             print(
                 "our crate is built without a profile: no llvm-profdata reads it", file=sys.stderr
             )
-        shutil.copy(both.wheel(work / "kept", using, *rustflags), folder)
+        shutil.copy(build_once(target, work / "kept", using, *rustflags), folder)
 
 
 def main() -> None:
