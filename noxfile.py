@@ -113,26 +113,30 @@ def check_wheel(session: nox.Session, path: Path) -> None:
         session.error(f"{path.name} has {path.stat().st_size:,} bytes, {LARGEST_WHEEL:,} at most")
 
 
-def wheel(session: nox.Session) -> str:
-    """Build the wheel for the session's interpreter, or return the one that is there."""
+def find_wheel(session: nox.Session, folder: Path) -> str | None:
+    """Return the wheel of a folder that is for the session's interpreter."""
     version = session.run(
         "python", "-c", "import sys; print('cp%d%d' % sys.version_info[:2])", silent=True
     )
     tag = str(version).strip()
+    return next(map(str, folder.glob(f"aiolibsql-*-{tag}-{tag}-*.whl")), None)
+
+
+def wheel(session: nox.Session) -> str:
+    """Build the wheel for the session's interpreter, or return the one that is there."""
     folder = WHEELS / source_digest()
-    pattern = f"aiolibsql-*-{tag}-{tag}-*.whl"
-    if not list(folder.glob(pattern)):
+    if not find_wheel(session, folder):
         build_wheel(session, ROOT, TARGET)
-    return str(next(folder.glob(pattern)))
+    return str(find_wheel(session, folder))
 
 
 def profiled_wheel(session: nox.Session) -> str:
-    """Build the wheel guided by a profile, or return the one that is there."""
+    """Do the same, guided by a profile."""
     folder = WHEELS / f"{source_digest()}-pgo"
-    if not list(folder.glob("*.whl")):
+    if not find_wheel(session, folder):
         session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
         session.run("python", str(ROOT / "pgo.py"), str(folder), f"--target={TARGET / 'pgo'}")
-    return str(next(folder.glob("*.whl")))
+    return str(find_wheel(session, folder))
 
 
 def pytest(session: nox.Session, *args: str, **env: str) -> None:

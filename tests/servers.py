@@ -13,10 +13,12 @@ import pytest
 from backends import TRANSPORTS, Backend
 from credentials import Authority, Signer
 from proxy import Proxy
+from replicas import Home
 from sqld import MissingServerError, Sqld, find_program, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PASSWORD = "user:pass"
 
@@ -67,6 +69,14 @@ def proxy(server: Sqld) -> Iterator[Proxy]:
     """Return what stands between the client and the server that tests share."""
     with Proxy(server.port) as between:
         yield between
+
+
+@pytest.fixture
+def home(server: Sqld, tmp_path: Path) -> Iterator[Home]:
+    """Return a fresh database and the place of its replica."""
+    name = server.create_namespace()
+    yield Home(tmp_path / "replica.db", server.port, name)
+    server.remove_namespace(name)
 
 
 @pytest.fixture(params=["protobuf", "json"])

@@ -14,7 +14,6 @@ from situations import ENDLESS, attempt_cancelled, count
 import aiolibsql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from sqld import Sqld
@@ -22,14 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 CANCELLATIONS = 60
-
-
-@pytest.fixture
-def home(server: Sqld, tmp_path: Path) -> Iterator[Home]:
-    """Return a fresh database and the place of its replica."""
-    name = server.create_namespace()
-    yield Home(tmp_path / "replica.db", server.port, name)
-    server.remove_namespace(name)
 
 
 @pytest.mark.parametrize("options", [{}, {"autocommit": True}, {"autocommit": False}], ids=str)

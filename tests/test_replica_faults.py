@@ -19,7 +19,6 @@ from sqld import free_port
 import aiolibsql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from credentials import Authority, Signer
@@ -32,14 +31,6 @@ pytestmark = pytest.mark.anyio
 AT_ONCE = 10.0
 CANCELLATIONS = 200
 KILLS = 30
-
-
-@pytest.fixture
-def home(server: Sqld, tmp_path: Path) -> Iterator[Home]:
-    """Return a fresh database and the place of its replica."""
-    name = server.create_namespace()
-    yield Home(tmp_path / "replica.db", server.port, name)
-    server.remove_namespace(name)
 
 
 @pytest.fixture

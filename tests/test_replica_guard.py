@@ -17,20 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from sqld import Sqld
 
 pytestmark = pytest.mark.anyio
 
 INSERT = "INSERT INTO t (a) VALUES ('mine')"
 REFUSAL = r"readonly database: .*replica\.db is a replica; write through connect\(path, sync_url=…"
-
-
-@pytest.fixture
-def home(server: Sqld, tmp_path: Path) -> Iterator[Home]:
-    """Return a fresh database and the place of its replica."""
-    name = server.create_namespace()
-    yield Home(tmp_path / "replica.db", server.port, name)
-    server.remove_namespace(name)
 
 
 @pytest.fixture
@@ -251,6 +242,21 @@ async def test_note_of_a_file_that_is_gone_keeps_another_from_being_made(
     note.unlink()
     async with plain(home.path) as conn:
         await conn.execute(CREATE)
+
+
+def test_error_about_another_file_has_no_word_of_it(tmp_path: Path) -> None:
+    """Of the same thread, which the blocking module makes certain."""
+    (tmp_path / "replica.db-client_wal_index").write_bytes(b"")
+    conn = dbapi.connect(tmp_path / "one.db")
+    try:
+        for _ in range(2):
+            with pytest.raises(aiolibsql.OperationalError, match="is left of a replica"):
+                dbapi.connect(tmp_path / "replica.db")
+        with pytest.raises(aiolibsql.OperationalError, match="unable to open") as caught:
+            conn.execute("VACUUM INTO ?", (str(tmp_path / "no folder" / "copy.db"),))
+        assert "replica" not in str(caught.value)
+    finally:
+        conn.close()
 
 
 async def test_written_offline_it_is_read_without_harm_and_not_written(

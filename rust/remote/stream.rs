@@ -248,7 +248,7 @@ impl Stream {
         }
     }
 
-    /// Runs a script.
+    /// Runs a script. Servers leave out what breaks off too soon, and say nothing: a batch of its statements is safer.
     ///
     /// # Errors
     /// As `run`; the first failed statement's.

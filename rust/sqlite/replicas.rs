@@ -109,10 +109,10 @@ pub(super) fn explain(error: Error, database: Database) -> Error {
                 ))
             })
         }
-        code::CANTOPEN => LAST.with_borrow(|last| {
-            let (path, is_replica) = last.as_ref()?;
+        // Once: a later one of this thread may be about another file.
+        code::CANTOPEN => LAST.take().and_then(|(path, is_replica)| {
             let note = is_replica.then(|| note_of(path.to_bytes())).flatten()?;
-            (!shown(path).exists()).then(|| {
+            (!shown(&path).exists()).then(|| {
                 format!(
                     "{} ({} is left of a replica: open it with sync_url, or delete that)",
                     error.message,
